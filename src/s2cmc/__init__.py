@@ -1,0 +1,1 @@
+"""The Sentinel-2 Cloud Mask Catalogue as one lazy xarray Dataset."""

@@ -1,0 +1,43 @@
+"""Errors of the catalogue. Each message says what, where, what was expected and what to do."""
+
+from collections.abc import Sequence
+
+
+class CatalogueError(Exception):
+    """Base of every error that s2cmc raises on purpose."""
+
+
+class ReleaseError(CatalogueError):
+    """A release is not as published: files missing, duplicated or unreadable.
+
+    Parameters
+    ----------
+    message : str
+        One-line summary.
+    problems : sequence of str, optional
+        One line for each thing found.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n  - ".join([message, *self.problems]))
+
+
+class SceneError(CatalogueError):
+    """One scene cannot be stored without loss, or cannot be read."""
+
+    def __init__(self, scene: str, message: str) -> None:
+        self.scene = scene
+        super().__init__(f"{scene}: {message}")
+
+
+class StoreError(CatalogueError):
+    """A store is missing, is no catalogue, is of another version, or must not be overwritten."""
+
+
+class UnfinishedStoreError(StoreError):
+    """A conversion into this store was started and has not been completed."""
+
+
+class QueryError(CatalogueError, ValueError):
+    """A selection asks for something that does not exist or cannot be evaluated."""

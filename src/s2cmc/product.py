@@ -1,0 +1,103 @@
+"""The Sentinel-2 Level-1C product ID, which names a scene."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from s2cmc.errors import CatalogueError
+
+_PATTERN = re.compile(
+    r"(?P<mission>S2[A-D])_MSIL1C_(?P<time>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
+    r"_T(?P<tile>(?P<zone>\d{2})(?P<letter>[C-HJ-NP-X])[A-HJ-NP-Z][A-HJ-NP-V])_(?P<discriminator>\d{8}T\d{6})"
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """What the ID of a Level-1C product says.
+
+    Format: ESA, Sentinel-2 Products Specification Document, section 3.4 (compact naming convention).
+
+    Attributes
+    ----------
+    id : str
+    platform : str
+        ``Sentinel-2A`` to ``Sentinel-2D``.
+    time : datetime
+        Start of sensing, UTC (naive).
+    processing_baseline : str
+        ``02.06`` for ``N0206``.
+    relative_orbit : int
+        1 to 143.
+    mgrs_tile : str
+        Tile without its leading T, e.g. ``18SVG``.
+    epsg : int
+        EPSG code of the tile's UTM zone; the latitude band of a tile, C to M south and N to X north, fixes the half.
+    """
+
+    id: str
+    platform: str
+    time: datetime
+    processing_baseline: str
+    relative_orbit: int
+    mgrs_tile: str
+    epsg: int
+
+    @classmethod
+    def parse(cls, product_id: str) -> "Product":
+        """Read a product ID.
+
+        Raises
+        ------
+        CatalogueError
+            If it is not the ID of a Level-1C product.
+        """
+        match = _PATTERN.fullmatch(product_id)
+        if match is None:
+            raise CatalogueError(
+                f"{product_id!r} is no Sentinel-2 Level-1C product ID; expected a form like "
+                "'S2A_MSIL1C_20180101T010721_N0206_R045_T53HLD_20180101T041600'"
+            )
+        try:
+            time = datetime.strptime(match["time"], "%Y%m%dT%H%M%S")
+        except ValueError as error:
+            raise CatalogueError(f"{product_id!r} holds an impossible sensing time: {error}") from error
+        zone = int(match["zone"])
+        if not 1 <= zone <= 60:
+            raise CatalogueError(f"{product_id!r} names UTM zone {zone}; zones go from 1 to 60")
+        return cls(
+            id=product_id,
+            platform=f"Sentinel-{match['mission'][1:]}",
+            time=time,
+            processing_baseline=f"{match['baseline'][:2]}.{match['baseline'][2:]}",
+            relative_orbit=int(match["orbit"]),
+            mgrs_tile=match["tile"],
+            epsg=(32600 if match["letter"] >= "N" else 32700) + zone,
+        )
+
+
+def dependence_groups(products: Sequence[Product]) -> list[int]:
+    """Number the groups of products that are not independent of each other.
+
+    Products of one tile, or of one date and relative orbit (one overpass), are linked, and links chain.
+
+    Returns
+    -------
+    list of int
+        The group of each product, counted from 0 in order of first appearance.
+    """
+    parent = list(range(len(products)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[object, ...], int] = {}
+    for i, product in enumerate(products):
+        for key in ((product.mgrs_tile,), (product.time.date(), product.relative_orbit)):
+            parent[root(i)] = root(first.setdefault(key, i))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(products))]

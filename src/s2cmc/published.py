@@ -1,0 +1,127 @@
+"""The published layout of a release: its names, and a writer of it (sample data, restore)."""
+
+import io
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from s2cmc.errors import ReleaseError
+from s2cmc.geo import Outline
+
+TABLE_FILE = "classification_tags.csv"
+PARTS = ("subscenes", "masks", "alt_masks", "shapefiles", "thumbnails")
+"""Each part is a zip with one top folder of its own name, or that folder itself."""
+
+SYNTHETIC_FILE = "SYNTHETIC.txt"
+SYNTHETIC_TEXT = "Synthetic data in the layout of the Sentinel-2 Cloud Mask Catalogue: no pixel here was measured.\n"
+
+ALT_PREFIX = "ALT_"
+SHAPEFILE_SUFFIXES = (".cpg", ".dbf", ".prj", ".shp", ".shx")
+
+Layout = Literal["zip", "folder"]
+ArrayFormat = Literal["npy", "npz"]
+
+
+class ReleaseWriter:
+    """Writes a release file by file; a context manager.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the release; made if absent, refused if it holds anything.
+    layout : {"zip", "folder"}
+        One zip for each part, as published, or folders.
+    arrays : {"npy", "npz"}
+        Format of the arrays. The published zips hold npy.
+
+    Raises
+    ------
+    ReleaseError
+        If `out` is not an empty folder.
+    """
+
+    def __init__(self, out: Path, *, layout: Layout = "zip", arrays: ArrayFormat = "npy") -> None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ReleaseError(f"{out} exists and is not an empty folder; choose another place, or empty it first")
+        out.mkdir(parents=True, exist_ok=True)
+        self._out, self._layout, self._arrays = out, layout, arrays
+        self._zips: dict[str, zipfile.ZipFile] = {}
+
+    def __enter__(self) -> "ReleaseWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for archive in self._zips.values():
+            archive.close()
+
+    def add_subscene(self, scene: str, reflectance: np.ndarray) -> None:
+        """Add the reflectance (y, x, band) of a scene, float32."""
+        self._add_array("subscenes", scene, reflectance)
+
+    def add_mask(self, scene: str, one_hot: np.ndarray) -> None:
+        """Add the one-hot mask (y, x, class) of a scene."""
+        self._add_array("masks", scene, one_hot)
+
+    def add_alt_mask(self, scene: str, one_hot: np.ndarray) -> None:
+        """Add the other annotator's one-hot mask (y, x, class) of a scene."""
+        self._add_array("alt_masks", ALT_PREFIX + scene, one_hot)
+
+    def add_thumbnail(self, scene: str, rgb: np.ndarray) -> None:
+        """Add the thumbnail (y, x, rgb) of a scene, uint8, as PNG."""
+        from PIL import Image  # here: Pillow comes with the `convert` extra
+
+        buffer = io.BytesIO()
+        Image.fromarray(rgb).save(buffer, "PNG")
+        self._add("thumbnails", f"{scene}.png", buffer.getvalue())
+
+    def add_outline(self, scene: str, outline: Outline) -> None:
+        """Add the outline of a scene as a shapefile of one polygon."""
+        import shapefile  # here: pyshp comes with the `convert` extra
+        from pyproj import CRS
+
+        buffers = {suffix: io.BytesIO() for suffix in (".shp", ".shx", ".dbf")}
+        with shapefile.Writer(**{suffix[1:]: buffer for suffix, buffer in buffers.items()}) as writer:
+            writer.field("FID", "N", 9)
+            writer.poly([outline.ring()])
+            writer.record(0)
+        contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
+        contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
+        contents[".cpg"] = b"UTF-8"
+        for suffix in SHAPEFILE_SUFFIXES:
+            self._add("shapefiles", f"{scene}/{scene}{suffix}", contents[suffix])
+
+    def write_table(self, table: pd.DataFrame) -> None:
+        """Write the table; booleans as 0 and 1, as published."""
+        flags = table.select_dtypes("bool").columns
+        text = table.astype(dict.fromkeys(flags, "int64")).to_csv(index=False, lineterminator="\n")
+        (self._out / TABLE_FILE).write_text(text, encoding="utf-8", newline="")
+
+    def mark_synthetic(self) -> None:
+        """Say in the release that its pixels are made up; a store converted from it says so too."""
+        (self._out / SYNTHETIC_FILE).write_text(SYNTHETIC_TEXT, encoding="utf-8")
+
+    def _add_array(self, part: str, stem: str, array: np.ndarray) -> None:
+        buffer = io.BytesIO()
+        if self._arrays == "npz":
+            np.savez_compressed(buffer, array)
+        else:
+            np.save(buffer, array, allow_pickle=False)
+        self._add(part, f"{stem}.{self._arrays}", buffer.getbuffer())
+
+    def _add(self, part: str, name: str, data: "bytes | memoryview[Any]") -> None:
+        if self._layout == "folder":
+            path = self._out / part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            return
+        if part not in self._zips:
+            self._zips[part] = zipfile.ZipFile(self._out / f"{part}.zip", "w", zipfile.ZIP_DEFLATED)
+            self._zips[part].mkdir(part)
+        with self._zips[part].open(f"{part}/{name}", "w") as member:
+            member.write(data)

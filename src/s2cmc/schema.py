@@ -1,0 +1,306 @@
+"""Names, units and descriptions of the catalogue: the one source that every other room reads.
+
+Sources: the catalogue's own description (doi 10.5281/zenodo.4172871) for classes and tags; ESA's Sentinel-2 MSI
+spectral response functions (Sentinel-2A column) for the bands; STAC's `eo` extension for the common names.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+FORMAT_VERSION = "1.0"
+"""Version of the store's format, ``major.minor``. A reader opens every store of its own major version."""
+
+PIXEL_SIZE = 20.0
+"""Width and height of a pixel, m."""
+
+DN_PER_REFLECTANCE = 10_000
+"""Digital numbers (DN) per unit of top-of-atmosphere reflectance (L1C quantification value of 2018)."""
+
+
+class MaskClass(IntEnum):
+    """Classes of a mask, in the order of the published one-hot channels."""
+
+    CLEAR = 0
+    CLOUD = 1
+    CLOUD_SHADOW = 2
+
+    @property
+    def label(self) -> str:
+        """Name in coordinates and ``flag_meanings``."""
+        return self.name.lower()
+
+
+CLASS_NAMES = tuple(c.label for c in MaskClass)
+
+MASK_NOT_ONE_HOT = 240
+"""A pixel that is not one-hot is stored as 240 + its bits (clear 1, cloud 2, cloud_shadow 4)."""
+
+MASK_MISSING = 255
+"""No label: shown by `open_catalogue` for every value from 240, stored where a scene has no alternative mask."""
+
+
+class TagGroup(StrEnum):
+    """The five questions that the tags answer."""
+
+    SURFACE_TYPE = "surface_type"
+    CLOUD_TYPE = "cloud_type"
+    CLOUD_THICKNESS = "cloud_thickness"
+    CLOUD_HEIGHT = "cloud_height"
+    CLOUD_EXTENT = "cloud_extent"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One of the 24 yes-or-no tags of a scene.
+
+    Attributes
+    ----------
+    published : str
+        Column of the published table, e.g. ``snow/ice``.
+    group : TagGroup
+        The question it answers.
+    description : str
+        What a true value says of the scene.
+    """
+
+    published: str
+    group: TagGroup
+    description: str
+
+    @property
+    def name(self) -> str:
+        """Coordinate name: the published name with ``/`` as ``_``."""
+        return coordinate_name(self.published)
+
+
+def coordinate_name(published: str) -> str:
+    """Coordinate name of a published column: ``snow/ice`` is ``snow_ice``."""
+    return published.replace("/", "_")
+
+
+_SURFACE, _TYPE = TagGroup.SURFACE_TYPE, TagGroup.CLOUD_TYPE
+_THICKNESS, _HEIGHT, _EXTENT = TagGroup.CLOUD_THICKNESS, TagGroup.CLOUD_HEIGHT, TagGroup.CLOUD_EXTENT
+
+TAGS = (
+    Tag("forest/jungle", _SURFACE, "forest or jungle is visible"),
+    Tag("snow/ice", _SURFACE, "snow or ice on the ground or on water is visible"),
+    Tag("agricultural", _SURFACE, "farmland is visible"),
+    Tag("urban/developed", _SURFACE, "built-up land is visible"),
+    Tag("coastal", _SURFACE, "a coastline is visible"),
+    Tag("hills/mountains", _SURFACE, "hills or mountains are visible"),
+    Tag("desert/barren", _SURFACE, "desert or barren land is visible"),
+    Tag("shrublands/plains", _SURFACE, "shrubland, grassland or plains are visible"),
+    Tag("wetland/bog/marsh", _SURFACE, "wetland, bog or marsh is visible"),
+    Tag("open_water", _SURFACE, "open water (sea or ocean) is visible"),
+    Tag("enclosed_water", _SURFACE, "enclosed water (lake, river, reservoir) is visible"),
+    Tag("thin", _THICKNESS, "thin cloud: the surface shows through"),
+    Tag("thick", _THICKNESS, "thick cloud: the surface is hidden"),
+    Tag("low", _HEIGHT, "low cloud"),
+    Tag("high", _HEIGHT, "high cloud"),
+    Tag("isolated", _EXTENT, "isolated clouds"),
+    Tag("extended", _EXTENT, "extended cloud decks"),
+    Tag("cumulus", _TYPE, "cumulus"),
+    Tag("cumulonimbus", _TYPE, "cumulonimbus"),
+    Tag("altocumulus/stratocumulus", _TYPE, "altocumulus or stratocumulus"),
+    Tag("cirrus", _TYPE, "cirrus"),
+    Tag("haze/fog", _TYPE, "haze or fog"),
+    Tag("ice_clouds", _TYPE, "ice clouds"),
+    Tag("contrails", _TYPE, "aircraft contrails"),
+)
+TAG_NAMES = tuple(tag.name for tag in TAGS)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A spectral band of Sentinel-2's MultiSpectral Instrument.
+
+    Attributes
+    ----------
+    name, common_name : str
+        ESA's name (``B8A``) and STAC's common name (``nir08``).
+    wavelength, bandwidth : float
+        Central wavelength and width at half maximum of Sentinel-2A, nm.
+    resolution : int
+        Native pixel size, m. The catalogue holds every band at 20 m.
+    """
+
+    name: str
+    common_name: str
+    wavelength: float
+    bandwidth: float
+    resolution: int
+
+
+BANDS = (
+    Band("B01", "coastal", 442.7, 21.0, 60),
+    Band("B02", "blue", 492.4, 66.0, 10),
+    Band("B03", "green", 559.8, 36.0, 10),
+    Band("B04", "red", 664.6, 31.0, 10),
+    Band("B05", "rededge071", 704.1, 15.0, 20),
+    Band("B06", "rededge075", 740.5, 15.0, 20),
+    Band("B07", "rededge078", 782.8, 20.0, 20),
+    Band("B08", "nir", 832.8, 106.0, 10),
+    Band("B8A", "nir08", 864.7, 21.0, 20),
+    Band("B09", "nir09", 945.1, 20.0, 60),
+    Band("B10", "cirrus", 1373.5, 31.0, 60),
+    Band("B11", "swir16", 1613.7, 91.0, 20),
+    Band("B12", "swir22", 2202.4, 175.0, 20),
+)
+BAND_NAMES = tuple(band.name for band in BANDS)
+RGB_NAMES = ("red", "green", "blue")
+
+PIXEL_VARIABLES = ("reflectance", "mask", "alt_mask", "thumbnail")
+"""Variables that stay lazy. Everything else in a store is a small coordinate."""
+
+DIMS = {
+    "reflectance": ("scene", "y", "x", "band"),
+    "mask": ("scene", "y", "x"),
+    "alt_mask": ("scene", "y", "x"),
+    "thumbnail": ("scene", "thumbnail_y", "thumbnail_x", "rgb"),
+}
+
+
+@dataclass(frozen=True)
+class SceneCoordinate:
+    """A coordinate on dimension ``scene``.
+
+    Attributes
+    ----------
+    name : str
+    dtype : str
+        NumPy dtype as stored; ``O`` stands for a variable-length string.
+    long_name : str
+    units : str, optional
+        UDUNITS unit.
+    published : str, optional
+        Column of the published table it holds unchanged.
+    """
+
+    name: str
+    dtype: str
+    long_name: str
+    units: str | None = None
+    published: str | None = None
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """CF attributes; a tag carries its group, published name and description."""
+        found = {"long_name": self.long_name}
+        if self.units:
+            found["units"] = self.units
+        if self.published:
+            found["published_name"] = self.published
+        return found
+
+
+TABLE_COORDINATES = (
+    SceneCoordinate("index", "int32", "row of the scene in the published table", published="index"),
+    SceneCoordinate("scene", "O", "Sentinel-2 Level-1C product ID", published="scene"),
+    SceneCoordinate("difficulty", "uint8", "difficulty of annotation, 1 easy to 5 hard", "1", "difficulty"),
+    SceneCoordinate("annotator", "O", "annotator of `mask`", published="annotator"),
+    SceneCoordinate(
+        "shadows_marked",
+        "bool",
+        "cloud shadows were annotated; where false, clear may hide shadow",
+        published="shadows_marked",
+    ),
+    SceneCoordinate("clear_percent", "float64", "clear pixels, as published", "percent", "clear_percent"),
+    SceneCoordinate("cloud_percent", "float64", "cloud pixels, as published", "percent", "cloud_percent"),
+    SceneCoordinate("shadow_percent", "float64", "cloud shadow pixels, as published", "percent", "shadow_percent"),
+    SceneCoordinate("dataset", "O", "part of the catalogue: MAIN, VALIDATION or CALIBRATION", published="dataset"),
+    *(SceneCoordinate(tag.name, "bool", tag.description, published=tag.published) for tag in TAGS),
+)
+"""The 33 columns of the published table, in its order."""
+
+PRODUCT_COORDINATES = (
+    SceneCoordinate("time", "datetime64[ns]", "start of sensing, UTC"),
+    SceneCoordinate("platform", "O", "satellite"),
+    SceneCoordinate("relative_orbit", "int16", "relative orbit", "1"),
+    SceneCoordinate("mgrs_tile", "O", "MGRS tile"),
+    SceneCoordinate("processing_baseline", "O", "processing baseline of the Level-1C product"),
+    SceneCoordinate("group", "int32", "dependence group: scenes of one tile, or of one date and relative orbit", "1"),
+)
+
+GEO_COORDINATES = (
+    SceneCoordinate("epsg", "int32", "EPSG code of the scene's UTM zone", "1"),
+    SceneCoordinate("x_origin", "float64", "easting of the array's upper left outer corner; NaN if unknown", "m"),
+    SceneCoordinate("y_origin", "float64", "northing of the array's upper left outer corner; NaN if unknown", "m"),
+    SceneCoordinate("lon_min", "float64", "western bound; above lon_max across the antimeridian", "degrees_east"),
+    SceneCoordinate("lat_min", "float64", "southern bound", "degrees_north"),
+    SceneCoordinate("lon_max", "float64", "eastern bound", "degrees_east"),
+    SceneCoordinate("lat_max", "float64", "northern bound", "degrees_north"),
+    SceneCoordinate(
+        "outline_margin",
+        "int16",
+        "pixels by which the published outline exceeds the array on each side; -1 without an outline",
+        "1",
+    ),
+)
+
+QUALITY_COORDINATES = (
+    SceneCoordinate("has_alt_mask", "bool", "the other annotator's mask is in `alt_mask`"),
+    SceneCoordinate("has_thumbnail", "bool", "a thumbnail was published"),
+    SceneCoordinate("invalid_mask_pixels", "int32", "pixels of `mask` that are not one-hot", "1"),
+    SceneCoordinate("invalid_alt_mask_pixels", "int32", "pixels of `alt_mask` that are not one-hot", "1"),
+    SceneCoordinate("zero_pixels", "int32", "pixels with DN 0 (no data) in any band", "1"),
+    SceneCoordinate("saturated_pixels", "int32", "pixels with DN 65535 (saturated) in any band", "1"),
+    SceneCoordinate("mask_clear_percent", "float64", "clear pixels, counted in `mask`", "percent"),
+    SceneCoordinate("mask_cloud_percent", "float64", "cloud pixels, counted in `mask`", "percent"),
+    SceneCoordinate("mask_shadow_percent", "float64", "cloud shadow pixels, counted in `mask`", "percent"),
+    SceneCoordinate("percentages_agree", "bool", "the table's percentages are the mask's, to the pixel"),
+    SceneCoordinate(
+        "tags_consistent",
+        "bool",
+        "a cloud type has thickness, height and extent (and the reverse), and cloud tags stand where the mask has cloud",
+    ),
+    SceneCoordinate("shadows_consistent", "bool", "the mask has no shadow where shadows_marked is false"),
+)
+
+SCENE_COORDINATES = TABLE_COORDINATES + PRODUCT_COORDINATES + GEO_COORDINATES + QUALITY_COORDINATES
+TABLE_COLUMNS = tuple(c.published for c in TABLE_COORDINATES if c.published)
+
+SPLITS = {"train": ("MAIN",), "test": ("CALIBRATION", "VALIDATION")}
+"""Splits as the catalogue's authors advise them, by the table's ``dataset``."""
+
+CREATORS = "Alistair Francis, John Mrziglod, Panagiotis Sidiropoulos, Jan-Peter Muller"
+DOI = "10.5281/zenodo.4172871"
+
+GLOBAL_ATTRIBUTES = {
+    "Conventions": "CF-1.11, ACDD-1.3",
+    "title": "Sentinel-2 Cloud Mask Catalogue",
+    "summary": "Sub-scenes of Sentinel-2 Level-1C products of 2018, drawn at random from the whole archive, each with "
+    "all 13 bands at 20 m, a hand-made mask (clear, cloud, cloud shadow) and 24 tags.",
+    "license": "CC-BY-4.0",
+    "doi": DOI,
+    "id": DOI,
+    "naming_authority": "org.doi",
+    "creator_name": CREATORS,
+    "citation": f"Francis, A., Mrziglod, J., Sidiropoulos, P., & Muller, J.-P. (2020). Sentinel-2 Cloud Mask Catalogue "
+    f"[Data set]. Zenodo. https://doi.org/{DOI}",
+    "source": "Copernicus Sentinel-2 Level-1C data of 2018, European Space Agency",
+    "keywords": "Sentinel-2, cloud mask, cloud shadow, segmentation, optical remote sensing",
+    "format": "s2cmc",
+    "format_version": FORMAT_VERSION,
+}
+"""Attributes of a store's root group (CF and ACDD). The converter adds checksums, versions and history."""
+
+MASK_ATTRIBUTES = {
+    "units": "1",
+    "flag_values": [int(c) for c in MaskClass],
+    "flag_meanings": " ".join(CLASS_NAMES),
+    "comment": "A pixel that is not one-hot in the source is stored as 240 + its bits (clear 1, cloud 2, cloud_shadow "
+    "4). 255 is no label.",
+}
+
+VARIABLE_ATTRIBUTES = {
+    "reflectance": {
+        "long_name": "top-of-atmosphere reflectance, all bands resampled to 20 m",
+        "standard_name": "toa_bidirectional_reflectance",
+        "units": "1",
+        "comment": "DN 0 is Level-1C no-data and DN 65535 saturated; both are kept. reflectance = "
+        "float32(DN) / float32(10000) equals the published arrays bit for bit.",
+    },
+    "mask": {"long_name": "clear, cloud and cloud shadow, by the main annotator", **MASK_ATTRIBUTES},
+    "alt_mask": {"long_name": "clear, cloud and cloud shadow, by the other annotator", **MASK_ATTRIBUTES},
+    "thumbnail": {"long_name": "published thumbnail, for a quick look", "units": "1"},
+}
