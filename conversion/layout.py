@@ -1,0 +1,257 @@
+"""How a store is laid out: chunks, shards, codecs and metadata of every array."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from s2cmc.schema import (
+    BAND_NAMES,
+    BANDS,
+    DIMS,
+    DN_PER_REFLECTANCE,
+    MASK_MISSING,
+    PIXEL_SIZE,
+    RGB_NAMES,
+    SCENE_COORDINATES,
+    TAGS,
+    VARIABLE_ATTRIBUTES,
+)
+
+ReflectanceType = Literal["uint16", "float32"]
+
+
+@dataclass(frozen=True)
+class PixelArray:
+    """Layout of one array of pixels.
+
+    Attributes
+    ----------
+    name : str
+    shape, chunks, shards : tuple of int
+        Along the dimensions of `schema.DIMS`. A shard is one object of the store and is written whole by one task.
+    dtype : str
+    compressor : BytesBytesCodec
+        Followed by crc32c, without which most flipped bits would read as wrong data.
+    fill_value : int
+        What an absent chunk means; only chunks of `alt_mask` may be absent.
+    attributes : mapping
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...]
+    dtype: str
+    compressor: BytesBytesCodec
+    fill_value: int
+    attributes: Mapping[str, Any]
+
+    @property
+    def scenes_per_shard(self) -> int:
+        """Scenes that one task reads and writes."""
+        return self.shards[0]
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First and one past the last scene of every shard."""
+        step = self.scenes_per_shard
+        return [(first, min(first + step, self.shape[0])) for first in range(0, self.shape[0], step)]
+
+
+def pixel_arrays(
+    scenes: int,
+    size: tuple[int, int],
+    *,
+    reflectance: ReflectanceType,
+    mask_dtype: str,
+    alt_mask_dtype: str,
+    thumbnail: tuple[int, int] | None,
+) -> dict[str, PixelArray]:
+    """Arrays of pixels of a store.
+
+    Parameters
+    ----------
+    scenes : int
+    size : (y, x)
+        Pixels of a scene.
+    reflectance : {"uint16", "float32"}
+        Digital numbers, or the published floats as they are.
+    mask_dtype, alt_mask_dtype : str
+        dtype of the published masks, to restore them.
+    thumbnail : (y, x), optional
+        Pixels of a thumbnail; without it there is no such array.
+    """
+    bands = len(BAND_NAMES)
+    half = _half(size[0]), _half(size[1])
+    scaling = {"scale_factor": 1 / DN_PER_REFLECTANCE} if reflectance == "uint16" else {}
+    arrays = [
+        PixelArray(
+            "reflectance",
+            (scenes, *size, bands),
+            # C order keeps the bands of a quarter, and B02 to B04, side by side in the shard.
+            (1, *half, 1),
+            (1, *size, bands),
+            reflectance,
+            BloscCodec(
+                typesize=np.dtype(reflectance).itemsize,
+                cname="zstd",
+                clevel=5,
+                shuffle="bitshuffle",
+            ),
+            0,
+            scaling,
+        )
+    ]
+    for name, source_dtype in (("mask", mask_dtype), ("alt_mask", alt_mask_dtype)):
+        arrays.append(
+            PixelArray(
+                name,
+                (scenes, *size),
+                (8, *size),
+                (64, *size),
+                "uint8",
+                ZstdCodec(level=9),
+                MASK_MISSING,
+                {"source_dtype": source_dtype},
+            )
+        )
+    if thumbnail:
+        arrays.append(
+            PixelArray(
+                "thumbnail",
+                (scenes, *thumbnail, len(RGB_NAMES)),
+                (1, *thumbnail, len(RGB_NAMES)),
+                (16, *thumbnail, len(RGB_NAMES)),
+                "uint8",
+                ZstdCodec(level=9),
+                0,
+                {},
+            )
+        )
+    return {array.name: array for array in arrays}
+
+
+def _half(pixels: int) -> int:
+    return pixels // 2 if pixels % 2 == 0 else pixels
+
+
+def store_objects(
+    arrays: Mapping[str, PixelArray], scene_coordinates: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Every object of a store but the shards of its pixels: consolidated metadata and coordinates.
+
+    Parameters
+    ----------
+    arrays : mapping of str to PixelArray
+    scene_coordinates : mapping of str to ndarray (scene,)
+        All of `schema.SCENE_COORDINATES`.
+    attributes : mapping
+        Attributes of the root group.
+
+    Returns
+    -------
+    dict of str to bytes
+        By key; ``zarr.json`` of the root is what makes it a store.
+    """
+    content: dict[str, Any] = {}
+    memory = MemoryStore(content)
+    group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
+    tag_groups = {tag.name: str(tag.group) for tag in TAGS}
+    for coordinate in SCENE_COORDINATES:
+        extra = {"tag_group": tag_groups[coordinate.name]} if coordinate.name in tag_groups else {}
+        values = scene_coordinates[coordinate.name].astype(coordinate.dtype)
+        _add_coordinate(group, coordinate.name, "scene", values, coordinate.attributes | extra)
+    for name, dim, values, described in _fixed_coordinates(arrays):
+        _add_coordinate(group, name, dim, values, described)
+    names = {name: array.metadata.dimension_names[0] for name, array in group.arrays()}  # type: ignore[union-attr]
+    for array in arrays.values():
+        auxiliary = [name for name, dim in names.items() if dim in DIMS[array.name] and name != dim]
+        group.create_array(
+            array.name,
+            shape=array.shape,
+            chunks=array.chunks,
+            shards=array.shards,
+            dtype=array.dtype,
+            compressors=[array.compressor, Crc32cCodec()],
+            fill_value=array.fill_value,
+            dimension_names=DIMS[array.name],
+            attributes=VARIABLE_ATTRIBUTES[array.name] | dict(array.attributes) | {"coordinates": " ".join(auxiliary)},
+        )
+    with warnings.catch_warnings():
+        # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
+        zarr.consolidate_metadata(memory)
+    objects = {key: buffer.to_bytes() for key, buffer in content.items()}
+    return {key: _compact(value) if key.endswith("zarr.json") else value for key, value in objects.items()}
+
+
+def _add_coordinate(group: zarr.Group, name: str, dim: str, values: np.ndarray, attributes: Mapping[str, str]) -> None:
+    described = dict(attributes)
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[s]").astype("int64")
+        described |= {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=str if values.dtype.kind == "O" else values.dtype,
+        compressors=[ZstdCodec(level=9), Crc32cCodec()],
+        dimension_names=(dim,),
+        attributes=described,
+        config={"write_empty_chunks": True},
+    )
+    array[:] = values
+
+
+def _fixed_coordinates(arrays: Mapping[str, PixelArray]) -> list[tuple[str, str, np.ndarray, dict[str, str]]]:
+    _, height, width, _ = arrays["reflectance"].shape
+    offset = {"units": "m", "comment": "add to x_origin, subtract from y_origin, for the scene's UTM zone"}
+    found = [
+        ("band", "band", np.array(BAND_NAMES, object), {"long_name": "Sentinel-2 band"}),
+        (
+            "common_name",
+            "band",
+            np.array([band.common_name for band in BANDS], object),
+            {"long_name": "common name of the band in STAC's eo extension"},
+        ),
+        (
+            "wavelength",
+            "band",
+            np.array([band.wavelength for band in BANDS]),
+            {"long_name": "central wavelength, Sentinel-2A", "standard_name": "radiation_wavelength", "units": "nm"},
+        ),
+        (
+            "bandwidth",
+            "band",
+            np.array([band.bandwidth for band in BANDS]),
+            {"long_name": "full width at half maximum, Sentinel-2A", "units": "nm"},
+        ),
+        (
+            "native_resolution",
+            "band",
+            np.array([band.resolution for band in BANDS], "int16"),
+            {"long_name": "pixel size of the band in the Level-1C product", "units": "m"},
+        ),
+        ("y", "y", _centres(height), {"long_name": "distance of the pixel centre below the upper edge"} | offset),
+        ("x", "x", _centres(width), {"long_name": "distance of the pixel centre from the left edge"} | offset),
+    ]
+    if "thumbnail" in arrays:
+        found.append(("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}))
+    return found
+
+
+def _centres(pixels: int) -> np.ndarray:
+    return (np.arange(pixels) + 0.5) * PIXEL_SIZE
+
+
+def _compact(document: bytes) -> bytes:
+    """JSON without its white space: every reader loads the consolidated metadata before anything else."""
+    return json.dumps(json.loads(document), separators=(",", ":")).encode()

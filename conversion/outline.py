@@ -1,0 +1,78 @@
+"""The outline of a scene, from its shapefile."""
+
+import io
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+
+import shapefile
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from s2cmc.errors import SceneError
+from s2cmc.geo import Outline
+from s2cmc.product import Product
+
+_TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
+
+
+def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
+    """Read an outline from the files of a shapefile.
+
+    Parameters
+    ----------
+    contents : mapping of str to bytes
+        By suffix: ``.shp``, ``.shx``, ``.dbf`` and, if published, ``.prj``. Without a ``.prj`` the CRS is that of the
+        product's tile.
+    product : Product
+        The product whose tile fixes the UTM zone.
+
+    Raises
+    ------
+    SceneError
+        If there is not exactly one upright rectangle, or its CRS is not the UTM zone of the tile.
+    """
+    try:
+        with shapefile.Reader(**{suffix[1:]: io.BytesIO(contents[suffix]) for suffix in (".shp", ".shx", ".dbf")}) as file:
+            shapes = list(file.iterShapes())
+    except (shapefile.ShapefileException, OSError, ValueError, struct.error) as error:
+        raise SceneError(product.id, f"its shapefile cannot be read: {error}") from error
+    if len(shapes) != 1 or len(getattr(shapes[0], "parts", ())) != 1:
+        raise SceneError(product.id, f"its shapefile holds {len(shapes)} shapes; expected one polygon of one ring")
+    _check_zone(contents.get(".prj", b""), product)
+    points = shapes[0].points
+    xs, ys = ([float(point[axis]) for point in points] for axis in (0, 1))
+    outline = Outline(product.epsg, min(xs), min(ys), max(xs), max(ys))
+    if not _is_upright_rectangle(points, outline):
+        raise SceneError(product.id, f"its outline is not an upright rectangle: {points}")
+    return outline
+
+
+def _check_zone(prj: bytes, product: Product) -> None:
+    if not prj.strip():
+        return
+    try:
+        epsg = _epsg(prj.decode("utf-8-sig"))
+    except (CRSError, UnicodeDecodeError) as error:
+        raise SceneError(product.id, f"its .prj cannot be read: {error}") from error
+    if epsg != product.epsg:
+        raise SceneError(
+            product.id,
+            f"its .prj is EPSG:{epsg}, but its tile {product.mgrs_tile} lies in the UTM zone EPSG:{product.epsg}",
+        )
+
+
+@lru_cache(maxsize=128)
+def _epsg(wkt: str) -> int | None:
+    return CRS.from_wkt(wkt).to_epsg()
+
+
+def _is_upright_rectangle(points: list[tuple[float, ...]], box: Outline) -> bool:
+    corners = set()
+    for x, y, *_ in points:
+        on_left, on_right = abs(x - box.left) < _TOLERANCE, abs(x - box.right) < _TOLERANCE
+        on_bottom, on_top = abs(y - box.bottom) < _TOLERANCE, abs(y - box.top) < _TOLERANCE
+        if not ((on_left or on_right) and (on_bottom or on_top)):
+            return False
+        corners.add((on_left, on_bottom))
+    return len(corners) == 4

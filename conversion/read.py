@@ -1,0 +1,127 @@
+"""From bytes to arrays and tables: npy, npz, csv, png. Nothing is ever unpickled."""
+
+import io
+import zipfile
+from math import prod
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from s2cmc.errors import ReleaseError
+from s2cmc.schema import TABLE_COLUMNS, TABLE_COORDINATES
+
+
+def read_array(content: bytes, path: str) -> np.ndarray:
+    """Read the one array of an npy or npz file; of an npy it is a read-only view of `content`.
+
+    Raises
+    ------
+    ReleaseError
+        If it holds no array, several, or Python objects, or its size is not what its header says.
+    """
+    if not content.startswith(b"PK"):
+        return _read_npy(content, path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            if len(names) != 1:
+                raise ReleaseError(f"{path} holds {len(names)} arrays ({', '.join(names)}); expected one")
+            return _read_npy(archive.read(names[0]), f"{path}!{names[0]}")
+    except zipfile.BadZipFile as error:
+        raise ReleaseError(f"{path} is not a readable npz: {error}") from error
+
+
+def _read_npy(content: bytes, path: str) -> np.ndarray:
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran_order, dtype = read_header(file)
+    except (ValueError, KeyError) as error:
+        raise ReleaseError(f"{path} is not a readable npy (version 1 or 2): {error}") from error
+    if dtype.hasobject:
+        raise ReleaseError(f"{path} holds Python objects ({dtype}); they are never loaded")
+    expected, found = prod(shape) * dtype.itemsize, len(content) - file.tell()
+    if any(n < 0 for n in shape) or found != expected:
+        raise ReleaseError(f"{path}: shape {shape} of {dtype} takes {expected} bytes, but {found} follow its header")
+    flat = np.frombuffer(content, dtype, offset=file.tell())
+    return flat.reshape(shape, order="F" if fortran_order else "C")
+
+
+def read_thumbnail(content: bytes, path: str) -> np.ndarray:
+    """Read a thumbnail (y, x, rgb), uint8.
+
+    Raises
+    ------
+    ReleaseError
+        If it is no PNG, or transparent.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            rgba = np.asarray(image.convert("RGBA"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ReleaseError(f"{path} is not a readable PNG: {error}") from error
+    if (rgba[..., 3] != 255).any():
+        raise ReleaseError(f"{path} has transparent pixels, which a store could not keep; convert without thumbnails")
+    return rgba[..., :3]
+
+
+def read_table(content: bytes, path: str) -> pd.DataFrame:
+    """Read the published table: columns and order as published, tags and ``shadows_marked`` as bool.
+
+    Raises
+    ------
+    ReleaseError
+        With one line for every column or value that is not as expected.
+    """
+    try:
+        text = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{path} is not a readable CSV: {error}") from error
+    problems = [f"missing column {name!r}" for name in TABLE_COLUMNS if name not in text]
+    problems += [f"unknown column {name!r}, which a store could not keep" for name in text if name not in TABLE_COLUMNS]
+    if problems:
+        raise ReleaseError(f"{path} does not have the {len(TABLE_COLUMNS)} published columns", problems)
+    columns = {c.published: _parse_column(text[c.published], c.dtype, problems) for c in TABLE_COORDINATES}
+    repeated = text["scene"][text["scene"].duplicated()].unique()
+    problems += [f"scene {scene} has several rows" for scene in repeated]
+    if problems:
+        raise ReleaseError(f"{path} cannot be read as the published table", problems)
+    return pd.DataFrame(columns)
+
+
+def _parse_column(texts: pd.Series, dtype: str, problems: list[str]) -> np.ndarray:
+    values = []
+    for line, text in enumerate(texts, start=2):
+        try:
+            values.append(_parse_value(text.strip(), dtype))
+        except ValueError as error:
+            problems.append(f"line {line}, column {texts.name!r}: {text!r} is {error}")
+    return np.array(values, dtype=dtype)
+
+
+def _parse_value(text: str, dtype: str) -> object:
+    if dtype == "O":
+        if not text:
+            raise ValueError("empty; expected text")
+        return text
+    if dtype == "bool":
+        if text not in ("0", "1"):
+            raise ValueError("neither 0 nor 1")
+        return text == "1"
+    if dtype == "float64":
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= 100:
+            raise ValueError("no percentage from 0 to 100")
+        return value
+    limits = np.iinfo(dtype)
+    if not text.isdecimal() or int(text) > limits.max:
+        raise ValueError(f"no whole number from 0 to {limits.max}")
+    return int(text)

@@ -1,0 +1,249 @@
+"""A release as published: which files belong to which scene, and everything that is not as it should be, at once."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import fsspec
+import pandas as pd
+from fsspec import AbstractFileSystem
+
+from s2cmc.errors import CatalogueError, ReleaseError
+from s2cmc.product import Product
+from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
+
+from .archive import Member, folder_members, zip_members
+from .read import read_table
+
+REQUIRED_PARTS = ("subscenes", "masks")
+
+_FILE_NAMES = {
+    "subscenes": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
+    "masks": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
+    "alt_masks": re.compile(rf"{ALT_PREFIX}(?P<scene>[^/]+)\.(npy|npz)"),
+    "shapefiles": re.compile(rf"((?P<folder>[^/]+)/)?(?P<scene>[^/]+)({'|'.join(map(re.escape, SHAPEFILE_SUFFIXES))})"),
+    "thumbnails": re.compile(r"(?P<scene>[^/]+)\.png"),
+}
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """The files of one scene.
+
+    Attributes
+    ----------
+    product : Product
+    subscene, mask : Member
+    alt_mask, thumbnail : Member or None
+    shapefile : mapping of str to Member
+        By suffix (``.shp``, ``.prj``, ...); empty where the scene has none.
+    """
+
+    product: Product
+    subscene: Member
+    mask: Member
+    alt_mask: Member | None
+    thumbnail: Member | None
+    shapefile: Mapping[str, Member]
+
+    @property
+    def scene(self) -> str:
+        """Product ID."""
+        return self.product.id
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All its files."""
+        others = (self.alt_mask, self.thumbnail, *self.shapefile.values())
+        return (self.subscene, self.mask, *(member for member in others if member))
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release, or the part of it that was asked for.
+
+    Attributes
+    ----------
+    url : str
+    table : DataFrame
+        Rows of its scenes in the order of the table, columns as published.
+    table_md5 : str
+        MD5 of the whole published table file.
+    scenes : tuple of SceneSource
+        One for each row of `table`.
+    synthetic : bool
+        The release says that its pixels are made up.
+    warnings : tuple of str
+        What is odd and yet no obstacle.
+    """
+
+    url: str
+    table: pd.DataFrame
+    table_md5: str
+    scenes: tuple[SceneSource, ...]
+    synthetic: bool
+    warnings: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the table and the name, size and CRC-32 (zip) or time of change (folder) of every file."""
+        digest = hashlib.sha256(self.table_md5.encode())
+        for source in self.scenes:
+            for member in source.members:
+                digest.update(f"\n{source.scene} {member.name} {member.identity}".encode())
+        return digest.hexdigest()
+
+
+def open_release(
+    url: str, *, scenes: Sequence[str] | None = None, storage_options: Mapping[str, object] | None = None
+) -> Release:
+    """List a release and check that it is whole; reads its table and no array.
+
+    Parameters
+    ----------
+    url : str
+        Folder, or URL that fsspec knows.
+    scenes : sequence of str, optional
+        Product IDs to keep.
+    storage_options : mapping, optional
+        Options of the fsspec file system.
+
+    Raises
+    ------
+    ReleaseError
+        With one line for everything that is missing, duplicated or misnamed.
+    """
+    filesystem, root = fsspec.url_to_fs(url, **(storage_options or {}))
+    root = root.rstrip("/")
+    try:
+        content = filesystem.cat_file(f"{root}/{TABLE_FILE}")
+    except FileNotFoundError as error:
+        raise ReleaseError(
+            f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
+            "(or folders of those names)"
+        ) from error
+    table = read_table(content, f"{url}/{TABLE_FILE}")
+    listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)))
+    for part in PARTS:
+        listing.add_part(part, _part_members(filesystem, root, part))
+    chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
+    sources = listing.sources(chosen["scene"])
+    if listing.problems:
+        raise ReleaseError(
+            f"{url} cannot be converted: {len(listing.problems)} problems", [*listing.problems, *listing.warnings]
+        )
+    listing.warn_of_absent(chosen)
+    return Release(
+        url=url,
+        table=chosen,
+        table_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        scenes=tuple(sources),
+        synthetic=filesystem.exists(f"{root}/{SYNTHETIC_FILE}"),
+        warnings=tuple(listing.warnings),
+    )
+
+
+def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
+    if scenes is None:
+        return table["scene"]
+    known = list(table["scene"])
+    if unknown := [scene for scene in scenes if scene not in set(known)]:
+        raise ReleaseError(
+            f"{len(unknown)} of the {len(scenes)} scenes asked for are not in the table",
+            [f"{scene!r}{_suggestion(scene, known)}" for scene in unknown],
+        )
+    if not scenes:
+        raise ReleaseError("no scene was asked for; leave `scenes` out to convert all")
+    return scenes
+
+
+def _part_members(filesystem: AbstractFileSystem, root: str, part: str) -> list[Member]:
+    found: list[Member] = []
+    if filesystem.exists(f"{root}/{part}.zip"):
+        found += zip_members(filesystem, f"{root}/{part}.zip")
+    if filesystem.isdir(f"{root}/{part}"):
+        found += folder_members(filesystem, f"{root}/{part}")
+    return found
+
+
+@dataclass
+class _Listing:
+    """What a walk over the parts has found so far."""
+
+    known: set[str]
+    chosen: set[str]
+    files: dict[str, dict[str, dict[str, Member]]] = field(default_factory=dict)  # part -> scene -> suffix
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add_part(self, part: str, members: list[Member]) -> None:
+        scenes: dict[str, dict[str, Member]] = {}
+        self.files[part] = scenes
+        if not members and part in REQUIRED_PARTS:
+            self.problems.append(f"missing: neither {part}.zip nor folder {part}/ holds a file")
+        for member in members:
+            match = _FILE_NAMES[part].fullmatch(member.name)
+            if match is None or match.groupdict().get("folder") not in (None, match["scene"]):
+                self.warnings.append(f"misnamed: {member.path} is not a name of {part}")
+            elif match["scene"] not in self.known:
+                self._add_unknown(part, match["scene"], member)
+            elif match["scene"] in self.chosen:
+                suffix = member.name[match.end("scene") :] if part == "shapefiles" else ""
+                first = scenes.setdefault(match["scene"], {}).setdefault(suffix, member)
+                if first is not member:
+                    self.problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
+
+    def _add_unknown(self, part: str, scene: str, member: Member) -> None:
+        try:
+            Product.parse(scene)
+        except CatalogueError:
+            self.warnings.append(f"misnamed: {member.path} names no scene{_suggestion(scene, self.known)}")
+            return
+        line = f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{_suggestion(scene, self.known)}"
+        # Without a subset every scene with pixels must have its row; beside a subset, others do not matter.
+        everything = self.chosen == self.known
+        (self.problems if part in REQUIRED_PARTS and everything else self.warnings).append(line)
+
+    def sources(self, scenes: Iterable[str]) -> Iterator[SceneSource]:
+        found = []
+        for scene in scenes:
+            files = {part: self.files[part].get(scene, {}) for part in PARTS}
+            for part in REQUIRED_PARTS:
+                if self.files[part] and not files[part]:
+                    self.problems.append(f"missing: {part} has no file of scene {scene}")
+            if files["shapefiles"] and not {".shp", ".shx", ".dbf"} <= set(files["shapefiles"]):
+                have = ", ".join(sorted(files["shapefiles"]))
+                self.problems.append(f"missing: the shapefile of {scene} is incomplete: .shp, .shx, .dbf needed, {have} found")
+            try:
+                product = Product.parse(scene)
+            except CatalogueError as error:
+                self.problems.append(f"misnamed: {TABLE_FILE}: {error}")
+                continue
+            if all(files[part] for part in REQUIRED_PARTS):
+                found.append(
+                    SceneSource(
+                        product,
+                        files["subscenes"][""],
+                        files["masks"][""],
+                        files["alt_masks"].get(""),
+                        files["thumbnails"].get(""),
+                        files["shapefiles"],
+                    )
+                )
+        return iter(found)
+
+    def warn_of_absent(self, table: pd.DataFrame) -> None:
+        expected = {
+            "alt_masks": set(table.loc[table["dataset"] != "MAIN", "scene"]),
+            "shapefiles": set(table["scene"]),
+            "thumbnails": set(table["scene"]),
+        }
+        for part, scenes in expected.items():
+            if absent := scenes - set(self.files[part]):
+                self.warnings.append(f"absent: {part} of {len(absent)} of {len(scenes)} scenes that should have one")
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1, cutoff=0.8)
+    return f"; did you mean {close[0]}?" if close else ""
