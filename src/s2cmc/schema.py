@@ -149,6 +149,9 @@ BANDS = (
 BAND_NAMES = tuple(band.name for band in BANDS)
 RGB_NAMES = ("red", "green", "blue")
 
+JOURNAL_PLAN = ".s2cmc-conversion/plan.json"
+"""Object that a started conversion keeps until it is complete; it says how to finish it."""
+
 PIXEL_VARIABLES = ("reflectance", "mask", "alt_mask", "thumbnail")
 """Variables that stay lazy. Everything else in a store is a small coordinate."""
 

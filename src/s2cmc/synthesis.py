@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2cmc.product import Product
-from s2cmc.schema import BANDS, DN_PER_REFLECTANCE, TAGS, MaskClass, TagGroup
+from s2cmc.schema import BAND_NAMES, BANDS, DN_PER_REFLECTANCE, TAGS, MaskClass, TagGroup
 
 FULL_DETAIL_SIZE = 512
 """Scenes narrower than this, pixels, have all lengths shrunk in proportion, so that they still show whole clouds."""
@@ -72,7 +72,7 @@ WATER_CLOUD = np.array([0.96, 0.95, 0.94, 0.97, 0.99, 1, 1.01, 1.0, 1.03, 0.6, 0
 ICE_CLOUD = np.array([0.97, 0.95, 0.94, 0.96, 0.98, 1, 1.01, 1.0, 1.02, 0.75, 0.22, 0.4, 0.3], "float32")
 NOISE_FLOOR = np.array([5, 5, 5, 5, 5, 5, 5, 5, 4, 3, 1.3, 3, 3], "float32")
 """Sensor noise of a dark pixel, DN."""
-NOISE_SHARE = 0.008
+NOISE_SHARE = 0.004
 """Sensor noise that grows with the signal, as a share of it."""
 
 
@@ -105,11 +105,11 @@ class CloudKind:
 
 
 CLOUD_KINDS = {
-    "cumulus": CloudKind(45, 3.9, 1, 4.0, 22, 0.0),
-    "cumulonimbus": CloudKind(160, 3.7, 1, 6.0, 60, 0.7),
-    "altocumulus/stratocumulus": CloudKind(90, 3.4, 1.6, 3.0, 40, 0.1),
-    "cirrus": CloudKind(160, 3.3, 6, 0.6, 0, 1.0),
-    "haze/fog": CloudKind(300, 3.9, 1, 0.6, 0, 0.0),
+    "cumulus": CloudKind(50, 4.4, 1, 3.0, 22, 0.0),
+    "cumulonimbus": CloudKind(140, 4.1, 1, 6.0, 50, 0.7),
+    "altocumulus/stratocumulus": CloudKind(80, 3.8, 1.6, 2.5, 36, 0.1),
+    "cirrus": CloudKind(160, 3.4, 6, 0.6, 0, 1.0),
+    "haze/fog": CloudKind(300, 4.6, 1, 0.6, 0, 0.0),
     "ice_clouds": CloudKind(200, 3.6, 2, 1.4, 0, 1.0),
     "contrails": CloudKind(60, 3.0, 1, 0.9, 0, 1.0),
 }
@@ -153,9 +153,9 @@ def synthesize(row: Mapping[str, object], size: int, seed: int) -> Pixels:
 
     covers, mix, light = _surface(rng, row, size, scale, sun)
     shade = 0.75 * _opacity(cloud.shadow_score, shadow_edge, 4.0)
-    opacity, bright, ice = cloud.look(edge)
     dn = np.empty((size, size, len(BANDS)), "uint16")
     ends = np.array([COVERS[name] for name in COVERS], "float32").swapaxes(0, 1) / 100  # (end, cover, band)
+    opacity, bright, ice = cloud.look(edge, ends.mean(0)[covers, BAND_NAMES.index("B04")] * light)
     for b, band in enumerate(BANDS):
         low, high = ends[:, :, b]
         ground = (low[covers] + (high - low)[covers] * mix) * light
@@ -193,8 +193,8 @@ class _Clouds:
     light: np.ndarray
     gain: float
 
-    def look(self, edge: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Opacity, brightness and share of ice where scores above `edge` are cloud."""
+    def look(self, edge: float, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Opacity, brightness and share of ice where scores above `edge` are cloud, over ground of this reflectance."""
         depth = np.zeros_like(self.score)
         ice = np.zeros_like(self.score)
         for kind, score, strength in self.layers:
@@ -202,8 +202,10 @@ class _Clouds:
             depth += part
             ice += kind.ice * part
         ice /= np.maximum(depth, 1e-6)
-        bright = self.gain * (0.5 + 0.42 * (1 - np.exp(-0.35 * depth)) + self.light)
-        return 1 - np.exp(-depth), bright, ice
+        opacity = 1 - np.exp(-depth)
+        bright = self.gain * (0.36 + 0.42 * (1 - np.exp(-0.3 * depth)) + self.light * opacity)
+        bright = np.maximum(bright, 0.9 * ground)  # over snow, light goes back and forth and clouds are no darker
+        return opacity, bright, ice
 
 
 def _clouds(
@@ -240,7 +242,7 @@ def _clouds(
     solid = [field for _, field, casts in shadows if casts] or [field for _, field, _ in shadows]
     slope_y, slope_x = np.gradient(score)
     light = -(slope_y * sun[0] + slope_x * sun[1])
-    light = np.clip(0.07 * light / max(light.std(), 1e-6) + 0.02 * fractal(rng, size, 8, 2), -0.25, 0.5)
+    light = np.clip(0.05 * light / max(light.std(), 1e-6) + 0.008 * fractal(rng, size, 20, 2.6), -0.2, 0.5)
     return _Clouds(score, np.maximum.reduce(solid), layers, light.astype("float32"), float(rng.uniform(0.75, 1.15)))
 
 
@@ -304,7 +306,7 @@ def _surface(
     order = list(COVERS)
     for name in names:
         length = 60 if name in ("urban/developed", "enclosed_water") else 300
-        scores[order.index(name)] = fractal(rng, size, length * scale, 3.3)
+        scores[order.index(name)] = fractal(rng, size, length * scale, 4.0)
     scores[order.index("enclosed_water")] -= 0.9
     scores[order.index("urban/developed")] -= 0.5
     if row["snow/ice"] and row["hills/mountains"]:
@@ -318,7 +320,7 @@ def _surface(
     texture = fractal(rng, size, 120 * scale, 2.6)
     mix = 0.5 + 0.22 * texture
     fields = covers == order.index("agricultural")
-    mix[fields] = _parcels(rng, texture, scale)[fields] + 0.06 * texture[fields]
+    mix[fields] = _parcels(rng, relief, scale)[fields] + 0.06 * texture[fields]
     town = covers == order.index("urban/developed")
     mix[town] = np.abs(0.35 * fractal(rng, size, 8, 1.2))[town]
     slope_y, slope_x = np.gradient(relief)
@@ -333,8 +335,8 @@ def _parcels(rng: np.random.Generator, warp: np.ndarray, scale: float) -> np.nda
     """A patchwork of fields (y, x), one random value from 0 to 1 in each."""
     y, x = np.indices(warp.shape, dtype="float32")
     angle, width = rng.uniform(0, np.pi / 2), max(4, 28 * scale)
-    u = (x * np.cos(angle) + y * np.sin(angle) + 3 * scale * warp) / width
-    v = (y * np.cos(angle) - x * np.sin(angle) + 3 * scale * warp) / width
+    u = (x * np.cos(angle) + y * np.sin(angle) + 5 * scale * warp) / width
+    v = (y * np.cos(angle) - x * np.sin(angle) + 5 * scale * warp) / width
     strip = np.floor(v).astype("int64")
     starts, values = rng.uniform(0, 2, 1024), rng.uniform(0, 1, 4096) ** 1.5
     return values[(strip * 127 + np.floor(u / 1.7 + starts[strip % 1024]).astype("int64")) % 4096]

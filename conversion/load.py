@@ -1,0 +1,91 @@
+"""From the files of some scenes to the checked block of pixels that one shard holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from s2cmc.errors import CatalogueError, SceneError
+from s2cmc.schema import MASK_MISSING
+
+from .check import check_subscene, count_extremes, count_labels, to_dn, to_labels
+from .plan import Plan, Task
+from .read import read_array, read_thumbnail
+from .source import SceneSource
+
+
+@dataclass
+class Block:
+    """Pixels of one shard.
+
+    Attributes
+    ----------
+    pixels : ndarray (scene, ...)
+    findings : list of dict of str to int
+        What was counted, one for each scene; empty where a scene has none of it.
+    problems : list of str
+        Why scenes cannot be stored.
+    """
+
+    pixels: np.ndarray
+    findings: list[dict[str, int]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def load_block(plan: Plan, task: Task) -> Block:
+    """Read, check and count the scenes of one shard.
+
+    Problems of a scene are collected, so that one run finds all of them.
+    """
+    shape = (task.last - task.first, *task.array.shape[1:])
+    block = Block(np.full(shape, task.array.fill_value, task.array.dtype))
+    load = _LOADERS[task.array.name]
+    for source, pixels in zip(plan.release.scenes[task.first : task.last], block.pixels, strict=True):
+        try:
+            block.findings.append(load(plan, source, pixels))
+        except CatalogueError as error:
+            block.problems.append(str(error))
+    return block
+
+
+def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    reflectance = read_array(source.subscene.read(), source.subscene.path)
+    check_subscene(reflectance, plan.size, source.scene)
+    out[...] = reflectance if plan.options.reflectance == "float32" else to_dn(reflectance, source.scene)
+    return count_extremes(out)
+
+
+def _load_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    one_hot = read_array(source.mask.read(), source.mask.path)
+    out[...] = to_labels(one_hot, plan.size, source.scene, "masks")
+    return count_labels(out)
+
+
+def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    if source.alt_mask is None:
+        return {}
+    one_hot = read_array(source.alt_mask.read(), source.alt_mask.path)
+    out[...] = to_labels(one_hot, plan.size, source.scene, "alt_masks")
+    return count_labels(out)
+
+
+def _load_thumbnail(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    if source.thumbnail is None:
+        return {}
+    rgb = read_thumbnail(source.thumbnail.read(), source.thumbnail.path)
+    if rgb.shape != out.shape:
+        raise SceneError(
+            source.scene,
+            f"its thumbnail has shape {rgb.shape}, the first one {out.shape}; one store holds thumbnails of one size: "
+            "convert with --no-thumbnails",
+        )
+    out[...] = rgb
+    return {}
+
+
+_LOADERS: dict[str, Callable[[Plan, SceneSource, np.ndarray], dict[str, int]]] = {
+    "reflectance": _load_reflectance,
+    "mask": _load_mask,
+    "alt_mask": _load_alt_mask,
+    "thumbnail": _load_thumbnail,
+}

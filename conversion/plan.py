@@ -1,0 +1,169 @@
+"""What a conversion will do, decided before anything is written."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from s2cmc.errors import CatalogueError, ReleaseError, SceneError
+from s2cmc.geo import Outline, outline_margin
+from s2cmc.schema import FORMAT_VERSION
+
+from .check import check_subscene
+from .layout import PixelArray, ReflectanceType, pixel_arrays
+from .outline import read_outline
+from .read import read_array, read_thumbnail
+from .source import Release, SceneSource
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices that shape a store; a started conversion is resumed only under the same.
+
+    Attributes
+    ----------
+    reflectance : {"uint16", "float32"}
+        Digital numbers, or the published floats as they are.
+    thumbnails : bool
+        Keep the thumbnails.
+    """
+
+    reflectance: ReflectanceType = "uint16"
+    thumbnails: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard of one array: the scenes from `first` up to, not including, `last`."""
+
+    array: PixelArray
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """Name in the journal."""
+        return f"{self.array.name}-{self.first:06d}"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels."""
+        return (self.last - self.first) * int(np.prod(self.array.shape[1:])) * np.dtype(self.array.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A release, the layout of its store, and what is known of its scenes from everything but their pixels.
+
+    Attributes
+    ----------
+    release : Release
+    options : Options
+    arrays : mapping of str to PixelArray
+    outlines : tuple of Outline or None
+        As published, one for each scene.
+    margins : tuple of int
+        Pixels between outline and array; -1 without an outline.
+    """
+
+    release: Release
+    options: Options
+    arrays: Mapping[str, PixelArray]
+    outlines: tuple[Outline | None, ...]
+    margins: tuple[int, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels (y, x) of a scene."""
+        _, height, width = self.arrays["mask"].shape
+        return height, width
+
+    def tasks(self) -> list[Task]:
+        """All shards to write; shards of `alt_mask` without any such mask are left out."""
+        return [
+            Task(array, first, last)
+            for array in self.arrays.values()
+            for first, last in array.spans()
+            if array.name != "alt_mask" or any(source.alt_mask for source in self.release.scenes[first:last])
+        ]
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a started conversion to be resumed."""
+        return {
+            "format version": FORMAT_VERSION,
+            "release": self.release.fingerprint(),
+            "scenes": len(self.release.scenes),
+            "reflectance": self.options.reflectance,
+            "thumbnails": self.options.thumbnails,
+        }
+
+    def command(self, store: str, scenes_asked: Sequence[str] | None) -> str:
+        """The command that starts, and resumes, this conversion."""
+        words = ["s2cmc", "convert", self.release.url, store]
+        if self.options.reflectance != "uint16":
+            words += ["--reflectance", self.options.reflectance]
+        if not self.options.thumbnails:
+            words.append("--no-thumbnails")
+        if scenes_asked is not None:
+            words += ["--scenes", ",".join(scenes_asked)]
+        return shlex.join(words)
+
+
+def make_plan(release: Release, options: Options) -> Plan:
+    """Look at the first scene for sizes and dtypes, and at every outline.
+
+    Raises
+    ------
+    ReleaseError
+        If the first arrays are not as published, or outlines are not; one line for each.
+    """
+    first = release.scenes[0]
+    subscene = read_array(first.subscene.read(), first.subscene.path)
+    if subscene.ndim != 3:
+        raise SceneError(first.scene, f"its subscene has shape {subscene.shape}; expected (y, x, band)")
+    size = subscene.shape[0], subscene.shape[1]
+    check_subscene(subscene, size, first.scene)
+    with_alt = [source.alt_mask for source in release.scenes if source.alt_mask]
+    mask_dtype = str(read_array(first.mask.read(), first.mask.path).dtype)
+    with_thumbnail = [source.thumbnail for source in release.scenes if source.thumbnail] if options.thumbnails else []
+    arrays = pixel_arrays(
+        len(release.scenes),
+        size,
+        reflectance=options.reflectance,
+        mask_dtype=mask_dtype,
+        alt_mask_dtype=str(read_array(with_alt[0].read(), with_alt[0].path).dtype) if with_alt else mask_dtype,
+        thumbnail=_thumbnail_size(with_thumbnail[0].read(), with_thumbnail[0].path) if with_thumbnail else None,
+    )
+    outlines, margins = _outlines(release.scenes, size)
+    return Plan(release, options, arrays, outlines, margins)
+
+
+def _thumbnail_size(content: bytes, path: str) -> tuple[int, int]:
+    height, width, _ = read_thumbnail(content, path).shape
+    return height, width
+
+
+def _outlines(
+    sources: Sequence[SceneSource], size: tuple[int, int]
+) -> tuple[tuple[Outline | None, ...], tuple[int, ...]]:
+    outlines: list[Outline | None] = []
+    margins: list[int] = []
+    problems: list[str] = []
+    for source in sources:
+        outline, margin = None, -1
+        if source.shapefile:
+            try:
+                contents = {suffix: member.read() for suffix, member in source.shapefile.items()}
+                outline = read_outline(contents, source.product)
+                margin = outline_margin(outline, size)
+            except SceneError as error:
+                problems.append(str(error))
+            except CatalogueError as error:
+                problems.append(f"{source.scene}: {error}")
+        outlines.append(outline)
+        margins.append(margin)
+    if problems:
+        raise ReleaseError(f"{len(problems)} scenes have no usable outline", problems)
+    return tuple(outlines), tuple(margins)

@@ -1,0 +1,204 @@
+"""Convert a release into a store: template, regions, publish; resume where a run was killed."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import numpy as np
+from obstore.exceptions import BaseError as ObjectStoreError
+
+from s2cmc.errors import CatalogueError, ReleaseError, StoreError
+from s2cmc.schema import GLOBAL_ATTRIBUTES, QUALITY_COORDINATES
+
+from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
+from .layout import ReflectanceType, store_objects
+from .load import load_block
+from .plan import Options, Plan, Task, make_plan
+from .report import ConversionReport, make_report
+from .source import open_release
+from .target import State, Target
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of pixels done so far, and with all."""
+
+
+def convert(
+    release: str,
+    store: str,
+    *,
+    scenes: Sequence[str] | None = None,
+    workers: int | None = None,
+    reflectance: ReflectanceType = "uint16",
+    thumbnails: bool = True,
+    overwrite: bool = False,
+    storage_options: Mapping[str, object] | None = None,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Convert a published release into one Zarr store.
+
+    A run that was killed is resumed by calling it again; until it is complete, the target does not open as a
+    catalogue. Memory is bounded by `workers` times one shard (one scene of reflectance, 64 of masks).
+
+    Parameters
+    ----------
+    release : str
+        Folder or URL in the published layout: zips or folders of npy or npz arrays.
+    store : str
+        Folder of the store.
+    scenes : sequence of str, optional
+        Product IDs to convert; all by default.
+    workers : int, optional
+        Threads; by default one for each core.
+    reflectance : {"uint16", "float32"}
+        Digital numbers, or the published floats as they are where they are no whole DN.
+    thumbnails : bool
+        Keep the thumbnails.
+    overwrite : bool
+        Replace a finished store, or a conversion that was started otherwise.
+    storage_options : mapping, optional
+        Options of the fsspec file system of `release`.
+    progress : callable, optional
+        See `Progress`.
+
+    Returns
+    -------
+    ConversionReport
+
+    Raises
+    ------
+    ReleaseError
+        If the release is not whole, or scenes cannot be stored without loss: one line for each.
+    StoreError
+        If the target holds something else, or cannot be written.
+    """
+    began = time.monotonic()
+    target = Target(store)
+    _refuse_finished(target, overwrite)
+    source = open_release(release, scenes=scenes, storage_options=storage_options)
+    plan = make_plan(source, Options(reflectance, thumbnails))
+    try:
+        _start_or_resume(plan, target, scenes, overwrite)
+        resumed = _run(plan, target, workers or os.cpu_count() or 1, progress)
+        coordinates = _publish(plan, target)
+    except (OSError, ObjectStoreError) as error:
+        raise StoreError(f"{store} cannot be written: {error}; what is done is kept, the same command resumes") from error
+    return make_report(plan, coordinates, store=store, nbytes=target.nbytes(), resumed=resumed, began=began)
+
+
+def _refuse_finished(target: Target, overwrite: bool) -> None:
+    state = target.state()
+    if state is State.FOREIGN:
+        raise StoreError(f"{target.path} is not empty and holds no catalogue of s2cmc; choose another place")
+    if state is State.FINISHED and not overwrite:
+        target.drop_journal()  # left by a run that was killed between publishing and tidying up
+        raise StoreError(f"{target.path} is a finished store; use --overwrite to replace it")
+
+
+def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
+    started = target.plan() if target.state() is State.STARTED else None
+    if started is not None:
+        differing = [key for key, value in plan.identity().items() if started["identity"].get(key) != value]
+        if not differing:
+            logger.info("resuming the conversion into %s", target.path)
+            target.sweep()
+        elif not overwrite:
+            raise StoreError(
+                f"{target.path} holds a conversion that was started from another {' and '.join(differing)}; finish it "
+                f"with `{started['command']}`, or use --overwrite to start anew"
+            )
+        else:
+            started = None
+    if started is None:
+        if target.state() is not State.EMPTY:
+            target.clear()
+        # What the pixels will tell is not known yet: only the metadata of the arrays is kept of this template.
+        unknown = {c.name: np.zeros(len(plan.release.scenes), c.dtype) for c in QUALITY_COORDINATES}
+        objects = _objects(plan, unknown)
+        metadata = {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in plan.arrays}
+        target.start({"identity": plan.identity(), "command": plan.command(target.path, scenes)}, metadata)
+
+
+def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) -> int:
+    """Do every task that is not done; returns how many were."""
+    tasks = plan.tasks()
+    todo = [task for task in tasks if target.recorded(task.name) is None]
+    total = sum(task.nbytes for task in tasks)
+    done = total - sum(task.nbytes for task in todo)
+    problems: list[str] = []
+    report = progress or (lambda done, total: None)
+    report(done, total)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-convert")
+    try:
+        futures = {pool.submit(_do, plan, target, task): task for task in todo}
+        for future in as_completed(futures):
+            problems += future.result()
+            done += futures[future].nbytes
+            report(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if problems:
+        raise ReleaseError(
+            f"{len(problems)} scenes or arrays cannot be stored; what could be is kept, and the same command resumes "
+            "once the release is mended",
+            sorted(problems),
+        )
+    return len(tasks) - len(todo)
+
+
+def _do(plan: Plan, target: Target, task: Task) -> list[str]:
+    block = load_block(plan, task)
+    if not block.problems:
+        # A region of whole shards: two writers in one shard would lose data without an error.
+        target.array(task.array.name)[task.first : task.last] = block.pixels
+        target.record(task.name, block.findings)
+    return block.problems
+
+
+def _publish(plan: Plan, target: Target) -> dict[str, np.ndarray]:
+    quality = quality_coordinates(
+        plan.release.table,
+        _findings(plan, target),
+        pixels=plan.size[0] * plan.size[1],
+        has_thumbnail=["thumbnail" in plan.arrays and source.thumbnail is not None for source in plan.release.scenes],
+    )
+    target.publish(_objects(plan, quality))
+    return quality
+
+
+def _findings(plan: Plan, target: Target) -> list[Findings]:
+    findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
+    for task in plan.tasks():
+        recorded = target.recorded(task.name)
+        if recorded is None:
+            raise CatalogueError(f"{target.path}: the record of {task.name} is gone; run the same command again")
+        for found, counts in zip(findings[task.first : task.last], recorded, strict=True):
+            found[task.array.name] = counts
+    return list(findings)
+
+
+def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    release = plan.release
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    converter = f"s2cmc {version('s2cmc')}"
+    attributes = GLOBAL_ATTRIBUTES | {
+        "source_table_md5": release.table_md5,
+        "source_sha256": release.fingerprint(),
+        "converter": converter,
+        "date_created": now,
+        "history": f"{now} converted by {converter}",
+    }
+    if release.synthetic:
+        attributes |= {"title": f"Synthetic sample of the {GLOBAL_ATTRIBUTES['title']}", "synthetic": "true"}
+    coordinates = (
+        table_coordinates(release.table)
+        | product_coordinates([source.product for source in release.scenes])
+        | geo_coordinates(plan.outlines, plan.margins)
+        | dict(quality)
+    )
+    return store_objects(plan.arrays, coordinates, attributes)
