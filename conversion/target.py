@@ -60,12 +60,16 @@ class Target:
             return State.FINISHED if ours else State.FOREIGN
         if self._read_json(JOURNAL_PLAN) is not None:
             return State.STARTED
-        return State.EMPTY if self._folder.is_dir() and not any(self._folder.iterdir()) else State.FOREIGN
+        # A journal without a plan is what a run leaves that was killed in its very first write.
+        empty = self._folder.is_dir() and all(path.name == _JOURNAL for path in self._folder.iterdir())
+        return State.EMPTY if empty else State.FOREIGN
 
     def clear(self) -> None:
-        """Remove a store or a started conversion; what makes it a store goes first."""
-        (self._folder / _ROOT).unlink(missing_ok=True)
-        shutil.rmtree(self._folder)
+        """Remove a store or a started conversion: out of the way in one step, then bit by bit."""
+        removed = self._folder.with_name(f".{self._folder.name}.s2cmc-removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        self._folder.rename(removed)
+        shutil.rmtree(removed)
 
     def plan(self) -> dict[str, Any] | None:
         """Plan of the started conversion."""

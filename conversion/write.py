@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
@@ -102,26 +103,26 @@ def _refuse_finished(target: Target, overwrite: bool) -> None:
 
 def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
     started = target.plan() if target.state() is State.STARTED else None
-    if started is not None:
-        differing = [key for key, value in plan.identity().items() if started["identity"].get(key) != value]
-        if not differing:
-            logger.info("resuming the conversion into %s", target.path)
-            target.sweep()
-        elif not overwrite:
-            raise StoreError(
-                f"{target.path} holds a conversion that was started from another {' and '.join(differing)}; finish it "
-                f"with `{started['command']}`, or use --overwrite to start anew"
-            )
-        else:
-            started = None
-    if started is None:
+    if started is not None and _differences(plan, started) and not overwrite:
+        raise StoreError(
+            f"{target.path} holds a conversion that was started with another {' and '.join(_differences(plan, started))}; "
+            f"finish it with `{started['command']}`, or use --overwrite to start anew"
+        )
+    if started is None or _differences(plan, started):
         if target.state() is not State.EMPTY:
             target.clear()
-        # What the pixels will tell is not known yet: only the metadata of the arrays is kept of this template.
-        unknown = {c.name: np.zeros(len(plan.release.scenes), c.dtype) for c in QUALITY_COORDINATES}
-        objects = _objects(plan, unknown)
-        metadata = {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in plan.arrays}
-        target.start({"identity": plan.identity(), "command": plan.command(target.path, scenes)}, metadata)
+    else:
+        logger.info("resuming the conversion into %s", target.path)
+        target.sweep()
+    # What the pixels will tell is not known yet: only the metadata of the arrays is kept of this template.
+    unknown = {c.name: np.zeros(len(plan.release.scenes), c.dtype) for c in QUALITY_COORDINATES}
+    objects = _objects(plan, unknown)
+    metadata = {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in plan.arrays}
+    target.start({"identity": plan.identity(), "command": plan.command(target.path, scenes)}, metadata)
+
+
+def _differences(plan: Plan, started: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in plan.identity().items() if started["identity"].get(key) != value]
 
 
 def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) -> int:

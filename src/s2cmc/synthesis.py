@@ -173,11 +173,13 @@ def fractal(
     `stretch` elongates it along `angle` (radians, from the x axis).
     """
     n = -(-size // 32) * 32  # a length that the FFT likes
-    ky, kx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]
-    along, across = kx * np.cos(angle) + ky * np.sin(angle), ky * np.cos(angle) - kx * np.sin(angle)
-    k2 = (along * stretch) ** 2 + across**2 + length**-2
+    ky = np.fft.fftfreq(n).astype("float32")[:, None]
+    kx = np.fft.rfftfreq(n).astype("float32")[None, :]
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along, across = kx * cos + ky * sin, ky * cos - kx * sin
+    k2 = (along * np.float32(stretch)) ** 2 + across**2 + np.float32(length**-2)
     spectrum = np.fft.rfft2(rng.standard_normal((n, n), dtype="float32"))
-    spectrum *= (k2 ** (-slope / 4)).astype("float32")
+    spectrum *= k2 ** np.float32(-slope / 4)
     spectrum[0, 0] = 0
     field = np.fft.irfft2(spectrum, (n, n))[:size, :size]
     return field / field.std()
