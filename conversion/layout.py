@@ -22,7 +22,6 @@ from s2cmc.schema import (
     PIXEL_SIZE,
     RGB_NAMES,
     SCENE_COORDINATES,
-    TAGS,
     VARIABLE_ATTRIBUTES,
 )
 
@@ -164,11 +163,9 @@ def store_objects(
     content: dict[str, Any] = {}
     memory = MemoryStore(content)
     group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
-    tag_groups = {tag.name: str(tag.group) for tag in TAGS}
     for coordinate in SCENE_COORDINATES:
-        extra = {"tag_group": tag_groups[coordinate.name]} if coordinate.name in tag_groups else {}
         values = scene_coordinates[coordinate.name].astype(coordinate.dtype)
-        _add_coordinate(group, coordinate.name, "scene", values, coordinate.attributes | extra)
+        _add_coordinate(group, coordinate.name, "scene", values, coordinate.attributes)
     for name, dim, values, described in _fixed_coordinates(arrays):
         _add_coordinate(group, name, dim, values, described)
     names = {name: array.metadata.dimension_names[0] for name, array in group.arrays()}  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
-from s2cmc.schema import GLOBAL_ATTRIBUTES, QUALITY_COORDINATES
+from s2cmc.schema import GLOBAL_ATTRIBUTES, QUALITY_COORDINATES, SYNTHETIC_ATTRIBUTES
 
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
 from .layout import ReflectanceType, store_objects
@@ -195,7 +195,8 @@ def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
         "history": f"{now} converted by {converter}",
     }
     if release.synthetic:
-        attributes |= {"title": f"Synthetic sample of the {GLOBAL_ATTRIBUTES['title']}", "synthetic": "true"}
+        attributes = {key: value for key, value in attributes.items() if key not in ("doi", "id", "citation")}
+        attributes |= SYNTHETIC_ATTRIBUTES
     coordinates = (
         table_coordinates(release.table)
         | product_coordinates([source.product for source in release.scenes])

@@ -1,1 +1,22 @@
-"""The Sentinel-2 Cloud Mask Catalogue as one lazy xarray Dataset."""
+"""The Sentinel-2 Cloud Mask Catalogue as one lazy xarray Dataset.
+
+``s2cmc.open_catalogue(path_or_url)`` opens a store; ``ds.clouds`` asks it.
+"""
+
+from importlib.metadata import version
+
+from s2cmc import accessor as _accessor  # registers ds.clouds
+from s2cmc.errors import CatalogueError, QueryError, ReleaseError, SceneError, StoreError, UnfinishedStoreError
+from s2cmc.store import open_catalogue
+
+__version__ = version("s2cmc")
+
+__all__ = [
+    "CatalogueError",
+    "QueryError",
+    "ReleaseError",
+    "SceneError",
+    "StoreError",
+    "UnfinishedStoreError",
+    "open_catalogue",
+]

@@ -177,6 +177,8 @@ class SceneCoordinate:
         UDUNITS unit.
     published : str, optional
         Column of the published table it holds unchanged.
+    tag : Tag, optional
+        The tag it holds.
     """
 
     name: str
@@ -184,6 +186,7 @@ class SceneCoordinate:
     long_name: str
     units: str | None = None
     published: str | None = None
+    tag: Tag | None = None
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -193,6 +196,8 @@ class SceneCoordinate:
             found["units"] = self.units
         if self.published:
             found["published_name"] = self.published
+        if self.tag:
+            found |= {"tag_group": str(self.tag.group), "description": self.tag.description}
         return found
 
 
@@ -211,7 +216,7 @@ TABLE_COORDINATES = (
     SceneCoordinate("cloud_percent", "float64", "cloud pixels, as published", "percent", "cloud_percent"),
     SceneCoordinate("shadow_percent", "float64", "cloud shadow pixels, as published", "percent", "shadow_percent"),
     SceneCoordinate("dataset", "O", "part of the catalogue: MAIN, VALIDATION or CALIBRATION", published="dataset"),
-    *(SceneCoordinate(tag.name, "bool", tag.description, published=tag.published) for tag in TAGS),
+    *(SceneCoordinate(tag.name, "bool", f"tag {tag.published}", published=tag.published, tag=tag) for tag in TAGS),
 )
 """The 33 columns of the published table, in its order."""
 
@@ -262,6 +267,10 @@ QUALITY_COORDINATES = (
 SCENE_COORDINATES = TABLE_COORDINATES + PRODUCT_COORDINATES + GEO_COORDINATES + QUALITY_COORDINATES
 TABLE_COLUMNS = tuple(c.published for c in TABLE_COORDINATES if c.published)
 
+DATASETS = ("MAIN", "VALIDATION", "CALIBRATION")
+ANNOTATORS = ("A", "B")
+DIFFICULTIES = (1, 2, 3, 4, 5)
+
 SPLITS = {"train": ("MAIN",), "test": ("CALIBRATION", "VALIDATION")}
 """Splits as the catalogue's authors advise them, by the table's ``dataset``."""
 
@@ -294,6 +303,14 @@ MASK_ATTRIBUTES = {
     "comment": "A pixel that is not one-hot in the source is stored as 240 + its bits (clear 1, cloud 2, cloud_shadow "
     "4). 255 is no label.",
 }
+
+SYNTHETIC_ATTRIBUTES = {
+    "title": f"Synthetic sample of the {GLOBAL_ATTRIBUTES['title']}",
+    "summary": "Made-up pixels in the layout of the catalogue, for tests and demonstrations: nothing here was measured.",
+    "source": "synthetic",
+    "synthetic": "true",
+}
+"""Attributes that replace the global ones where the pixels are made up."""
 
 VARIABLE_ATTRIBUTES = {
     "reflectance": {

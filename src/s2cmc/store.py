@@ -20,6 +20,7 @@ from s2cmc.schema import (
     MASK_MISSING,
     MASK_NOT_ONE_HOT,
     PIXEL_VARIABLES,
+    SCENE_COORDINATES,
 )
 
 if TYPE_CHECKING:
@@ -66,11 +67,8 @@ def open_catalogue(
         If there is no catalogue, or one of a newer format.
     """
     group = open_group(store, storage_options=storage_options)
-    dataset = _coordinates(group)
-    for name in PIXEL_VARIABLES:
-        if name in group:
-            dataset[name] = _lazy(group[name])
-    return dataset
+    pixels = {name: _lazy(group[name]) for name in PIXEL_VARIABLES if name in group}
+    return xr.Dataset(pixels, _coordinates(group), dict(group.attrs))
 
 
 def open_group(store: "str | Path | Store", *, storage_options: Mapping[str, Any] | None = None) -> "zarr.Group":
@@ -118,17 +116,22 @@ def _explain_absence(store: "str | Path | Store", options: dict[str, Any]) -> St
     return StoreError(f"{store} holds no catalogue: there is no zarr.json; check the path, or convert a release into it")
 
 
-def _coordinates(group: "zarr.Group") -> xr.Dataset:
-    """Every coordinate, decoded and loaded."""
-    dataset = xr.open_dataset(
-        xr.backends.ZarrStore(group, mode="r"), engine="store", drop_variables=PIXEL_VARIABLES, chunks=None
-    )
-    dataset = dataset.set_coords(list(dataset.variables))
+def _coordinates(group: "zarr.Group") -> dict[str, xr.Variable]:
+    """Every coordinate, decoded and loaded: those of the scenes in the order of the schema, then the others."""
+    source = xr.backends.ZarrStore(group, mode="r")
+    found = xr.open_dataset(source, engine="store", drop_variables=PIXEL_VARIABLES, chunks=None).variables
+    known = [c.name for c in SCENE_COORDINATES if c.name in found]
+    names = known + [str(name) for name in found if name not in known]
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(lambda name: dataset.variables[name].load(), dataset.variables))
-    # zarr hands out NumPy's StringDType, which h5netcdf, groupby and many others do not take yet.
-    texts = {name: c.astype(str) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
-    return dataset.assign_coords(texts)
+        return dict(zip(names, pool.map(lambda name: _loaded(found[name]), names), strict=True))
+
+
+def _loaded(variable: xr.Variable) -> xr.Variable:
+    values = variable.to_numpy()
+    if values.dtype.kind == "T":
+        # NumPy's StringDType, which netCDF, groupby and many others do not take yet.
+        values = np.array(values.tolist())
+    return xr.Variable(variable.dims, values, variable.attrs)
 
 
 def _lazy(array: "zarr.Array") -> xr.Variable:

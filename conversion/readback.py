@@ -1,0 +1,81 @@
+"""A store read back in the form in which it was published, scene by scene."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from s2cmc.geo import Outline
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES
+
+from .check import to_one_hot
+
+
+class Readback:
+    """Published arrays, outlines and table of a store.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        As `s2cmc.store.open_group` gives it.
+    """
+
+    def __init__(self, group: zarr.Group) -> None:
+        self._group = group
+        self.coordinates = {
+            name: array[:] for name, array in group.arrays() if array.metadata.dimension_names == ("scene",)
+        }
+        self.scenes = [str(scene) for scene in self.coordinates["scene"]]
+
+    def array(self, name: str) -> zarr.Array:
+        """An array of pixels as it is stored; an absent chunk is an error but in `alt_mask`."""
+        found = self._group[name]
+        if not isinstance(found, zarr.Array):
+            raise TypeError(f"{name} is a group")
+        return found if name == "alt_mask" else found.with_config({"read_missing_chunks": False})
+
+    @property
+    def pixel_variables(self) -> list[str]:
+        """Names of the arrays of pixels."""
+        return [name for name, array in self._group.arrays() if array.ndim > 1]
+
+    def reflectance(self, i: int) -> np.ndarray:
+        """Subscene (y, x, band) of scene `i`, float32."""
+        stored = _values(self.array("reflectance")[i])
+        return stored if stored.dtype == np.float32 else stored / np.float32(DN_PER_REFLECTANCE)
+
+    def mask(self, i: int) -> np.ndarray:
+        """One-hot mask (y, x, class) of scene `i`."""
+        return self._one_hot("mask", i)
+
+    def alt_mask(self, i: int) -> np.ndarray | None:
+        """The other annotator's one-hot mask (y, x, class) of scene `i`, if there is one."""
+        return self._one_hot("alt_mask", i) if self.coordinates["has_alt_mask"][i] else None
+
+    def thumbnail(self, i: int) -> np.ndarray | None:
+        """Thumbnail (y, x, rgb) of scene `i`, if there is one."""
+        return _values(self.array("thumbnail")[i]) if self.coordinates["has_thumbnail"][i] else None
+
+    def outline(self, i: int) -> Outline | None:
+        """Outline of scene `i` as published, if there is one."""
+        margin = int(self.coordinates["outline_margin"][i])
+        if margin < 0:
+            return None
+        _, height, width = self.array("mask").shape
+        left, top = float(self.coordinates["x_origin"][i]), float(self.coordinates["y_origin"][i])
+        epsg = int(self.coordinates["epsg"][i])
+        array = Outline(epsg, left, top - height * PIXEL_SIZE, left + width * PIXEL_SIZE, top)
+        return array.grown(margin * PIXEL_SIZE)
+
+    def table(self) -> pd.DataFrame:
+        """The published table, tags and ``shadows_marked`` as bool."""
+        return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in TABLE_COORDINATES})
+
+    def _one_hot(self, name: str, i: int) -> np.ndarray:
+        array = self.array(name)
+        return to_one_hot(_values(array[i]), np.dtype(str(array.attrs["source_dtype"])))
+
+
+def _values(read: Any) -> np.ndarray:
+    return np.asarray(read)

@@ -1,0 +1,177 @@
+"""``ds.clouds``: what a catalogue can be asked. Every method only forwards to the room that does the work."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from s2cmc import plot, reduce
+from s2cmc import select as selection
+from s2cmc.errors import CatalogueError
+from s2cmc.select import Moment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@xr.register_dataset_accessor("clouds")
+class CloudsAccessor:
+    """Questions to a catalogue opened by `s2cmc.open_catalogue`, or to any part of one.
+
+    Every answer is an ordinary xarray object, and lazy where it needs pixels.
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._obj = dataset
+
+    def select(
+        self,
+        expression: str | None = None,
+        *,
+        split: str | None = None,
+        shadows_marked: bool | None = None,
+        difficulty: int | Collection[int] | None = None,
+        dataset: str | Collection[str] | None = None,
+        annotator: str | Collection[str] | None = None,
+        has_alt_mask: bool | None = None,
+        time: str | slice | tuple[Moment, Moment] | None = None,
+        bbox: tuple[float, float, float, float] | None = None,
+    ) -> xr.Dataset:
+        """Scenes that meet every condition. No pixel is read.
+
+        Parameters
+        ----------
+        expression : str, optional
+            Boolean algebra over the scene coordinates as in `pandas.DataFrame.query`, e.g.
+            ``"snow_ice and (thin or cirrus)"``, ``"cloud_percent > 50 & ~cumulus"``, ``"time >= '2018-06-01'"``;
+            published names in backticks.
+        split : {"train", "test"}, optional
+            As the catalogue's authors advise: ``test`` is CALIBRATION and VALIDATION, ``train`` is MAIN. In the full
+            catalogue two dependence groups have scenes in both.
+        shadows_marked : bool, optional
+            Whether cloud shadows were annotated; where they were not, clear may hide shadow.
+        difficulty : int or collection of int, optional
+            1 (easy) to 5 (hard).
+        dataset : str or collection of str, optional
+            ``MAIN``, ``VALIDATION``, ``CALIBRATION``.
+        annotator : str or collection of str, optional
+            ``A``, ``B``: who made `mask`.
+        has_alt_mask : bool, optional
+            Whether the other annotator made a mask too.
+        time : str, slice or pair, optional
+            ``"2018-06"`` (all of June), ``slice("2018-03", "2018-05")``, a pair of dates; both ends are included.
+        bbox : (west, south, east, north), optional
+            Degrees; scenes whose bounds touch it. West above east crosses the antimeridian.
+
+        Returns
+        -------
+        Dataset
+            With the same variables and fewer scenes, possibly none.
+
+        Raises
+        ------
+        QueryError
+            If a name or value does not exist; the message offers the nearest ones.
+        """
+        return selection.select(
+            self._catalogue(),
+            expression,
+            split=split,
+            shadows_marked=shadows_marked,
+            difficulty=difficulty,
+            dataset=dataset,
+            annotator=annotator,
+            has_alt_mask=has_alt_mask,
+            time=time,
+            bbox=bbox,
+        )
+
+    @property
+    def tags(self) -> xr.DataArray:
+        """All 24 tags as one array (scene, tag), bool, with coordinate ``tag_group`` on ``tag``."""
+        return selection.tags(self._catalogue())
+
+    @property
+    def tag_groups(self) -> dict[str, list[str]]:
+        """Names of the tags by the question they answer: surface type, cloud type, thickness, height, extent."""
+        return selection.tag_groups()
+
+    @property
+    def groups(self) -> xr.DataArray:
+        """Dependence group of each scene (scene,), int32, for group-wise splits and resampling.
+
+        Scenes of one tile, or of one date and relative orbit, are not independent: keep them together, e.g. with
+        scikit-learn's ``GroupKFold``.
+        """
+        return self._catalogue()["group"]
+
+    def random_split(self, fractions: Mapping[str, float], *, seed: int = 0) -> xr.DataArray:
+        """Name a part for every scene at random, with all scenes of a dependence group in one part.
+
+        Parameters
+        ----------
+        fractions : mapping of str to float
+            Share of the scenes by name of the part, adding up to 1, e.g. ``{"train": 0.8, "valid": 0.2}``. Met as
+            closely as whole groups allow.
+        seed : int
+
+        Returns
+        -------
+        DataArray (scene,), str
+            For ``ds.isel(scene=parts == "train")``.
+        """
+        return selection.random_split(self._catalogue(), fractions, seed)
+
+    def class_counts(self) -> xr.DataArray:
+        """Pixels of each class in each scene (scene, mask_class), int64; lazy."""
+        return reduce.class_counts(self._catalogue()["mask"])
+
+    def class_fractions(self) -> xr.DataArray:
+        """Fraction of each class among the labelled pixels of each scene (scene, mask_class), float64, 0..1; lazy."""
+        return reduce.class_fractions(self._catalogue()["mask"])
+
+    def one_hot(self) -> xr.DataArray:
+        """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy."""
+        return reduce.one_hot(self._catalogue()["mask"])
+
+    def rgb(self, *, gain: float = 2.5) -> xr.DataArray:
+        """True-colour composite of B04, B03, B02 for ``.plot.imshow``.
+
+        Parameters
+        ----------
+        gain : float
+            Factor on reflectance before it is cut off at 1; 2.5 suits land, 1 bright clouds.
+
+        Returns
+        -------
+        DataArray (scene, y, x, rgb), float32
+            0 to 1, unitless. Lazy; only the three bands are read.
+        """
+        return plot.rgb(self._catalogue()["reflectance"], gain=gain)
+
+    def gallery(self, *, columns: int = 4, gain: float = 2.5, most: int = 16) -> "Figure":
+        """Draw scenes in true colour with the outlines of their masks; needs ``s2cmc[plot]``.
+
+        Parameters
+        ----------
+        columns : int
+            Pictures in a row.
+        gain : float
+            See `rgb`.
+        most : int
+            Scenes to draw at most, from the first.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            For ``figure.savefig("gallery.png")``; a notebook shows it.
+        """
+        return plot.gallery(self._catalogue(), columns=columns, gain=gain, most=most)
+
+    def _catalogue(self) -> xr.Dataset:
+        if "scene" not in self._obj.dims or "mask" not in self._obj:
+            raise CatalogueError(
+                "this Dataset is no catalogue: it has no dimension 'scene' or no variable 'mask'; open one with "
+                "s2cmc.open_catalogue, and select scenes by a list or slice, not by a single position"
+            )
+        return self._obj

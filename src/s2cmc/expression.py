@@ -1,0 +1,165 @@
+"""Boolean expressions over scene coordinates, written as for `pandas.DataFrame.query`.
+
+Only names, constants, comparisons and boolean operators are evaluated: no calls, attributes or indexing, so an
+expression from a stranger can do nothing but select.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s2cmc.errors import QueryError
+from s2cmc.schema import coordinate_name
+
+_MAX_LENGTH = 4000
+
+_TOKEN = re.compile(r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`(?P<name>[^`]*)`|(?P<operator>[&|])""")
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+}
+
+
+def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Evaluate an expression.
+
+    Parameters
+    ----------
+    expression : str
+        ``and or not & | ~``, comparisons (also chained, and ``in`` a list), parentheses, numbers, strings, dates as
+        strings, names of coordinates. Published names such as ``snow/ice`` stand in backticks. As in pandas, ``&`` and
+        ``|`` bind like ``and`` and ``or``.
+    coordinates : mapping of str to ndarray (scene,)
+
+    Returns
+    -------
+    ndarray (scene,), bool
+
+    Raises
+    ------
+    QueryError
+        If a name is unknown, a type does not fit, or anything else than the above is found.
+    """
+    result = _Evaluator(expression, coordinates).boolean(_parse(expression))
+    return np.array(np.broadcast_to(result, np.shape(next(iter(coordinates.values())))))
+
+
+def _parse(expression: str) -> ast.expr:
+    if len(expression) > _MAX_LENGTH:
+        raise QueryError(f"the expression has {len(expression)} characters; at most {_MAX_LENGTH} are read")
+    source = _TOKEN.sub(_as_python, expression).strip()
+    try:
+        return ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise QueryError(
+            f"{expression!r} is no expression: {error}; write one like 'snow_ice and (thin or cirrus)' or "
+            "'cloud_percent > 50 and difficulty in [1, 2]'"
+        ) from error
+
+
+def _as_python(token: re.Match[str]) -> str:
+    if token["text"]:
+        return token["text"]
+    if token["operator"]:
+        return " and " if token["operator"] == "&" else " or "
+    name = coordinate_name(token["name"].strip())
+    if not name.isidentifier():
+        raise QueryError(f"`{token['name']}` is no name of a coordinate or a published column")
+    return f" {name} "
+
+
+class _Evaluator:
+    """Evaluates the nodes of one expression."""
+
+    def __init__(self, expression: str, coordinates: Mapping[str, np.ndarray]) -> None:
+        self._expression = expression
+        self._coordinates = coordinates
+
+    def boolean(self, node: ast.expr) -> Any:
+        """Value of a node that must be true or false."""
+        match node:
+            case ast.BoolOp(op=operator, values=parts):
+                combine = np.logical_and if isinstance(operator, ast.And) else np.logical_or
+                result = self.boolean(parts[0])
+                for part in parts[1:]:
+                    result = combine(result, self.boolean(part))
+                return result
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
+                return np.logical_not(self.boolean(operand))
+            case ast.Compare(left=left, ops=operators, comparators=others):
+                result, here = np.True_, left
+                for operator, there in zip(operators, others, strict=True):
+                    result = np.logical_and(result, self._compare(here, operator, there))
+                    here = there
+                return result
+        value = self._value(node)
+        if np.asarray(value).dtype.kind != "b":
+            raise self._error(node, "is neither true nor false; compare it with something")
+        return value
+
+    def _value(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return self._coordinate(name)
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+            case ast.BoolOp() | ast.Compare() | ast.UnaryOp(op=ast.Not() | ast.Invert()):
+                return self.boolean(node)
+            case ast.BinOp(op=ast.Div()):
+                raise self._error(node, "is a division; put a published name into backticks: `snow/ice`")
+        raise self._error(node, "cannot stand here; only names, constants, comparisons and and/or/not are evaluated")
+
+    def _compare(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Any:
+        if isinstance(operator, ast.In | ast.NotIn):
+            if not isinstance(right, ast.List | ast.Tuple | ast.Set):
+                raise self._error(right, "is no list; write `in` with one, like ['A', 'B']")
+            equal = [self._compare(left, ast.Eq(), element) for element in right.elts]
+            found = np.logical_or.reduce(equal) if equal else np.False_
+            return np.logical_not(found) if isinstance(operator, ast.NotIn) else found
+        compare = _COMPARISONS.get(type(operator))
+        if compare is None:
+            raise self._error(left, f"cannot be compared by `{type(operator).__name__}`; use == or !=")
+        here, there = self._value(left), self._value(right)
+        here, there = self._as_date(here, there, left), self._as_date(there, here, right)
+        kinds = {_KINDS.get(np.asarray(value).dtype.kind) for value in (here, there)}
+        if len(kinds) > 1:
+            raise self._error(left, f"({_kind(here)}) cannot be compared with {ast.unparse(right)} ({_kind(there)})")
+        return compare(here, there)
+
+    def _as_date(self, value: Any, other: Any, node: ast.expr) -> Any:
+        """A string beside a time is a date."""
+        if not isinstance(value, str) or np.asarray(other).dtype.kind != "M":
+            return value
+        try:
+            return pd.Timestamp(value).to_datetime64()
+        except ValueError as error:
+            raise self._error(node, "is no date; write it like '2018-06-01'") from error
+
+    def _coordinate(self, name: str) -> np.ndarray:
+        if name not in self._coordinates:
+            close = get_close_matches(name, self._coordinates, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(self._coordinates)}"
+            raise QueryError(f"no scene coordinate {name!r}; {hint}")
+        return self._coordinates[name]
+
+    def _error(self, node: ast.expr, message: str) -> QueryError:
+        return QueryError(f"in {self._expression!r}: {ast.unparse(node)} {message}")
+
+
+_KINDS = {"b": "number", "i": "number", "u": "number", "f": "number", "U": "text", "O": "text", "M": "time"}
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(np.asarray(value).dtype.kind, "other")

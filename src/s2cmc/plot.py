@@ -1,0 +1,75 @@
+"""Pictures: true-colour composites and a gallery of scenes with their masks."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from s2cmc.errors import CatalogueError
+from s2cmc.schema import RGB_NAMES, MaskClass
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_OUTLINES = {MaskClass.CLOUD: "#ffd400", MaskClass.CLOUD_SHADOW: "#ff2fa8"}
+
+
+def rgb(reflectance: xr.DataArray, *, gain: float) -> xr.DataArray:
+    """True-colour composite of bands B04, B03, B02; see `CloudsAccessor.rgb`."""
+    try:
+        # A slice of neighbours, not a list: dask hands it down to the read, so that only these bands are fetched.
+        visible = reflectance.sel(band=slice("B02", "B04"))
+    except KeyError as error:
+        raise CatalogueError(f"a composite needs bands B02, B03 and B04; there is no {error}") from error
+    if visible.sizes["band"] != len(RGB_NAMES):
+        raise CatalogueError(f"a composite needs bands B02, B03, B04 in this order; there are {list(visible.band.values)}")
+    colour = visible.isel(band=[2, 1, 0]).rename(band="rgb")
+    colour = colour.reset_coords(drop=True).assign_coords(rgb=list(RGB_NAMES))
+    stretched = (colour * np.float32(gain)).clip(0, 1)
+    stretched.attrs = {"long_name": f"true colour, reflectance x {gain:g}", "units": "1"}
+    return stretched.rename("true_colour")
+
+
+def gallery(dataset: xr.Dataset, *, columns: int, gain: float, most: int) -> "Figure":
+    """Scenes in true colour with the outlines of their masks; see `CloudsAccessor.gallery`."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise CatalogueError("pictures need matplotlib; install it with: pip install 's2cmc[plot]'") from error
+
+    shown = dataset.isel(scene=slice(most))
+    count = shown.sizes["scene"]
+    if count == 0:
+        raise CatalogueError("there is no scene to show; select at least one")
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3 * columns, 3.25 * rows + 0.9), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    colour = rgb(shown["reflectance"], gain=gain)
+    for panel in panels[count:]:
+        panel.set_axis_off()
+    for i, panel in enumerate(panels[:count]):
+        scene = shown.isel(scene=i)
+        _draw(panel, colour.isel(scene=i).to_numpy(), scene["mask"].to_numpy())
+        date = np.datetime_as_string(scene["time"].to_numpy(), unit="D")
+        panel.set_title(f"{scene['mgrs_tile'].item()}  {date}\ncloud {scene['mask_cloud_percent'].item():.0f} %", size=9)
+    figure.suptitle(_caption(dataset, count))
+    figure.supxlabel("outlined: cloud yellow, cloud shadow magenta", size=9)
+    return figure
+
+
+def _draw(panel: "Axes", colour: np.ndarray, labels: np.ndarray) -> None:
+    panel.imshow(colour)
+    for mask_class, outline in _OUTLINES.items():
+        inside = labels == mask_class
+        if inside.any() and not inside.all():
+            panel.contour(inside, levels=[0.5], colors=[outline], linewidths=0.7)
+    panel.set_xticks([])
+    panel.set_yticks([])
+
+
+def _caption(dataset: xr.Dataset, shown: int) -> str:
+    total = dataset.sizes["scene"]
+    which = f"{total} scenes" if shown == total else f"{shown} of {total} scenes"
+    return f"{dataset.attrs.get('title', 'Sentinel-2 Cloud Mask Catalogue')}\n{which}"

@@ -1,0 +1,133 @@
+"""Select scenes by tags, splits, groups, time and place. No pixel is read."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from s2cmc.errors import QueryError
+from s2cmc.expression import evaluate
+from s2cmc.geo import boxes_intersect
+from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, TagGroup
+
+Moment = str | datetime | pd.Timestamp | None
+
+
+def select(
+    catalogue: xr.Dataset,
+    expression: str | None,
+    *,
+    split: str | None,
+    shadows_marked: bool | None,
+    difficulty: int | Collection[int] | None,
+    dataset: str | Collection[str] | None,
+    annotator: str | Collection[str] | None,
+    has_alt_mask: bool | None,
+    time: str | slice | tuple[Moment, Moment] | None,
+    bbox: tuple[float, float, float, float] | None,
+) -> xr.Dataset:
+    """Scenes that meet every condition; see `CloudsAccessor.select`."""
+    keep = np.ones(catalogue.sizes["scene"], bool)
+    if expression is not None:
+        coordinates = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
+        keep &= evaluate(expression, coordinates)
+    if split is not None:
+        if split not in SPLITS:
+            raise QueryError(f"split {split!r} is none of {', '.join(map(repr, SPLITS))}")
+        keep &= catalogue["dataset"].isin(SPLITS[split]).to_numpy()
+    for name, flag in (("shadows_marked", shadows_marked), ("has_alt_mask", has_alt_mask)):
+        if flag is not None:
+            keep &= catalogue[name].to_numpy() == flag
+    for name, wanted, known in (
+        ("difficulty", difficulty, DIFFICULTIES),
+        ("dataset", dataset, DATASETS),
+        ("annotator", annotator, ANNOTATORS),
+    ):
+        if wanted is not None:
+            keep &= np.isin(catalogue[name].to_numpy(), _known_values(name, wanted, known))
+    if time is not None:
+        start, stop = _interval(time)
+        keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
+    if bbox is not None:
+        keep &= _intersects(catalogue, bbox)
+    return catalogue.isel(scene=np.flatnonzero(keep))
+
+
+def tags(catalogue: xr.Dataset) -> xr.DataArray:
+    """All tags as one array (scene, tag), bool, with the group of each tag as coordinate ``tag_group``."""
+    present = [tag for tag in TAGS if tag.name in catalogue.coords]
+    values = np.stack([catalogue[tag.name].to_numpy() for tag in present], axis=-1)
+    return xr.DataArray(
+        values,
+        dims=("scene", "tag"),
+        coords={
+            "scene": catalogue["scene"],
+            "tag": [tag.name for tag in present],
+            "tag_group": ("tag", [str(tag.group) for tag in present]),
+        },
+        name="tags",
+    )
+
+
+def tag_groups() -> dict[str, list[str]]:
+    """Names of the tags by the question they answer."""
+    return {str(group): [tag.name for tag in TAGS if tag.group is group] for group in TagGroup}
+
+
+def random_split(catalogue: xr.Dataset, fractions: Mapping[str, float], seed: int) -> xr.DataArray:
+    """Name a part for every scene, related scenes in one part; see `CloudsAccessor.random_split`."""
+    shares = np.array(list(fractions.values()), float)
+    if not len(shares) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
+        raise QueryError(f"the fractions {dict(fractions)} must be positive and add up to 1")
+    numbers, members = np.unique(catalogue["group"].to_numpy(), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    sizes = np.bincount(members, minlength=len(numbers))[order]
+    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
+    part_of_group = np.empty(len(numbers), int)
+    part_of_group[order] = np.minimum(np.searchsorted(np.cumsum(shares), middle), len(shares) - 1)
+    names = np.array(list(fractions))[part_of_group[members]]
+    return xr.DataArray(names, dims="scene", coords={"scene": catalogue["scene"]}, name="part")
+
+
+def _known_values(name: str, wanted: object, known: Sequence[object]) -> list[object]:
+    values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Collection) else list(wanted)
+    if unknown := [value for value in values if value not in known]:
+        raise QueryError(f"{name} {unknown[0]!r} is none of {', '.join(map(repr, known))}")
+    return values
+
+
+def _interval(time: str | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
+    """First and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included."""
+    if isinstance(time, slice):
+        if time.step is not None:
+            raise QueryError(f"time {time} has a step; give a start and a stop")
+        start, stop = time.start, time.stop
+    elif isinstance(time, tuple):
+        if len(time) != 2:
+            raise QueryError(f"time {time} has {len(time)} parts; give a start and a stop")
+        start, stop = time
+    else:
+        start = stop = time
+    first = pd.Timestamp.min if start is None else _period(start).start_time
+    last = pd.Timestamp.max if stop is None else _period(stop).end_time
+    return first.to_datetime64(), last.to_datetime64()
+
+
+def _period(moment: str | datetime | pd.Timestamp) -> pd.Period:
+    try:
+        return pd.Period(moment) if isinstance(moment, str) else pd.Period(moment, freq="us")
+    except (ValueError, TypeError) as error:
+        raise QueryError(f"{moment!r} is no date; write it like '2018-06' or '2018-06-01T12:30'") from error
+
+
+def _intersects(catalogue: xr.Dataset, bbox: tuple[float, float, float, float]) -> np.ndarray:
+    if len(bbox) != 4:
+        raise QueryError(f"bbox {bbox} has {len(bbox)} values; expected (west, south, east, north)")
+    west, south, east, north = (float(value) for value in bbox)
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees, with south below north")
+    names = ("lon_min", "lat_min", "lon_max", "lat_max")
+    boxes = np.column_stack([catalogue[name].to_numpy() for name in names])
+    return np.array([boxes_intersect(tuple(box), (west, south, east, north)) for box in boxes], bool)

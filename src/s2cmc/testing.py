@@ -1,0 +1,349 @@
+"""The maker of small synthetic releases: sample data for a first look, for tests and for benchmarks.
+
+The tables are made here, the pixels in `s2cmc.synthesis`, and `s2cmc.published.ReleaseWriter` writes them as published.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from s2cmc import synthesis
+from s2cmc.errors import CatalogueError
+from s2cmc.geo import OUTLINE_MARGIN, Outline
+from s2cmc.product import Product
+from s2cmc.published import ArrayFormat, Layout, ReleaseWriter
+from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COLUMNS, TAGS, MaskClass, TagGroup
+
+PERCENT_COLUMNS = ("clear_percent", "cloud_percent", "shadow_percent")
+"""Columns of the table in the order of `MaskClass`."""
+
+QUIRKS = (
+    "shadow_only_in_table",  # the table says shadow, the mask has none; its pixels are clear
+    "shadow_though_unmarked",  # shadows_marked is 0, and yet there is shadow in table and mask
+    "tags_without_cloud",  # cloud tags, and 0 % cloud
+    "mask_not_one_hot",  # 3 mask pixels have no class, 2 have two (cloud and shadow); the table counts them as before
+    "odd_pixels",  # 5 pixels are 0 in all bands (no data), 3 are 65535 in B04 (saturated)
+    "overcast_without_surface",  # all cloud, and no surface tag; same date and relative orbit as the one before
+    "same_tile_first",  # this scene and the next are of one tile
+    "same_tile_second",
+)
+"""Known quirks of the real release, each planted in the row of its own position."""
+
+NO_CLASS_PIXELS, TWO_CLASS_PIXELS, ZERO_PIXELS, SATURATED_PIXELS = 3, 2, 5, 3
+
+_SURFACES = (
+    "agricultural forest/jungle",
+    "coastal open_water",
+    "snow/ice hills/mountains",
+    "desert/barren",
+    "agricultural urban/developed enclosed_water",
+    "forest/jungle wetland/bog/marsh",
+    "open_water",
+    "shrublands/plains hills/mountains",
+    "snow/ice forest/jungle",
+)
+_CLOUDS = (
+    "cumulus thick low isolated",
+    "cirrus thin high extended",
+    "altocumulus/stratocumulus cumulus thick low extended",
+    "cumulus cirrus thin thick low high isolated extended",
+    "cumulonimbus ice_clouds thick low high extended",
+    "cirrus contrails thin high isolated",
+    "haze/fog thin low extended",
+)
+_SKIES = ("mixed", "mixed", "mixed", "clear", "mixed", "overcast", "mixed", "mixed")
+"""Skies of the first scenes, mostly mixed so that few scenes show much."""
+_FEW_SCENES = 16
+
+# MGRS: letters of the 100 km squares, eastward in three sets by zone, northward every 2000 km (odd and even zones).
+_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
+_ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
+_BANDS = "CDEFGHJKLMNPQRSTUVWX"
+_SQUARE = 100_000.0
+
+
+@dataclass(frozen=True)
+class SampleScene:
+    """A synthetic scene.
+
+    Attributes
+    ----------
+    row : Mapping
+        Its row of the published table: the columns of `schema.TABLE_COLUMNS`, percentages in per cent.
+    reflectance : np.ndarray
+        (y, x, band) float32, TOA reflectance, unitless, float32(DN) / float32(10000).
+    mask : np.ndarray
+        (y, x, class) bool, one-hot in order of `MaskClass`.
+    alt_mask : np.ndarray, optional
+        As `mask`, by the other annotator.
+    outline : Outline, optional
+        Padded window, m, in the UTM zone of the tile.
+    thumbnail : np.ndarray, optional
+        (y, x, rgb) uint8, 0 to 255.
+    """
+
+    row: Mapping[str, object]
+    reflectance: np.ndarray
+    mask: np.ndarray
+    alt_mask: np.ndarray | None
+    outline: Outline | None
+    thumbnail: np.ndarray | None
+
+
+def sample_table(scenes: int, seed: int = 0) -> pd.DataFrame:
+    """A plausible table of the published columns and dtypes, sorted by product ID.
+
+    From 6 scenes on every dataset occurs, and clear, mixed and overcast scenes, and snow, water, thick and thin cloud;
+    from 16 on every tag. Percentages are targets that a mask of any size may miss by rounding.
+    """
+    rng = np.random.default_rng(seed)
+    products = set[str]()
+    while len(products) < scenes:
+        products.add(_product_id(rng))
+    return pd.DataFrame(
+        [_sample_row(rng, i, scene, scenes) for i, scene in enumerate(sorted(products))], columns=list(TABLE_COLUMNS)
+    )
+
+
+def _sample_row(rng: np.random.Generator, i: int, scene: str, scenes: int) -> dict[str, object]:
+    """One row; the first ones follow a pattern so that small tables hold every kind, later ones are drawn."""
+    row: dict[str, object] = dict.fromkeys(TABLE_COLUMNS, 0)
+    surface, cloud, sky = i % len(_SURFACES), i % len(_CLOUDS), _SKIES[i % len(_SKIES)]
+    if i >= _FEW_SCENES:
+        surface, cloud = int(rng.integers(len(_SURFACES))), int(rng.integers(len(_CLOUDS)))
+        sky = str(rng.choice(["mixed", "overcast", "clear"], p=[0.38, 0.37, 0.25]))  # as in the real catalogue
+    marked = i % 6 != 4
+    cloud_percent = {"mixed": float(rng.uniform(8, 70)), "overcast": 100.0, "clear": 0.0}[sky]
+    casts = sky == "mixed" and marked and "thick" in _CLOUDS[cloud]
+    shadow_percent = float(rng.uniform(0.1, 0.3)) * min(cloud_percent, 100 - cloud_percent) if casts else 0.0
+    tags = [] if sky == "clear" else _CLOUDS[cloud].split()
+    if sky != "overcast" or "thick" not in tags:
+        tags += _SURFACES[surface].split()
+    row.update(dict.fromkeys(tags, 1))
+    row.update(
+        index=i,
+        scene=scene,
+        difficulty=int(rng.integers(2, 6)) if sky == "mixed" else 1,
+        annotator="AB"[int(rng.integers(2))],
+        shadows_marked=int(marked),
+        clear_percent=100.0 - cloud_percent - shadow_percent,
+        cloud_percent=cloud_percent,
+        shadow_percent=shadow_percent,
+        dataset="CALIBRATION" if i % 48 == 4 else "VALIDATION" if i % 8 == 1 else "MAIN",
+    )
+    return row
+
+
+def _product_id(rng: np.random.Generator) -> str:
+    """A product ID of 2018 as ESA would form it."""
+    zone, northing = int(rng.integers(1, 61)), float(rng.uniform(-6.0e6, 7.5e6))
+    start = datetime(2018, 1, 1, 10, 30) + timedelta(days=int(rng.integers(365)), seconds=int(rng.integers(3600)))
+    created = start + timedelta(seconds=int(rng.integers(7000, 20000)))
+    band = _BANDS[int((northing / 111_000 + 80) // 8)]
+    # Two edge columns are left out: far from the equator zones are too narrow for them.
+    tile = f"{zone:02d}{band}{_COLUMNS[zone % 3][int(rng.integers(2, 6))]}{_ROWS[zone % 2][int(northing // _SQUARE) % 20]}"
+    return (
+        f"S2{'AB'[int(rng.integers(2))]}_MSIL1C_{start:%Y%m%dT%H%M%S}_N0206_R{int(rng.integers(1, 144)):03d}"
+        f"_T{tile}_{created:%Y%m%dT%H%M%S}"
+    )
+
+
+def tile_corner(tile: str) -> tuple[float, float]:
+    """Easting and northing of the upper left corner of an MGRS tile such as ``18SVG``, m in its UTM zone."""
+    zone, band = int(tile[:2]), _BANDS.index(tile[2])
+    left = (_COLUMNS[zone % 3].index(tile[3]) + 1) * _SQUARE
+    # Row letters repeat every 2000 km; the middle of the latitude band says which repetition is meant.
+    middle = (band * 8 - 76) * 111_000.0
+    bottom = _ROWS[zone % 2].index(tile[4]) * _SQUARE
+    bottom += round((middle - bottom - _SQUARE / 2) / 2e6) * 2e6
+    return left, bottom + _SQUARE + (10e6 if tile[2] < "N" else 0.0)
+
+
+def make_scene(row: Mapping[str, object], size: int, seed: int, *, alt_mask: bool = False) -> SampleScene:
+    """Make the scene of a row, `size` x `size` pixels; the same product ID, size and seed give the same scene.
+
+    Of each class it has ``round(percent / 100 * size**2)`` pixels, as the row says (clear takes what is left).
+    """
+    pixels = synthesis.synthesize(row, size, seed)
+    reflectance = pixels.dn.astype("float32")
+    reflectance /= np.float32(DN_PER_REFLECTANCE)
+    return SampleScene(
+        row=dict(row),
+        reflectance=reflectance,
+        mask=_one_hot(pixels.classes),
+        alt_mask=_one_hot(pixels.alt_classes) if alt_mask else None,
+        outline=_outline(str(row["scene"]), size, seed),
+        thumbnail=_thumbnail(reflectance),
+    )
+
+
+def _one_hot(classes: np.ndarray) -> np.ndarray:
+    return classes[:, :, None] == np.array(list(MaskClass), "uint8")
+
+
+def _outline(scene: str, size: int, seed: int) -> Outline:
+    """A padded window at whole pixels of the product's tile."""
+    product = Product.parse(scene)
+    left, top = tile_corner(product.mgrs_tile)
+    width = (size + 2 * OUTLINE_MARGIN) * PIXEL_SIZE
+    room = max(1, int((_SQUARE - width) // PIXEL_SIZE))
+    # The time keeps apart two scenes of one tile, as their windows are drawn apart in the real catalogue.
+    x, y = np.random.default_rng([seed, int(product.time.timestamp())]).integers(0, room, 2) * PIXEL_SIZE
+    return Outline(product.epsg, left + float(x), top - float(y) - width, left + float(x) + width, top - float(y))
+
+
+def _thumbnail(reflectance: np.ndarray) -> np.ndarray:
+    """True colour at half the size, except of scenes too small to halve; bright enough for land, white for cloud."""
+    step = 2 if len(reflectance) >= 64 else 1
+    rgb = reflectance[::step, ::step, [BAND_NAMES.index(name) for name in ("B04", "B03", "B02")]]
+    return np.clip(rgb * 2.5 * 255, 0, 255).astype("uint8")
+
+
+def write_release(
+    out: Path, scenes: Iterable[SampleScene], *, layout: Layout = "zip", arrays: ArrayFormat = "npy"
+) -> Path:
+    """Write scenes as a release, one at a time, the table from their rows; returns `out`."""
+    with ReleaseWriter(out, layout=layout, arrays=arrays) as writer:
+        _write(writer, scenes)
+    return out
+
+
+def _write(writer: ReleaseWriter, scenes: Iterable[SampleScene]) -> None:
+    rows = []
+    for scene in scenes:
+        name = str(scene.row["scene"])
+        rows.append(scene.row)
+        writer.add_subscene(name, scene.reflectance)
+        writer.add_mask(name, scene.mask)
+        if scene.alt_mask is not None:
+            writer.add_alt_mask(name, scene.alt_mask)
+        if scene.outline is not None:
+            writer.add_outline(name, scene.outline)
+        if scene.thumbnail is not None:
+            writer.add_thumbnail(name, scene.thumbnail)
+    writer.write_table(pd.DataFrame(rows, columns=list(TABLE_COLUMNS)))
+
+
+def make_release(
+    out: Path,
+    *,
+    scenes: int = 8,
+    size: int = 256,
+    seed: int = 0,
+    quirks: bool = False,
+    layout: Layout = "zip",
+    arrays: ArrayFormat = "npy",
+    table: pd.DataFrame | None = None,
+) -> Path:
+    """Make and write a synthetic release, holding one scene in memory at a time; returns `out`.
+
+    Scenes that are not of dataset MAIN get an alternative mask, as in the real release.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the release; made if absent, refused if it holds anything.
+    scenes, size, seed : int
+        Number of scenes, their width in pixels, and what else to draw. `table` sets the number of scenes itself.
+    quirks : bool
+        Plant the known quirks of the real release (`QUIRKS`); `quirk_scenes` says where.
+    layout, arrays : str
+        As `ReleaseWriter` takes them.
+    table : pd.DataFrame, optional
+        Rows to make scenes of, written verbatim. Without it, rows are `sample_table`'s, percentages as in the masks.
+
+    Raises
+    ------
+    CatalogueError
+        If there are too few scenes for the quirks, or `table` lacks columns or comes with `quirks`.
+    """
+    if table is None:
+        rows = sample_table(scenes, seed)
+    else:
+        rows = table
+        missing = [name for name in TABLE_COLUMNS if name not in table.columns]
+        if missing:
+            raise CatalogueError(f"the table lacks the published columns {missing}; expected {list(TABLE_COLUMNS)}")
+        if quirks:
+            raise CatalogueError("quirks are planted in a sample table only; leave out `table`, or `quirks`")
+    planted = {}
+    if quirks:
+        rows = _plant_in_table(rows)
+        planted = {scene: name for name, scene in quirk_scenes(rows).items()}
+
+    def made() -> Iterator[SampleScene]:
+        for row in rows.to_dict("records"):
+            scene = make_scene(row, size, seed, alt_mask=row["dataset"] != "MAIN")
+            if table is None:
+                percent = 100 * scene.mask.sum((0, 1)) / size**2
+                scene = replace(scene, row=row | dict(zip(PERCENT_COLUMNS, percent.tolist(), strict=True)))
+            _plant_in_pixels(scene, planted.get(str(row["scene"])))
+            yield scene
+
+    with ReleaseWriter(out, layout=layout, arrays=arrays) as writer:
+        writer.mark_synthetic()
+        _write(writer, made())
+    return out
+
+
+def quirk_scenes(table: pd.DataFrame) -> dict[str, str]:
+    """Product ID of each quirk of `QUIRKS` in the table of a release made with ``quirks=True``.
+
+    Raises
+    ------
+    CatalogueError
+        If the table has fewer scenes than there are quirks.
+    """
+    if len(table) < len(QUIRKS):
+        raise CatalogueError(f"quirks need at least {len(QUIRKS)} scenes, one for each; got {len(table)}")
+    return dict(zip(QUIRKS, table["scene"].iloc[: len(QUIRKS)], strict=True))
+
+
+def _plant_in_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy of a sample table with the quirks that are in the table."""
+    quirk_scenes(table)  # refuses too few scenes
+    table, at = table.copy(), {name: i for i, name in enumerate(QUIRKS)}
+
+    def put(quirk: str, tags: str, cloud: float, shadow: float, marked: int) -> None:
+        """Set the cloud tags, percentages and shadow flag of the quirk's scene."""
+        values: dict[str, object] = {tag.published: 0 for tag in TAGS if tag.group is not TagGroup.SURFACE_TYPE}
+        values |= dict.fromkeys(tags.split(), 1) | {"shadows_marked": marked}
+        values |= dict(zip(PERCENT_COLUMNS, (100 - cloud - shadow, cloud, shadow), strict=True))
+        for column, value in values.items():
+            table.loc[at[quirk], column] = value
+
+    put("shadow_only_in_table", _CLOUDS[0], 40.0, 5.0, 1)
+    put("shadow_though_unmarked", _CLOUDS[3], 40.0, 7.0, 0)
+    put("tags_without_cloud", _CLOUDS[1], 0.0, 0.0, 1)
+    put("mask_not_one_hot", _CLOUDS[0], 30.0, 6.0, 1)
+    put("overcast_without_surface", _CLOUDS[4], 100.0, 0.0, 1)
+    surface = [tag.published for tag in TAGS if tag.group is TagGroup.SURFACE_TYPE]
+    table.loc[at["overcast_without_surface"], surface] = 0
+
+    # Product IDs: only tiles of neighbours change, or all up to the tile, so that the order stays.
+    ids = table["scene"].tolist()
+    overcast, second = at["overcast_without_surface"], at["same_tile_second"]
+    before, own = ids[overcast - 1].split("_"), ids[overcast].split("_")
+    ids[overcast - 1 : overcast + 1] = sorted(["_".join(before), "_".join(before[:5] + own[5:])])
+    first, own = ids[second - 1].split("_"), ids[second].split("_")
+    ids[second] = "_".join(own[:5] + first[5:6] + own[6:])
+    table["scene"] = ids
+    return table
+
+
+def _plant_in_pixels(scene: SampleScene, quirk: str | None) -> None:
+    """Change the arrays of a scene in place as its quirk asks."""
+    pixels = scene.mask.reshape(-1, len(MaskClass))
+    if quirk == "shadow_only_in_table":
+        pixels[pixels[:, MaskClass.CLOUD_SHADOW]] = (True, False, False)
+    elif quirk == "mask_not_one_hot":
+        pixels[:NO_CLASS_PIXELS] = False
+        pixels[-TWO_CLASS_PIXELS:] = (False, True, True)
+    elif quirk == "odd_pixels":
+        bands = scene.reflectance.reshape(-1, len(BAND_NAMES))
+        bands[:ZERO_PIXELS] = 0
+        bands[-SATURATED_PIXELS:, BAND_NAMES.index("B04")] = np.float32(65535) / np.float32(DN_PER_REFLECTANCE)
