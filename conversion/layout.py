@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
@@ -23,10 +23,8 @@ from s2cmc.schema import (
     RGB_NAMES,
     SCENE_COORDINATES,
     VARIABLE_ATTRIBUTES,
+    ReflectanceType,
 )
-
-ReflectanceType = Literal["uint16", "float32"]
-
 
 @dataclass(frozen=True)
 class PixelArray:

@@ -9,10 +9,10 @@ import numpy as np
 
 from s2cmc.errors import CatalogueError, ReleaseError, SceneError
 from s2cmc.geo import Outline, outline_margin
-from s2cmc.schema import FORMAT_VERSION
+from s2cmc.schema import FORMAT_VERSION, ReflectanceType
 
 from .check import check_subscene
-from .layout import PixelArray, ReflectanceType, pixel_arrays
+from .layout import PixelArray, pixel_arrays
 from .outline import read_outline
 from .read import read_array, read_thumbnail
 from .source import Release, SceneSource

@@ -62,7 +62,7 @@ class ConversionReport:
         found += list(self.warnings)
         for oddity, scenes in self.oddities.items():
             shown = ", ".join(scenes[:3]) + (f" and {len(scenes) - 3} more" if len(scenes) > 3 else "")
-            found.append(f"{len(scenes)} scenes: {oddity}: {shown}")
+            found.append(f"{oddity}, in {len(scenes)} of {self.scenes} scenes: {shown}")
         return found
 
     def to_json(self) -> str:

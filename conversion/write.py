@@ -13,10 +13,10 @@ import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
-from s2cmc.schema import GLOBAL_ATTRIBUTES, QUALITY_COORDINATES, SYNTHETIC_ATTRIBUTES
+from s2cmc.schema import GLOBAL_ATTRIBUTES, QUALITY_COORDINATES, SYNTHETIC_ATTRIBUTES, ReflectanceType
 
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
-from .layout import ReflectanceType, store_objects
+from .layout import store_objects
 from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report

@@ -134,29 +134,31 @@ class CloudsAccessor:
         """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy."""
         return reduce.one_hot(self._catalogue()["mask"])
 
-    def rgb(self, *, gain: float = 2.5) -> xr.DataArray:
+    def rgb(self, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
         """True-colour composite of B04, B03, B02 for ``.plot.imshow``.
 
         Parameters
         ----------
         gain : float
-            Factor on reflectance before it is cut off at 1; 2.5 suits land, 1 bright clouds.
+            Factor on reflectance before it is cut off at 1.
+        gamma : float
+            Brightens dark ground (above 1) without washing out clouds.
 
         Returns
         -------
         DataArray (scene, y, x, rgb), float32
             0 to 1, unitless. Lazy; only the three bands are read.
         """
-        return plot.rgb(self._catalogue()["reflectance"], gain=gain)
+        return plot.rgb(self._catalogue()["reflectance"], gain=gain, gamma=gamma)
 
-    def gallery(self, *, columns: int = 4, gain: float = 2.5, most: int = 16) -> "Figure":
+    def gallery(self, *, columns: int = 4, gain: float = 1.2, gamma: float = 1.8, most: int = 16) -> "Figure":
         """Draw scenes in true colour with the outlines of their masks; needs ``s2cmc[plot]``.
 
         Parameters
         ----------
         columns : int
             Pictures in a row.
-        gain : float
+        gain, gamma : float
             See `rgb`.
         most : int
             Scenes to draw at most, from the first.
@@ -166,7 +168,7 @@ class CloudsAccessor:
         matplotlib.figure.Figure
             For ``figure.savefig("gallery.png")``; a notebook shows it.
         """
-        return plot.gallery(self._catalogue(), columns=columns, gain=gain, most=most)
+        return plot.gallery(self._catalogue(), columns=columns, gain=gain, gamma=gamma, most=most)
 
     def _catalogue(self) -> xr.Dataset:
         if "scene" not in self._obj.dims or "mask" not in self._obj:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OUTLINES = {MaskClass.CLOUD: "#ffd400", MaskClass.CLOUD_SHADOW: "#ff2fa8"}
 
 
-def rgb(reflectance: xr.DataArray, *, gain: float) -> xr.DataArray:
+def rgb(reflectance: xr.DataArray, *, gain: float, gamma: float) -> xr.DataArray:
     """True-colour composite of bands B04, B03, B02; see `CloudsAccessor.rgb`."""
     try:
         # A slice of neighbours, not a list: dask hands it down to the read, so that only these bands are fetched.
@@ -26,12 +26,12 @@ def rgb(reflectance: xr.DataArray, *, gain: float) -> xr.DataArray:
         raise CatalogueError(f"a composite needs bands B02, B03, B04 in this order; there are {list(visible.band.values)}")
     colour = visible.isel(band=[2, 1, 0]).rename(band="rgb")
     colour = colour.reset_coords(drop=True).assign_coords(rgb=list(RGB_NAMES))
-    stretched = (colour * np.float32(gain)).clip(0, 1)
-    stretched.attrs = {"long_name": f"true colour, reflectance x {gain:g}", "units": "1"}
+    stretched = (colour * np.float32(gain)).clip(0, 1) ** np.float32(1 / gamma)
+    stretched.attrs = {"long_name": f"true colour, ({gain:g} x reflectance) ** (1 / {gamma:g})", "units": "1"}
     return stretched.rename("true_colour")
 
 
-def gallery(dataset: xr.Dataset, *, columns: int, gain: float, most: int) -> "Figure":
+def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, most: int) -> "Figure":
     """Scenes in true colour with the outlines of their masks; see `CloudsAccessor.gallery`."""
     try:
         from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, most: int) -> "Fi
     rows = -(-count // columns)
     figure = Figure(figsize=(3 * columns, 3.25 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    colour = rgb(shown["reflectance"], gain=gain)
+    colour = rgb(shown["reflectance"], gain=gain, gamma=gamma)
     for panel in panels[count:]:
         panel.set_axis_off()
     for i, panel in enumerate(panels[:count]):

@@ -6,6 +6,7 @@ spectral response functions (Sentinel-2A column) for the bands; STAC's `eo` exte
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 FORMAT_VERSION = "1.0"
 """Version of the store's format, ``major.minor``. A reader opens every store of its own major version."""
@@ -15,6 +16,10 @@ PIXEL_SIZE = 20.0
 
 DN_PER_REFLECTANCE = 10_000
 """Digital numbers (DN) per unit of top-of-atmosphere reflectance (L1C quantification value of 2018)."""
+
+
+ReflectanceType = Literal["uint16", "float32"]
+"""How a store holds reflectance: as DN, or as the published floats where these are no whole DN."""
 
 
 class MaskClass(IntEnum):

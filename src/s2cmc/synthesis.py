@@ -192,8 +192,8 @@ def _clouds(
         wide = fractal(rng, size + 2 * round(PAD * scale), length, kind.slope, stretch=kind.stretch, angle=wind)
         if name == "contrails":
             wide = _trails(rng, wide, scale)
-        if row["thin"] and row["thick"] and kind.depth > 1:
-            depth = kind.depth * patchy
+        if row["thin"] and row["thick"]:
+            depth = kind.depth * (patchy if kind.depth > 1 else np.float32(1))
         else:
             depth = np.float32(max(kind.depth, 2.5) if row["thick"] else min(kind.depth, 0.7))
         y, x = (round(PAD * scale) + round(kind.shift * scale * towards) for towards in sun)
@@ -202,7 +202,7 @@ def _clouds(
         layers.append((kind, wide[y : y + size, x : x + size], depth))
     score = np.maximum.reduce([field for _, field, _ in layers])
     casting = [field for casts, field in shadows if casts] or [field for _, field in shadows]
-    light = 0.045 * _facing(score, sun) + 0.008 * fractal(rng, size, 20, 2.6)
+    light = 0.035 * _facing(score, sun) + 0.008 * fractal(rng, size, 20, 2.6)
     gain = float(rng.uniform(0.75, 1.15))
     return _Clouds(score, np.maximum.reduce(casting), layers, np.clip(light, -0.2, 0.5), gain)
 
@@ -227,7 +227,7 @@ def _inside(score: np.ndarray, edge: float) -> np.ndarray:
 def _facing(height: np.ndarray, sun: tuple[float, float]) -> np.ndarray:
     """How much a relief faces the sun, deviation 1."""
     slope_y, slope_x = np.gradient(height)
-    facing = -(slope_y * sun[0] + slope_x * sun[1])
+    facing: np.ndarray = -(slope_y * sun[0] + slope_x * sun[1])
     return facing / max(float(facing.std()), 1e-6)
 
 
@@ -290,7 +290,8 @@ def _parcels(rng: np.random.Generator, warp: np.ndarray, scale: float) -> np.nda
     strip = np.floor(v).astype("int64") % 1024
     starts, values = rng.uniform(0, 2, 1024), rng.uniform(0, 1, 4096) ** 1.5
     parcel = strip * 127 + np.floor(u / 1.7 + starts[strip]).astype("int64")
-    return values.take(parcel, mode="wrap")
+    patchwork: np.ndarray = values[parcel % 4096]
+    return patchwork
 
 
 def _sense(rng: np.random.Generator, toa: np.ndarray, floor: float, resolution: int) -> np.ndarray:

@@ -3,10 +3,12 @@
 The tables are made here, the pixels in `s2cmc.synthesis`, and `s2cmc.published.ReleaseWriter` writes them as published.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,13 +24,13 @@ PERCENT_COLUMNS = ("clear_percent", "cloud_percent", "shadow_percent")
 """Columns of the table in the order of `MaskClass`."""
 
 QUIRKS = (
-    "shadow_only_in_table",  # the table says shadow, the mask has none; its pixels are clear
-    "shadow_though_unmarked",  # shadows_marked is 0, and yet there is shadow in table and mask
+    "shadow_only_in_table",  # the table says shadow, the mask is clear there
+    "shadow_though_unmarked",  # shadows_marked is 0, and yet table and mask have shadow
     "tags_without_cloud",  # cloud tags, and 0 % cloud
-    "mask_not_one_hot",  # 3 mask pixels have no class, 2 have two (cloud and shadow); the table counts them as before
-    "odd_pixels",  # 5 pixels are 0 in all bands (no data), 3 are 65535 in B04 (saturated)
-    "overcast_without_surface",  # all cloud, and no surface tag; same date and relative orbit as the one before
-    "same_tile_first",  # this scene and the next are of one tile
+    "mask_not_one_hot",  # the first 3 mask pixels have no class, the last 2 are cloud and shadow; percentages from before
+    "odd_pixels",  # the first 5 pixels are 0 in all bands (no data), the last 3 are 65535 in B04 (saturated)
+    "overcast_without_surface",  # all cloud, and no surface tag; of one date and relative orbit with the scene before
+    "same_tile_first",  # of one tile with the next scene
     "same_tile_second",
 )
 """Known quirks of the real release, each planted in the row of its own position."""
@@ -63,7 +65,7 @@ _FEW_SCENES = 16
 _COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 _ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
 _BANDS = "CDEFGHJKLMNPQRSTUVWX"
-_SQUARE = 100_000.0
+_SQUARE, _METRES_PER_DEGREE = 100_000.0, 111_000.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class SampleScene:
         (y, x, rgb) uint8, 0 to 255.
     """
 
-    row: Mapping[str, object]
+    row: Mapping[str, Any]
     reflectance: np.ndarray
     mask: np.ndarray
     alt_mask: np.ndarray | None
@@ -95,60 +97,68 @@ class SampleScene:
 
 
 def sample_table(scenes: int, seed: int = 0) -> pd.DataFrame:
-    """A plausible table of the published columns and dtypes, sorted by product ID.
+    """Make a plausible table in the published columns and dtypes, sorted by product ID.
 
-    From 6 scenes on every dataset occurs, and clear, mixed and overcast scenes, and snow, water, thick and thin cloud;
-    from 16 on every tag. Percentages are targets that a mask of any size may miss by rounding.
+    From 6 scenes on it has every dataset, clear, mixed and overcast skies, snow, water, thick and thin cloud; from 8 on
+    every tag. Percentages are targets that a mask may miss by rounding.
     """
     rng = np.random.default_rng(seed)
-    products = set[str]()
+    products: set[str] = set()
     while len(products) < scenes:
         products.add(_product_id(rng))
-    return pd.DataFrame(
-        [_sample_row(rng, i, scene, scenes) for i, scene in enumerate(sorted(products))], columns=list(TABLE_COLUMNS)
-    )
+    return _table(_sample_row(rng, i, scene) for i, scene in enumerate(sorted(products)))
 
 
-def _sample_row(rng: np.random.Generator, i: int, scene: str, scenes: int) -> dict[str, object]:
-    """One row; the first ones follow a pattern so that small tables hold every kind, later ones are drawn."""
-    row: dict[str, object] = dict.fromkeys(TABLE_COLUMNS, 0)
-    surface, cloud, sky = i % len(_SURFACES), i % len(_CLOUDS), _SKIES[i % len(_SKIES)]
+def _table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(TABLE_COLUMNS))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    columns = list(TABLE_COLUMNS)
+    return [dict(zip(columns, values, strict=True)) for values in table[columns].itertuples(index=False, name=None)]
+
+
+def _sample_row(rng: np.random.Generator, i: int, scene: str) -> dict[str, Any]:
+    """Make row `i`; the first rows follow a pattern so that small tables hold every kind, later ones are drawn."""
+    surface, clouds, sky = (kinds[i % len(kinds)] for kinds in (_SURFACES, _CLOUDS, _SKIES))
     if i >= _FEW_SCENES:
-        surface, cloud = int(rng.integers(len(_SURFACES))), int(rng.integers(len(_CLOUDS)))
-        sky = str(rng.choice(["mixed", "overcast", "clear"], p=[0.38, 0.37, 0.25]))  # as in the real catalogue
+        surface, clouds = str(rng.choice(_SURFACES)), str(rng.choice(_CLOUDS))
+        sky = str(rng.choice(["mixed", "overcast", "clear"], p=[0.38, 0.37, 0.25]))  # shares of the real catalogue
     marked = i % 6 != 4
-    cloud_percent = {"mixed": float(rng.uniform(8, 70)), "overcast": 100.0, "clear": 0.0}[sky]
-    casts = sky == "mixed" and marked and "thick" in _CLOUDS[cloud]
-    shadow_percent = float(rng.uniform(0.1, 0.3)) * min(cloud_percent, 100 - cloud_percent) if casts else 0.0
-    tags = [] if sky == "clear" else _CLOUDS[cloud].split()
-    if sky != "overcast" or "thick" not in tags:
-        tags += _SURFACES[surface].split()
-    row.update(dict.fromkeys(tags, 1))
-    row.update(
-        index=i,
-        scene=scene,
-        difficulty=int(rng.integers(2, 6)) if sky == "mixed" else 1,
-        annotator="AB"[int(rng.integers(2))],
-        shadows_marked=int(marked),
-        clear_percent=100.0 - cloud_percent - shadow_percent,
-        cloud_percent=cloud_percent,
-        shadow_percent=shadow_percent,
-        dataset="CALIBRATION" if i % 48 == 4 else "VALIDATION" if i % 8 == 1 else "MAIN",
+    cloud = {"mixed": float(rng.uniform(8, 70)), "overcast": 100.0, "clear": 0.0}[sky]
+    casts = sky == "mixed" and marked and "thick" in clouds
+    shadow = float(rng.uniform(0.1, 0.3)) * min(cloud, 100 - cloud) if casts else 0.0
+    tags = clouds.split() if cloud else []
+    if sky != "overcast" or "thick" not in tags:  # else no surface is seen
+        tags += surface.split()
+    return (
+        dict.fromkeys(TABLE_COLUMNS, 0)
+        | dict.fromkeys(tags, 1)
+        | {
+            "index": i,
+            "scene": scene,
+            "difficulty": int(rng.integers(2, 6)) if sky == "mixed" else 1,
+            "annotator": str(rng.choice(["A", "B"])),
+            "shadows_marked": int(marked),
+            "clear_percent": 100.0 - cloud - shadow,
+            "cloud_percent": cloud,
+            "shadow_percent": shadow,
+            "dataset": "CALIBRATION" if i % 48 == 4 else "VALIDATION" if i % 8 == 1 else "MAIN",
+        }
     )
-    return row
 
 
 def _product_id(rng: np.random.Generator) -> str:
-    """A product ID of 2018 as ESA would form it."""
+    """Make a product ID of 2018, its tile somewhere between 54 S and 67 N."""
     zone, northing = int(rng.integers(1, 61)), float(rng.uniform(-6.0e6, 7.5e6))
+    band = _BANDS[int((northing / _METRES_PER_DEGREE + 80) // 8)]
+    column = _COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
+    row = _ROWS[zone % 2][int(northing // _SQUARE) % 20]
     start = datetime(2018, 1, 1, 10, 30) + timedelta(days=int(rng.integers(365)), seconds=int(rng.integers(3600)))
-    created = start + timedelta(seconds=int(rng.integers(7000, 20000)))
-    band = _BANDS[int((northing / 111_000 + 80) // 8)]
-    # Two edge columns are left out: far from the equator zones are too narrow for them.
-    tile = f"{zone:02d}{band}{_COLUMNS[zone % 3][int(rng.integers(2, 6))]}{_ROWS[zone % 2][int(northing // _SQUARE) % 20]}"
+    made = start + timedelta(seconds=int(rng.integers(7000, 20000)))
     return (
-        f"S2{'AB'[int(rng.integers(2))]}_MSIL1C_{start:%Y%m%dT%H%M%S}_N0206_R{int(rng.integers(1, 144)):03d}"
-        f"_T{tile}_{created:%Y%m%dT%H%M%S}"
+        f"S2{rng.choice(['A', 'B'])}_MSIL1C_{start:%Y%m%dT%H%M%S}_N0206_R{rng.integers(1, 144):03d}"
+        f"_T{zone:02d}{band}{column}{row}_{made:%Y%m%dT%H%M%S}"
     )
 
 
@@ -157,50 +167,51 @@ def tile_corner(tile: str) -> tuple[float, float]:
     zone, band = int(tile[:2]), _BANDS.index(tile[2])
     left = (_COLUMNS[zone % 3].index(tile[3]) + 1) * _SQUARE
     # Row letters repeat every 2000 km; the middle of the latitude band says which repetition is meant.
-    middle = (band * 8 - 76) * 111_000.0
+    middle = (band * 8 - 76) * _METRES_PER_DEGREE
     bottom = _ROWS[zone % 2].index(tile[4]) * _SQUARE
     bottom += round((middle - bottom - _SQUARE / 2) / 2e6) * 2e6
     return left, bottom + _SQUARE + (10e6 if tile[2] < "N" else 0.0)
 
 
-def make_scene(row: Mapping[str, object], size: int, seed: int, *, alt_mask: bool = False) -> SampleScene:
-    """Make the scene of a row, `size` x `size` pixels; the same product ID, size and seed give the same scene.
+def make_scene(row: Mapping[str, Any], size: int, seed: int, *, alt_mask: bool = False) -> SampleScene:
+    """Make the scene of a row, `size` x `size` pixels; the same row, size and seed give the same scene.
 
-    Of each class it has ``round(percent / 100 * size**2)`` pixels, as the row says (clear takes what is left).
+    It has ``round(percent / 100 * size**2)`` pixels of cloud and of shadow as the row says, and clear is what is left.
     """
-    pixels = synthesis.synthesize(row, size, seed)
-    reflectance = pixels.dn.astype("float32")
+    dn, classes, alt_classes = synthesis.synthesize(row, size, seed)
+    reflectance = dn.astype("float32")
     reflectance /= np.float32(DN_PER_REFLECTANCE)
     return SampleScene(
-        row=dict(row),
+        row=row,
         reflectance=reflectance,
-        mask=_one_hot(pixels.classes),
-        alt_mask=_one_hot(pixels.alt_classes) if alt_mask else None,
-        outline=_outline(str(row["scene"]), size, seed),
+        mask=_one_hot(classes),
+        alt_mask=_one_hot(alt_classes) if alt_mask else None,
+        outline=_outline(row["scene"], size, seed),
         thumbnail=_thumbnail(reflectance),
     )
 
 
 def _one_hot(classes: np.ndarray) -> np.ndarray:
-    return classes[:, :, None] == np.array(list(MaskClass), "uint8")
+    one_hot: np.ndarray = classes[:, :, None] == np.array(list(MaskClass), "uint8")
+    return one_hot
 
 
 def _outline(scene: str, size: int, seed: int) -> Outline:
-    """A padded window at whole pixels of the product's tile."""
+    """Place a padded window at whole pixels in the product's tile."""
     product = Product.parse(scene)
     left, top = tile_corner(product.mgrs_tile)
     width = (size + 2 * OUTLINE_MARGIN) * PIXEL_SIZE
     room = max(1, int((_SQUARE - width) // PIXEL_SIZE))
-    # The time keeps apart two scenes of one tile, as their windows are drawn apart in the real catalogue.
-    x, y = np.random.default_rng([seed, int(product.time.timestamp())]).integers(0, room, 2) * PIXEL_SIZE
-    return Outline(product.epsg, left + float(x), top - float(y) - width, left + float(x) + width, top - float(y))
+    x, y = np.random.default_rng([seed, zlib.crc32(scene.encode())]).integers(0, room, 2).tolist()
+    left, top = left + x * PIXEL_SIZE, top - y * PIXEL_SIZE
+    return Outline(product.epsg, left, top - width, left + width, top)
 
 
 def _thumbnail(reflectance: np.ndarray) -> np.ndarray:
-    """True colour at half the size, except of scenes too small to halve; bright enough for land, white for cloud."""
+    """Show true colour at half the size, except of scenes too small to halve; bright enough for land."""
     step = 2 if len(reflectance) >= 64 else 1
     rgb = reflectance[::step, ::step, [BAND_NAMES.index(name) for name in ("B04", "B03", "B02")]]
-    return np.clip(rgb * 2.5 * 255, 0, 255).astype("uint8")
+    return np.clip(rgb * (2.5 * 255), 0, 255).astype("uint8")
 
 
 def write_release(
@@ -215,7 +226,7 @@ def write_release(
 def _write(writer: ReleaseWriter, scenes: Iterable[SampleScene]) -> None:
     rows = []
     for scene in scenes:
-        name = str(scene.row["scene"])
+        name = scene.row["scene"]
         rows.append(scene.row)
         writer.add_subscene(name, scene.reflectance)
         writer.add_mask(name, scene.mask)
@@ -225,7 +236,7 @@ def _write(writer: ReleaseWriter, scenes: Iterable[SampleScene]) -> None:
             writer.add_outline(name, scene.outline)
         if scene.thumbnail is not None:
             writer.add_thumbnail(name, scene.thumbnail)
-    writer.write_table(pd.DataFrame(rows, columns=list(TABLE_COLUMNS)))
+    writer.write_table(_table(rows))
 
 
 def make_release(
@@ -261,27 +272,23 @@ def make_release(
     CatalogueError
         If there are too few scenes for the quirks, or `table` lacks columns or comes with `quirks`.
     """
-    if table is None:
-        rows = sample_table(scenes, seed)
-    else:
-        rows = table
-        missing = [name for name in TABLE_COLUMNS if name not in table.columns]
-        if missing:
-            raise CatalogueError(f"the table lacks the published columns {missing}; expected {list(TABLE_COLUMNS)}")
-        if quirks:
-            raise CatalogueError("quirks are planted in a sample table only; leave out `table`, or `quirks`")
+    if quirks and table is not None:
+        raise CatalogueError("quirks are planted in a sample table only; leave out `table`, or `quirks`")
+    missing = [] if table is None else [name for name in TABLE_COLUMNS if name not in table.columns]
+    if missing:
+        raise CatalogueError(f"the table lacks the published columns {missing}; expected {list(TABLE_COLUMNS)}")
+    rows = _rows(sample_table(scenes, seed) if table is None else table)
     planted = {}
     if quirks:
-        rows = _plant_in_table(rows)
-        planted = {scene: name for name, scene in quirk_scenes(rows).items()}
+        planted = {scene: name for name, scene in _plant_in_rows(rows).items()}
 
     def made() -> Iterator[SampleScene]:
-        for row in rows.to_dict("records"):
+        for row in rows:
             scene = make_scene(row, size, seed, alt_mask=row["dataset"] != "MAIN")
             if table is None:
-                percent = 100 * scene.mask.sum((0, 1)) / size**2
-                scene = replace(scene, row=row | dict(zip(PERCENT_COLUMNS, percent.tolist(), strict=True)))
-            _plant_in_pixels(scene, planted.get(str(row["scene"])))
+                percent = (100 * scene.mask.sum((0, 1)) / size**2).tolist()
+                scene = replace(scene, row=row | dict(zip(PERCENT_COLUMNS, percent, strict=True)))
+            _plant_in_pixels(scene, planted.get(row["scene"]))
             yield scene
 
     with ReleaseWriter(out, layout=layout, arrays=arrays) as writer:
@@ -291,7 +298,7 @@ def make_release(
 
 
 def quirk_scenes(table: pd.DataFrame) -> dict[str, str]:
-    """Product ID of each quirk of `QUIRKS` in the table of a release made with ``quirks=True``.
+    """Product ID of each quirk of `QUIRKS`, in the table of a release made with ``quirks=True``.
 
     Raises
     ------
@@ -300,39 +307,31 @@ def quirk_scenes(table: pd.DataFrame) -> dict[str, str]:
     """
     if len(table) < len(QUIRKS):
         raise CatalogueError(f"quirks need at least {len(QUIRKS)} scenes, one for each; got {len(table)}")
-    return dict(zip(QUIRKS, table["scene"].iloc[: len(QUIRKS)], strict=True))
+    return dict(zip(QUIRKS, table["scene"].iloc[: len(QUIRKS)].tolist(), strict=True))
 
 
-def _plant_in_table(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy of a sample table with the quirks that are in the table."""
-    quirk_scenes(table)  # refuses too few scenes
-    table, at = table.copy(), {name: i for i, name in enumerate(QUIRKS)}
+def _plant_in_rows(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Change rows of a sample table in place as the quirks ask; the product ID of each quirk."""
+    quirk_scenes(_table(rows))  # refuses too few scenes
+    at = dict(zip(QUIRKS, rows, strict=False))
 
-    def put(quirk: str, tags: str, cloud: float, shadow: float, marked: int) -> None:
-        """Set the cloud tags, percentages and shadow flag of the quirk's scene."""
-        values: dict[str, object] = {tag.published: 0 for tag in TAGS if tag.group is not TagGroup.SURFACE_TYPE}
-        values |= dict.fromkeys(tags.split(), 1) | {"shadows_marked": marked}
-        values |= dict(zip(PERCENT_COLUMNS, (100 - cloud - shadow, cloud, shadow), strict=True))
-        for column, value in values.items():
-            table.loc[at[quirk], column] = value
+    def change(quirk: str, tags: str, cloud: float, shadow: float, *, marked: int) -> None:
+        clouds = [tag.published for tag in TAGS if tag.group is not TagGroup.SURFACE_TYPE]
+        at[quirk] |= dict.fromkeys(clouds, 0) | dict.fromkeys(tags.split(), 1) | {"shadows_marked": marked}
+        at[quirk] |= zip(PERCENT_COLUMNS, (100 - cloud - shadow, cloud, shadow), strict=True)
 
-    put("shadow_only_in_table", _CLOUDS[0], 40.0, 5.0, 1)
-    put("shadow_though_unmarked", _CLOUDS[3], 40.0, 7.0, 0)
-    put("tags_without_cloud", _CLOUDS[1], 0.0, 0.0, 1)
-    put("mask_not_one_hot", _CLOUDS[0], 30.0, 6.0, 1)
-    put("overcast_without_surface", _CLOUDS[4], 100.0, 0.0, 1)
-    surface = [tag.published for tag in TAGS if tag.group is TagGroup.SURFACE_TYPE]
-    table.loc[at["overcast_without_surface"], surface] = 0
+    change("shadow_only_in_table", _CLOUDS[0], 40.0, 5.0, marked=1)
+    change("shadow_though_unmarked", _CLOUDS[3], 40.0, 7.0, marked=0)
+    change("tags_without_cloud", _CLOUDS[1], 0.0, 0.0, marked=1)
+    change("mask_not_one_hot", _CLOUDS[0], 30.0, 6.0, marked=1)
+    change("overcast_without_surface", _CLOUDS[4], 100.0, 0.0, marked=1)
+    at["overcast_without_surface"] |= {tag.published: 0 for tag in TAGS if tag.group is TagGroup.SURFACE_TYPE}
 
-    # Product IDs: only tiles of neighbours change, or all up to the tile, so that the order stays.
-    ids = table["scene"].tolist()
-    overcast, second = at["overcast_without_surface"], at["same_tile_second"]
-    before, own = ids[overcast - 1].split("_"), ids[overcast].split("_")
-    ids[overcast - 1 : overcast + 1] = sorted(["_".join(before), "_".join(before[:5] + own[5:])])
-    first, own = ids[second - 1].split("_"), ids[second].split("_")
-    ids[second] = "_".join(own[:5] + first[5:6] + own[6:])
-    table["scene"] = ids
-    return table
+    # A product ID is mission, level, time, baseline, orbit, tile, time of making. The order of the IDs stays.
+    before, overcast, first, second = (row["scene"].split("_") for row in rows[4:8])
+    rows[4]["scene"], rows[5]["scene"] = sorted("_".join(before[:5] + parts[5:]) for parts in (before, overcast))
+    rows[7]["scene"] = "_".join([*second[:5], first[5], second[6]])
+    return quirk_scenes(_table(rows))
 
 
 def _plant_in_pixels(scene: SampleScene, quirk: str | None) -> None:

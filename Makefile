@@ -1,0 +1,60 @@
+# make demo   a sample release, its store, a query, a reduction and a picture, in ./demo
+# make test   the whole suite          make quick   without its slow part
+# make check  lint, types              make wheel   the built wheel, alone in a new environment
+# make lock   renew requirements.lock from pyproject.toml
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+JOBS ?= auto
+
+.PHONY: demo test quick check format wheel lock clean
+
+$(READY): requirements.lock pyproject.toml .python-version
+	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
+	python3 -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+demo: $(READY)
+	rm -rf demo && mkdir demo
+	$(BIN)/s2cmc sample demo/release --scenes 8 --size 256
+	$(BIN)/s2cmc convert demo/release demo/catalogue.zarr
+	$(BIN)/s2cmc info demo/catalogue.zarr
+	$(BIN)/s2cmc select demo/catalogue.zarr "cumulus and not snow_ice" --split train
+	$(BIN)/s2cmc fractions demo/catalogue.zarr --where "cumulus and not snow_ice"
+	$(BIN)/s2cmc gallery demo/catalogue.zarr demo/gallery.png
+
+test: $(READY)
+	$(BIN)/pytest -n $(JOBS)
+
+quick: $(READY)
+	$(BIN)/pytest -n $(JOBS) -m "not slow"
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+wheel: $(READY)
+	rm -rf build dist && mkdir -p build dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	python3 -m venv --clear build/empty
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock > build/constraints.txt
+	build/empty/bin/pip install --quiet --constraint build/constraints.txt "$$(echo dist/s2cmc-*.whl)[convert]"
+	cd build && empty/bin/s2cmc sample release --scenes 2 --size 64
+	cd build && empty/bin/s2cmc convert release store.zarr
+	cd build && empty/bin/s2cmc verify store.zarr release
+
+lock: $(READY)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--all-extras --group dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info

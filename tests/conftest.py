@@ -1,0 +1,125 @@
+"""Releases and stores for the tests: small, synthetic, written to real files."""
+
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import dask
+import pytest
+import xarray as xr
+
+import s2cmc
+from s2cmc.conversion.write import convert
+from s2cmc.testing import make_release
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the genuine table and real pixels."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the genuine table and real pixels are not in {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 scenes of 64 x 64 pixels with all quirks, as published: zips of npy. Not to be changed."""
+    return make_release(tmp_path_factory.mktemp("release") / "release", scenes=10, size=64, quirks=True)
+
+
+@pytest.fixture(scope="session")
+def store(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of `release`. Not to be changed."""
+    path = tmp_path_factory.mktemp("store") / "catalogue.zarr"
+    convert(str(release), str(path))
+    return path
+
+
+@pytest.fixture
+def catalogue(store: Path) -> xr.Dataset:
+    """`store`, opened."""
+    return s2cmc.open_catalogue(store)
+
+
+@pytest.fixture
+def no_compute() -> Iterator[None]:
+    """Fail as soon as dask computes anything."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a pixel was read")
+
+    with dask.config.set(scheduler=refuse):
+        yield
+
+
+class _RangeHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and ranges of them, as object stores do, and writes down what was asked."""
+
+    def __init__(self, *args: object, log: list[tuple[str, str, int]], **kwargs: object) -> None:
+        self.log = log
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if not path.is_file() or not wanted:
+            self.log.append(("GET", self.path, path.stat().st_size if path.is_file() else 0))
+            super().do_GET()
+            return
+        content = path.read_bytes()
+        first, last = wanted.groups()
+        start = int(first) if first else len(content) - int(last)
+        stop = min(int(last) + 1, len(content)) if first and last else len(content)
+        self.log.append(("GET", self.path, stop - start))
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        self.wfile.write(content[start:stop])
+
+    def do_HEAD(self) -> None:
+        self.log.append(("HEAD", self.path, 0))
+        super().do_HEAD()
+
+    def end_headers(self) -> None:
+        self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class FileServer:
+    """A local web server over a folder. `log` holds (method, path, bytes) of every request."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log: list[tuple[str, str, int]] = []
+        handler = partial(_RangeHandler, directory=str(folder), log=self.log)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[object]:
+    """Start web servers over folders: ``serve(folder)`` gives a `FileServer`."""
+    servers: list[FileServer] = []
+
+    def start(folder: Path) -> FileServer:
+        servers.append(FileServer(folder))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
