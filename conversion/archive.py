@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from posixpath import basename
 from typing import Protocol
 
@@ -95,11 +96,13 @@ class ZipMember:
             )
         content = self._inflate(memoryview(data))
         if len(content) != self.info.file_size or zlib.crc32(content) != self.info.CRC:
-            raise ReleaseError(f"{self.path} is damaged: its content does not have the size and CRC-32 of the directory")
+            raise ReleaseError(
+                f"{self.path} is damaged: its content does not have the size and CRC-32 of the directory"
+            )
         return content
 
     def _inflate(self, data: memoryview) -> bytes:
-        if len(data) < _LOCAL_HEADER.size or data[:4] != b"PK\x03\x04":
+        if len(data) < _LOCAL_HEADER.size or bytes(data[:4]) != b"PK\x03\x04":
             raise ReleaseError(f"{self.path} is damaged: no local header where the directory says")
         if self.info.flag_bits & _ENCRYPTED:
             raise ReleaseError(f"{self.path} is encrypted; releases are read without a password")
@@ -149,7 +152,7 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
     except (zipfile.BadZipFile, OSError) as error:
         raise ReleaseError(f"{path} is not a readable zip: {error}") from error
     offsets = sorted({info.header_offset for info in infos} | {directory})
-    following = dict(zip(offsets, offsets[1:], strict=False))
+    following = dict(pairwise(offsets))
     top = basename(path).removesuffix(".zip") + "/"
     return [
         ZipMember(filesystem, path, info, following[info.header_offset], info.filename.removeprefix(top))

@@ -33,7 +33,7 @@ def check_subscene(array: np.ndarray, size: tuple[int, int], scene: str) -> None
     if array.shape != expected:
         raise SceneError(
             scene,
-            f"its subscene has shape {array.shape}; expected {expected} (y, x, band), the same for all scenes of a store",
+            f"its subscene has shape {array.shape}; expected {expected} (y, x, band), as in the first scene",
         )
     if array.dtype.kind != "f" or array.dtype.itemsize != 4:
         raise SceneError(scene, f"its subscene is {array.dtype}; expected float32 reflectance, as published")

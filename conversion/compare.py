@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from s2cmc.errors import CatalogueError
+from s2cmc.schema import ReflectanceType
 
 from .coordinates import geo_coordinates, product_coordinates
 from .plan import Options, make_plan
@@ -27,7 +28,7 @@ def compare_coordinates(stored: Readback, release: Release) -> Iterator[str]:
         for scene, here, there in zip(stored.scenes, table[column], release.table[column], strict=True):
             if here != there:
                 yield f"{scene}: {column} is {here!r} in the store and {there!r} in the published table"
-    reflectance = "uint16" if stored.array("reflectance").dtype == np.uint16 else "float32"
+    reflectance: ReflectanceType = "uint16" if stored.array("reflectance").dtype == np.uint16 else "float32"
     plan = make_plan(release, Options(reflectance, thumbnails="thumbnail" in stored.pixel_variables))
     for i, (scene, there) in enumerate(zip(stored.scenes, plan.outlines, strict=True)):
         if stored.outline(i) != there:

@@ -1,6 +1,6 @@
 """The coordinates of the scenes: from the table, the product IDs, the outlines and the checks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def geo_coordinates(outlines: Sequence[Outline | None], margins: Sequence[int]) 
 
 
 def quality_coordinates(
-    table: pd.DataFrame, findings: Sequence[Findings], pixels: int, has_thumbnail: Sequence[bool]
+    table: pd.DataFrame, findings: Sequence[Findings], pixels: int, has_thumbnail: Iterable[bool]
 ) -> dict[str, np.ndarray]:
     """What the checks found, scene by scene.
 
@@ -65,7 +65,7 @@ def quality_coordinates(
         One for each row of `table`.
     pixels : int
         Pixels of a scene.
-    has_thumbnail : sequence of bool
+    has_thumbnail : iterable of bool
     """
     rows = [
         _quality(row, found, pixels) | {"has_thumbnail": thumbnail}

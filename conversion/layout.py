@@ -26,6 +26,7 @@ from s2cmc.schema import (
     ReflectanceType,
 )
 
+
 @dataclass(frozen=True)
 class PixelArray:
     """Layout of one array of pixels.
@@ -161,14 +162,14 @@ def store_objects(
     content: dict[str, Any] = {}
     memory = MemoryStore(content)
     group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
-    for coordinate in SCENE_COORDINATES:
-        values = scene_coordinates[coordinate.name].astype(coordinate.dtype)
-        _add_coordinate(group, coordinate.name, "scene", values, coordinate.attributes)
-    for name, dim, values, described in _fixed_coordinates(arrays):
-        _add_coordinate(group, name, dim, values, described)
-    names = {name: array.metadata.dimension_names[0] for name, array in group.arrays()}  # type: ignore[union-attr]
+    coordinates = [
+        _Coordinate(c.name, "scene", scene_coordinates[c.name].astype(c.dtype), c.attributes) for c in SCENE_COORDINATES
+    ]
+    coordinates += _fixed_coordinates(arrays)
+    for coordinate in coordinates:
+        _add_coordinate(group, coordinate)
     for array in arrays.values():
-        auxiliary = [name for name, dim in names.items() if dim in DIMS[array.name] and name != dim]
+        auxiliary = [c.name for c in coordinates if c.dim in DIMS[array.name] and c.name != c.dim]
         group.create_array(
             array.name,
             shape=array.shape,
@@ -178,7 +179,7 @@ def store_objects(
             compressors=[array.compressor, Crc32cCodec()],
             fill_value=array.fill_value,
             dimension_names=DIMS[array.name],
-            attributes=VARIABLE_ATTRIBUTES[array.name] | dict(array.attributes) | {"coordinates": " ".join(auxiliary)},
+            attributes={**VARIABLE_ATTRIBUTES[array.name], **array.attributes, "coordinates": " ".join(auxiliary)},
         )
     with warnings.catch_warnings():
         # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
@@ -188,58 +189,68 @@ def store_objects(
     return {key: _compact(value) if key.endswith("zarr.json") else value for key, value in objects.items()}
 
 
-def _add_coordinate(group: zarr.Group, name: str, dim: str, values: np.ndarray, attributes: Mapping[str, str]) -> None:
-    described = dict(attributes)
+@dataclass(frozen=True)
+class _Coordinate:
+    """A one-dimensional coordinate, read whole."""
+
+    name: str
+    dim: str
+    values: np.ndarray
+    attributes: Mapping[str, str]
+
+
+def _add_coordinate(group: zarr.Group, coordinate: _Coordinate) -> None:
+    values, attributes = coordinate.values, dict(coordinate.attributes)
     if values.dtype.kind == "M":
         values = values.astype("datetime64[s]").astype("int64")
-        described |= {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+        attributes |= {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
     array = group.create_array(
-        name,
+        coordinate.name,
         shape=values.shape,
         chunks=values.shape,
         dtype=str if values.dtype.kind == "O" else values.dtype,
         compressors=[ZstdCodec(level=9), Crc32cCodec()],
-        dimension_names=(dim,),
-        attributes=described,
+        dimension_names=(coordinate.dim,),
+        attributes={**attributes},
         config={"write_empty_chunks": True},
     )
     array[:] = values
 
 
-def _fixed_coordinates(arrays: Mapping[str, PixelArray]) -> list[tuple[str, str, np.ndarray, dict[str, str]]]:
+def _fixed_coordinates(arrays: Mapping[str, PixelArray]) -> list[_Coordinate]:
     _, height, width, _ = arrays["reflectance"].shape
     offset = {"units": "m", "comment": "add to x_origin, subtract from y_origin, for the scene's UTM zone"}
     found = [
-        ("band", "band", np.array(BAND_NAMES, object), {"long_name": "Sentinel-2 band"}),
-        (
+        _Coordinate("band", "band", np.array(BAND_NAMES, object), {"long_name": "Sentinel-2 band"}),
+        _Coordinate(
             "common_name",
             "band",
             np.array([band.common_name for band in BANDS], object),
             {"long_name": "common name of the band in STAC's eo extension"},
         ),
-        (
+        _Coordinate(
             "wavelength",
             "band",
             np.array([band.wavelength for band in BANDS]),
             {"long_name": "central wavelength, Sentinel-2A", "standard_name": "radiation_wavelength", "units": "nm"},
         ),
-        (
+        _Coordinate(
             "bandwidth",
             "band",
             np.array([band.bandwidth for band in BANDS]),
             {"long_name": "full width at half maximum, Sentinel-2A", "units": "nm"},
         ),
-        (
+        _Coordinate(
             "native_resolution",
             "band",
             np.array([band.resolution for band in BANDS], "int16"),
             {"long_name": "pixel size of the band in the Level-1C product", "units": "m"},
         ),
-        ("y", "y", _centres(height), {"long_name": "distance of the pixel centre below the upper edge"} | offset),
-        ("x", "x", _centres(width), {"long_name": "distance of the pixel centre from the left edge"} | offset),
+        _Coordinate("y", "y", _centres(height), {"long_name": "pixel centre below the upper edge"} | offset),
+        _Coordinate("x", "x", _centres(width), {"long_name": "pixel centre from the left edge"} | offset),
     ]
     if "thumbnail" in arrays:
-        found.append(("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}))
+        found.append(_Coordinate("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}))
     return found
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from s2cmc.errors import CatalogueError, SceneError
-from s2cmc.schema import MASK_MISSING
 
 from .check import check_subscene, count_extremes, count_labels, to_dn, to_labels
 from .plan import Plan, Task
@@ -69,7 +68,7 @@ def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str
     return count_labels(out)
 
 
-def _load_thumbnail(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+def _load_thumbnail(_: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
     if source.thumbnail is None:
         return {}
     rgb = read_thumbnail(source.thumbnail.read(), source.thumbnail.path)

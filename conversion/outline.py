@@ -33,7 +33,9 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
         If there is not exactly one upright rectangle, or its CRS is not the UTM zone of the tile.
     """
     try:
-        with shapefile.Reader(**{suffix[1:]: io.BytesIO(contents[suffix]) for suffix in (".shp", ".shx", ".dbf")}) as file:
+        with shapefile.Reader(
+            **{suffix[1:]: io.BytesIO(contents[suffix]) for suffix in (".shp", ".shx", ".dbf")}
+        ) as file:
             shapes = list(file.iterShapes())
     except (shapefile.ShapefileException, OSError, ValueError, struct.error) as error:
         raise SceneError(product.id, f"its shapefile cannot be read: {error}") from error

@@ -7,7 +7,7 @@ import pandas as pd
 import zarr
 
 from s2cmc.geo import Outline
-from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, SCENE_COORDINATES, TABLE_COORDINATES
 
 from .check import to_one_hot
 
@@ -24,11 +24,13 @@ class Readback:
     def __init__(self, group: zarr.Group) -> None:
         self._group = group
         self.coordinates = {
-            name: array[:] for name, array in group.arrays() if array.metadata.dimension_names == ("scene",)
+            c.name: np.asarray(array[:])
+            for c in SCENE_COORDINATES
+            if isinstance(array := group.get(c.name), zarr.Array)
         }
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
 
-    def array(self, name: str) -> zarr.Array:
+    def array(self, name: str) -> "zarr.Array[Any]":
         """An array of pixels as it is stored; an absent chunk is an error but in `alt_mask`."""
         found = self._group[name]
         if not isinstance(found, zarr.Array):

@@ -214,7 +214,9 @@ class _Listing:
                     self.problems.append(f"missing: {part} has no file of scene {scene}")
             if files["shapefiles"] and not {".shp", ".shx", ".dbf"} <= set(files["shapefiles"]):
                 have = ", ".join(sorted(files["shapefiles"]))
-                self.problems.append(f"missing: the shapefile of {scene} is incomplete: .shp, .shx, .dbf needed, {have} found")
+                self.problems.append(
+                    f"missing: the shapefile of {scene} is incomplete: .shp, .shx, .dbf needed, {have} found"
+                )
             try:
                 product = Product.parse(scene)
             except CatalogueError as error:

@@ -7,7 +7,6 @@ that a conversion killed at any moment is resumed by the next run, wherever that
 import json
 import re
 import shutil
-from collections.abc import Iterable
 from enum import Enum, auto
 from pathlib import Path
 from posixpath import dirname
@@ -88,7 +87,7 @@ class Target:
             if _STAGED.fullmatch(path.name) and path.is_file():
                 path.unlink()
 
-    def array(self, name: str) -> zarr.Array:
+    def array(self, name: str) -> "zarr.Array[Any]":
         """An array to write whole shards to; chunks of fill value are written too, except those of `alt_mask`."""
         found = zarr.open_array(ObjectStore(self._objects()), path=name, mode="r+", zarr_format=3)
         return found.with_config({"write_empty_chunks": name != "alt_mask"})

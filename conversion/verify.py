@@ -4,7 +4,7 @@ Nothing of what wrote the store is used: stored values are turned into published
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -86,7 +86,7 @@ def verify(
     return problems
 
 
-def _run(steps: list[Callable[[], list[str]]], workers: int, progress: Progress | None) -> list[str]:
+def _run(steps: Sequence[Callable[[], list[str]]], workers: int, progress: Progress | None) -> list[str]:
     problems: list[str] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-verify") as pool:
         for done, found in enumerate(pool.map(lambda step: step(), steps), start=1):

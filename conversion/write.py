@@ -88,7 +88,9 @@ def convert(
         resumed = _run(plan, target, workers or os.cpu_count() or 1, progress)
         coordinates = _publish(plan, target)
     except (OSError, ObjectStoreError) as error:
-        raise StoreError(f"{store} cannot be written: {error}; what is done is kept, the same command resumes") from error
+        raise StoreError(
+            f"{store} cannot be written: {error}; what is done is kept, the same command resumes"
+        ) from error
     return make_report(plan, coordinates, store=store, nbytes=target.nbytes(), resumed=resumed, began=began)
 
 
@@ -104,9 +106,10 @@ def _refuse_finished(target: Target, overwrite: bool) -> None:
 def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
     started = target.plan() if target.state() is State.STARTED else None
     if started is not None and _differences(plan, started) and not overwrite:
+        different = " and ".join(_differences(plan, started))
         raise StoreError(
-            f"{target.path} holds a conversion that was started with another {' and '.join(_differences(plan, started))}; "
-            f"finish it with `{started['command']}`, or use --overwrite to start anew"
+            f"{target.path} holds a conversion that was started with another {different}; finish it "
+            f"with `{started['command']}`, or use --overwrite to start anew"
         )
     if started is None or _differences(plan, started):
         if target.state() is not State.EMPTY:
@@ -132,15 +135,16 @@ def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) ->
     total = sum(task.nbytes for task in tasks)
     done = total - sum(task.nbytes for task in todo)
     problems: list[str] = []
-    report = progress or (lambda done, total: None)
-    report(done, total)
+    if progress:
+        progress(done, total)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-convert")
     try:
         futures = {pool.submit(_do, plan, target, task): task for task in todo}
         for future in as_completed(futures):
             problems += future.result()
             done += futures[future].nbytes
-            report(done, total)
+            if progress:
+                progress(done, total)
     finally:
         pool.shutdown(cancel_futures=True)
     if problems:

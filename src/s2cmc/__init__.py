@@ -5,7 +5,7 @@
 
 from importlib.metadata import version
 
-from s2cmc import accessor as _accessor  # registers ds.clouds
+from s2cmc.accessor import CloudsAccessor  # importing it registers ds.clouds
 from s2cmc.errors import CatalogueError, QueryError, ReleaseError, SceneError, StoreError, UnfinishedStoreError
 from s2cmc.store import open_catalogue
 
@@ -13,6 +13,7 @@ __version__ = version("s2cmc")
 
 __all__ = [
     "CatalogueError",
+    "CloudsAccessor",
     "QueryError",
     "ReleaseError",
     "SceneError",

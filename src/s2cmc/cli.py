@@ -13,8 +13,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.progress import TimeElapsedColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from s2cmc import __version__, display, open_catalogue
 from s2cmc.errors import CatalogueError
@@ -81,7 +89,8 @@ def convert(
     release: Release,
     store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")],
     scenes: Annotated[
-        str | None, typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line.")
+        str | None,
+        typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
     ] = None,
     workers: Workers = None,
     reflectance: Annotated[
@@ -166,7 +175,9 @@ def info(store: Store) -> None:
 @app.command()
 def select(
     store: Store,
-    expression: Annotated[str | None, typer.Argument(metavar="EXPR", help="e.g. 'snow_ice and (thin or cirrus)'")] = None,
+    expression: Annotated[
+        str | None, typer.Argument(metavar="EXPR", help="e.g. 'snow_ice and (thin or cirrus)'")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="train or test.")] = None,
     ids: Annotated[bool, typer.Option("--ids", help="Only the product IDs, one a line.")] = False,
 ) -> None:

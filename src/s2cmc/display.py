@@ -43,7 +43,9 @@ def fractions(found: xr.DataArray) -> Table:
         table.add_row(str(scene), *(f"{100 * value:.2f}" for value in row))
     if len(found):
         table.add_section()
-        table.add_row(f"mean of {len(found)} scenes", *(f"{100 * value:.2f}" for value in found.mean("scene").to_numpy()))
+        table.add_row(
+            f"mean of {len(found)} scenes", *(f"{100 * value:.2f}" for value in found.mean("scene").to_numpy())
+        )
     return table
 
 

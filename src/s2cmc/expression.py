@@ -88,8 +88,8 @@ class _Evaluator:
     def boolean(self, node: ast.expr) -> Any:
         """Value of a node that must be true or false."""
         match node:
-            case ast.BoolOp(op=operator, values=parts):
-                combine = np.logical_and if isinstance(operator, ast.And) else np.logical_or
+            case ast.BoolOp(op=conjunction, values=parts):
+                combine = np.logical_and if isinstance(conjunction, ast.And) else np.logical_or
                 result = self.boolean(parts[0])
                 for part in parts[1:]:
                     result = combine(result, self.boolean(part))

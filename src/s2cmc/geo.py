@@ -43,9 +43,7 @@ class Outline:
 
     def grown(self, metres: float) -> "Outline":
         """The outline moved outwards by `metres` on every side."""
-        return Outline(
-            self.epsg, self.left - metres, self.bottom - metres, self.right + metres, self.top + metres
-        )
+        return Outline(self.epsg, self.left - metres, self.bottom - metres, self.right + metres, self.top + metres)
 
 
 def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
@@ -64,7 +62,7 @@ def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
     padded, exact = ((size[1] + 2 * margin) * PIXEL_SIZE for margin in (OUTLINE_MARGIN, 0))
     raise CatalogueError(
         f"the outline is {found[1]:.3f} x {found[0]:.3f} m (width x height); an array of {size[1]} x {size[0]} pixels "
-        f"of {PIXEL_SIZE:g} m has an outline {padded:g} m wide ({OUTLINE_MARGIN} pixels more on each side) or {exact:g} m"
+        f"of {PIXEL_SIZE:g} m has one that is {padded:g} m wide ({OUTLINE_MARGIN} pixels more on a side) or {exact:g} m"
     )
 
 
@@ -79,9 +77,7 @@ def lonlat_bounds(outline: Outline) -> tuple[float, float, float, float]:
     return transformer.transform_bounds(outline.left, outline.bottom, outline.right, outline.top, densify_pts=21)
 
 
-def boxes_intersect(
-    a: tuple[float, float, float, float], b: tuple[float, float, float, float]
-) -> bool:
+def boxes_intersect(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
     """Whether two lon/lat boxes (west, south, east, north) share a point; west > east crosses the antimeridian."""
     if a[1] > b[3] or b[1] > a[3]:
         return False

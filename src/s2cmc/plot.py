@@ -23,7 +23,9 @@ def rgb(reflectance: xr.DataArray, *, gain: float, gamma: float) -> xr.DataArray
     except KeyError as error:
         raise CatalogueError(f"a composite needs bands B02, B03 and B04; there is no {error}") from error
     if visible.sizes["band"] != len(RGB_NAMES):
-        raise CatalogueError(f"a composite needs bands B02, B03, B04 in this order; there are {list(visible.band.values)}")
+        raise CatalogueError(
+            f"a composite needs bands B02, B03, B04 in this order; there are {list(visible.band.values)}"
+        )
     colour = visible.isel(band=[2, 1, 0]).rename(band="rgb")
     colour = colour.reset_coords(drop=True).assign_coords(rgb=list(RGB_NAMES))
     stretched = (colour * np.float32(gain)).clip(0, 1) ** np.float32(1 / gamma)
@@ -53,7 +55,9 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
         scene = shown.isel(scene=i)
         _draw(panel, colour.isel(scene=i).to_numpy(), scene["mask"].to_numpy())
         date = np.datetime_as_string(scene["time"].to_numpy(), unit="D")
-        panel.set_title(f"{scene['mgrs_tile'].item()}  {date}\ncloud {scene['mask_cloud_percent'].item():.0f} %", size=9)
+        panel.set_title(
+            f"{scene['mgrs_tile'].item()}  {date}\ncloud {scene['mask_cloud_percent'].item():.0f} %", size=9
+        )
     figure.suptitle(_caption(dataset, count))
     figure.supxlabel("outlined: cloud yellow, cloud shadow magenta", size=9)
     return figure

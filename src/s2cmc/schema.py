@@ -6,7 +6,7 @@ spectral response functions (Sentinel-2A column) for the bands; STAC's `eo` exte
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 FORMAT_VERSION = "1.0"
 """Version of the store's format, ``major.minor``. A reader opens every store of its own major version."""
@@ -264,7 +264,7 @@ QUALITY_COORDINATES = (
     SceneCoordinate(
         "tags_consistent",
         "bool",
-        "a cloud type has thickness, height and extent (and the reverse), and cloud tags stand where the mask has cloud",
+        "cloud type, thickness, height and extent are tagged all or none, and only where the mask has cloud",
     ),
     SceneCoordinate("shadows_consistent", "bool", "the mask has no shadow where shadows_marked is false"),
 )
@@ -311,13 +311,13 @@ MASK_ATTRIBUTES = {
 
 SYNTHETIC_ATTRIBUTES = {
     "title": f"Synthetic sample of the {GLOBAL_ATTRIBUTES['title']}",
-    "summary": "Made-up pixels in the layout of the catalogue, for tests and demonstrations: nothing here was measured.",
+    "summary": "Made-up pixels in the layout of the catalogue, for tests and demonstrations; nothing was measured.",
     "source": "synthetic",
     "synthetic": "true",
 }
 """Attributes that replace the global ones where the pixels are made up."""
 
-VARIABLE_ATTRIBUTES = {
+VARIABLE_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "reflectance": {
         "long_name": "top-of-atmosphere reflectance, all bands resampled to 20 m",
         "standard_name": "toa_bidirectional_reflectance",

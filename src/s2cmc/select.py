@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,7 @@ def random_split(catalogue: xr.Dataset, fractions: Mapping[str, float], seed: in
     return xr.DataArray(names, dims="scene", coords={"scene": catalogue["scene"]}, name="part")
 
 
-def _known_values(name: str, wanted: object, known: Sequence[object]) -> list[object]:
+def _known_values(name: str, wanted: Any, known: Sequence[Any]) -> list[Any]:
     values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Collection) else list(wanted)
     if unknown := [value for value in values if value not in known]:
         raise QueryError(f"{name} {unknown[0]!r} is none of {', '.join(map(repr, known))}")

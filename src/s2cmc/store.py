@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 _THREADS = 16  # small coordinates are fetched side by side; over a network each costs a round trip
 
 
-def open_catalogue(
-    store: "str | Path | Store", *, storage_options: Mapping[str, Any] | None = None
-) -> xr.Dataset:
+def open_catalogue(store: "str | Path | Store", *, storage_options: Mapping[str, Any] | None = None) -> xr.Dataset:
     """Open a catalogue as a lazy Dataset.
 
     Coordinates are loaded (well below a megabyte); pixels are dask arrays with one chunk for each shard of the store,
@@ -67,7 +65,7 @@ def open_catalogue(
         If there is no catalogue, or one of a newer format.
     """
     group = open_group(store, storage_options=storage_options)
-    pixels = {name: _lazy(group[name]) for name in PIXEL_VARIABLES if name in group}
+    pixels = {name: _lazy(array) for name, array in group.arrays() if name in PIXEL_VARIABLES}
     return xr.Dataset(pixels, _coordinates(group), dict(group.attrs))
 
 
@@ -110,10 +108,14 @@ def _explain_absence(store: "str | Path | Store", options: dict[str, Any]) -> St
         filesystem, root = fsspec.url_to_fs(str(store), **options)
         try:
             plan = json.loads(filesystem.cat_file(f"{root}/{JOURNAL_PLAN}"))
-            return UnfinishedStoreError(f"the conversion into {store} is not complete; finish it with `{plan['command']}`")
+            return UnfinishedStoreError(
+                f"the conversion into {store} is not complete; finish it with `{plan['command']}`"
+            )
         except FileNotFoundError:
             pass
-    return StoreError(f"{store} holds no catalogue: there is no zarr.json; check the path, or convert a release into it")
+    return StoreError(
+        f"{store} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
+    )
 
 
 def _coordinates(group: "zarr.Group") -> dict[str, xr.Variable]:
@@ -134,7 +136,7 @@ def _loaded(variable: xr.Variable) -> xr.Variable:
     return xr.Variable(variable.dims, values, variable.attrs)
 
 
-def _lazy(array: "zarr.Array") -> xr.Variable:
+def _lazy(array: "zarr.Array[Any]") -> xr.Variable:
     """A dask-backed variable with one chunk for each shard."""
     import dask.array
     from dask.base import tokenize
@@ -142,7 +144,7 @@ def _lazy(array: "zarr.Array") -> xr.Variable:
     name = array.basename
     if name != "alt_mask":
         array = array.with_config({"read_missing_chunks": False})
-    decoded = _Decoded(array, *_DECODERS.get((name, str(array.dtype)), (_as_stored, array.dtype)))
+    decoded = _decoder(array)
     lazy = dask.array.from_array(
         decoded,
         chunks=array.shards or array.chunks,
@@ -150,17 +152,20 @@ def _lazy(array: "zarr.Array") -> xr.Variable:
         asarray=False,
         meta=np.empty((0,) * array.ndim, decoded.dtype),
     )
-    attributes = {key: value for key, value in array.attrs.items() if key not in ("coordinates", "scale_factor")}
+    attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
     return xr.Variable(DIMS[name], lazy, attributes)
+
+
+_STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
 
 
 @dataclass(frozen=True)
 class _Decoded:
     """A Zarr array whose values are decoded as they are read; dask hands its slices down to it."""
 
-    array: "zarr.Array"
+    array: "zarr.Array[Any]"
+    dtype: np.dtype[Any]
     decode: Callable[[np.ndarray], np.ndarray]
-    dtype: np.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -177,8 +182,12 @@ class _Decoded:
             raise StoreError(f"{self.array.store_path}, {key} cannot be read: {error}") from error
 
 
-def _as_stored(values: np.ndarray) -> np.ndarray:
-    return values
+def _decoder(array: "zarr.Array[Any]") -> _Decoded:
+    if array.basename in ("mask", "alt_mask"):
+        return _Decoded(array, np.dtype("uint8"), _to_mask)
+    if array.basename == "reflectance" and array.dtype == np.uint16:
+        return _Decoded(array, np.dtype("float32"), _to_reflectance)
+    return _Decoded(array, np.dtype(array.dtype), np.asarray)
 
 
 def _to_reflectance(dn: np.ndarray) -> np.ndarray:
@@ -188,10 +197,3 @@ def _to_reflectance(dn: np.ndarray) -> np.ndarray:
 
 def _to_mask(labels: np.ndarray) -> np.ndarray:
     return np.where(labels >= MASK_NOT_ONE_HOT, np.uint8(MASK_MISSING), labels)
-
-
-_DECODERS = {
-    ("reflectance", "uint16"): (_to_reflectance, np.dtype("float32")),
-    ("mask", "uint8"): (_to_mask, np.dtype("uint8")),
-    ("alt_mask", "uint8"): (_to_mask, np.dtype("uint8")),
-}

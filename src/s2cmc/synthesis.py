@@ -82,7 +82,7 @@ class CloudKind:
 
 
 CLOUD_KINDS = {
-    "cumulus": CloudKind(50, 4.4, 1, 3.0, 22, 0.0),
+    "cumulus": CloudKind(80, 4.5, 1, 3.0, 24, 0.0),
     "cumulonimbus": CloudKind(140, 4.1, 1, 6.0, 50, 0.7),
     "altocumulus/stratocumulus": CloudKind(80, 3.8, 1.6, 2.5, 36, 0.1),
     "cirrus": CloudKind(160, 3.4, 6, 0.6, 60, 1.0),
@@ -160,7 +160,7 @@ class _Clouds:
 
     score: np.ndarray
     shadow_score: np.ndarray
-    layers: list[tuple[CloudKind, np.ndarray, np.ndarray]]  # kind, score, optical depth
+    layers: list[tuple[CloudKind, np.ndarray, np.ndarray | float]]  # kind, score, optical depth
     light: np.ndarray
     gain: float
 
@@ -192,10 +192,13 @@ def _clouds(
         wide = fractal(rng, size + 2 * round(PAD * scale), length, kind.slope, stretch=kind.stretch, angle=wind)
         if name == "contrails":
             wide = _trails(rng, wide, scale)
-        if row["thin"] and row["thick"]:
-            depth = kind.depth * (patchy if kind.depth > 1 else np.float32(1))
-        else:
-            depth = np.float32(max(kind.depth, 2.5) if row["thick"] else min(kind.depth, 0.7))
+        depth: np.ndarray | float = kind.depth
+        if not row["thick"]:
+            depth = min(kind.depth, 0.7)
+        elif not row["thin"]:
+            depth = max(kind.depth, 2.5)
+        elif kind.depth > 1:
+            depth = kind.depth * patchy
         y, x = (round(PAD * scale) + round(kind.shift * scale * towards) for towards in sun)
         shadows.append((kind.depth > 1, wide[y : y + size, x : x + size]))
         y = x = round(PAD * scale)
@@ -213,8 +216,8 @@ def _trails(rng: np.random.Generator, ragged: np.ndarray, scale: float) -> np.nd
     score = np.full_like(ragged, -3)
     for _ in range(3):
         angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.35, 0.35) * len(ragged)
-        distance = np.abs(x * float(np.sin(angle)) - y * float(np.cos(angle)) - offset) / max(1.0, 7 * scale)
-        np.maximum(score, 3.2 - distance + 0.5 * ragged, out=score)
+        distance = np.abs(x * float(np.sin(angle)) - y * float(np.cos(angle)) - offset) / max(1.0, 8 * scale)
+        np.maximum(score, 3.2 - distance**2 + 0.4 * ragged, out=score)
     return score
 
 

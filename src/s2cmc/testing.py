@@ -27,7 +27,7 @@ QUIRKS = (
     "shadow_only_in_table",  # the table says shadow, the mask is clear there
     "shadow_though_unmarked",  # shadows_marked is 0, and yet table and mask have shadow
     "tags_without_cloud",  # cloud tags, and 0 % cloud
-    "mask_not_one_hot",  # the first 3 mask pixels have no class, the last 2 are cloud and shadow; percentages from before
+    "mask_not_one_hot",  # the first 3 mask pixels have no class, the last 2 two; the table counts as before
     "odd_pixels",  # the first 5 pixels are 0 in all bands (no data), the last 3 are 65535 in B04 (saturated)
     "overcast_without_surface",  # all cloud, and no surface tag; of one date and relative orbit with the scene before
     "same_tile_first",  # of one tile with the next scene
@@ -53,13 +53,13 @@ _CLOUDS = (
     "cirrus thin high extended",
     "altocumulus/stratocumulus cumulus thick low extended",
     "cumulus cirrus thin thick low high isolated extended",
-    "cumulonimbus ice_clouds thick low high extended",
     "cirrus contrails thin high isolated",
+    "cumulonimbus ice_clouds thick low high extended",
     "haze/fog thin low extended",
 )
 _SKIES = ("mixed", "mixed", "mixed", "clear", "mixed", "overcast", "mixed", "mixed")
-"""Skies of the first scenes, mostly mixed so that few scenes show much."""
-_FEW_SCENES = 16
+_PATTERNED_SCENES = 16
+"""The first scenes go through the tuples above in turn, so that small releases show much; later ones are drawn."""
 
 # MGRS: letters of the 100 km squares, eastward in three sets by zone, northward every 2000 km (odd and even zones).
 _COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
@@ -78,10 +78,8 @@ class SampleScene:
         Its row of the published table: the columns of `schema.TABLE_COLUMNS`, percentages in per cent.
     reflectance : np.ndarray
         (y, x, band) float32, TOA reflectance, unitless, float32(DN) / float32(10000).
-    mask : np.ndarray
-        (y, x, class) bool, one-hot in order of `MaskClass`.
-    alt_mask : np.ndarray, optional
-        As `mask`, by the other annotator.
+    mask, alt_mask : np.ndarray
+        (y, x, class) bool, one-hot in order of `MaskClass`; by the annotator and, optional, by the other one.
     outline : Outline, optional
         Padded window, m, in the UTM zone of the tile.
     thumbnail : np.ndarray, optional
@@ -119,9 +117,9 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _sample_row(rng: np.random.Generator, i: int, scene: str) -> dict[str, Any]:
-    """Make row `i`; the first rows follow a pattern so that small tables hold every kind, later ones are drawn."""
+    """Make row `i` of a sample table."""
     surface, clouds, sky = (kinds[i % len(kinds)] for kinds in (_SURFACES, _CLOUDS, _SKIES))
-    if i >= _FEW_SCENES:
+    if i >= _PATTERNED_SCENES:
         surface, clouds = str(rng.choice(_SURFACES)), str(rng.choice(_CLOUDS))
         sky = str(rng.choice(["mixed", "overcast", "clear"], p=[0.38, 0.37, 0.25]))  # shares of the real catalogue
     marked = i % 6 != 4
@@ -131,21 +129,12 @@ def _sample_row(rng: np.random.Generator, i: int, scene: str) -> dict[str, Any]:
     tags = clouds.split() if cloud else []
     if sky != "overcast" or "thick" not in tags:  # else no surface is seen
         tags += surface.split()
-    return (
-        dict.fromkeys(TABLE_COLUMNS, 0)
-        | dict.fromkeys(tags, 1)
-        | {
-            "index": i,
-            "scene": scene,
-            "difficulty": int(rng.integers(2, 6)) if sky == "mixed" else 1,
-            "annotator": str(rng.choice(["A", "B"])),
-            "shadows_marked": int(marked),
-            "clear_percent": 100.0 - cloud - shadow,
-            "cloud_percent": cloud,
-            "shadow_percent": shadow,
-            "dataset": "CALIBRATION" if i % 48 == 4 else "VALIDATION" if i % 8 == 1 else "MAIN",
-        }
-    )
+    row: dict[str, Any] = dict.fromkeys(TABLE_COLUMNS, 0) | dict.fromkeys(tags, 1)
+    row.update(index=i, scene=scene, annotator=str(rng.choice(["A", "B"])), shadows_marked=int(marked))
+    row.update(clear_percent=100.0 - cloud - shadow, cloud_percent=cloud, shadow_percent=shadow)
+    row["difficulty"] = int(rng.integers(2, 6)) if sky == "mixed" else 1
+    row["dataset"] = "CALIBRATION" if i % 48 == 4 else "VALIDATION" if i % 8 == 1 else "MAIN"
+    return row
 
 
 def _product_id(rng: np.random.Generator) -> str:
@@ -154,7 +143,8 @@ def _product_id(rng: np.random.Generator) -> str:
     band = _BANDS[int((northing / _METRES_PER_DEGREE + 80) // 8)]
     column = _COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
     row = _ROWS[zone % 2][int(northing // _SQUARE) % 20]
-    start = datetime(2018, 1, 1, 10, 30) + timedelta(days=int(rng.integers(365)), seconds=int(rng.integers(3600)))
+    local = timedelta(days=int(rng.integers(1, 364)), hours=10, seconds=int(rng.integers(3600)))
+    start = datetime(2018, 1, 1) + local - timedelta(hours=0.4 * (zone - 30.5))  # zones are 6 degrees, or 0.4 h, wide
     made = start + timedelta(seconds=int(rng.integers(7000, 20000)))
     return (
         f"S2{rng.choice(['A', 'B'])}_MSIL1C_{start:%Y%m%dT%H%M%S}_N0206_R{rng.integers(1, 144):03d}"
@@ -208,10 +198,10 @@ def _outline(scene: str, size: int, seed: int) -> Outline:
 
 
 def _thumbnail(reflectance: np.ndarray) -> np.ndarray:
-    """Show true colour at half the size, except of scenes too small to halve; bright enough for land."""
+    """Show true colour at half the size, except of scenes too small to halve."""
     step = 2 if len(reflectance) >= 64 else 1
     rgb = reflectance[::step, ::step, [BAND_NAMES.index(name) for name in ("B04", "B03", "B02")]]
-    return np.clip(rgb * (2.5 * 255), 0, 255).astype("uint8")
+    return (255 * np.clip(rgb, 0, 1) ** 0.6).astype("uint8")  # the power makes land bright and leaves snow its texture
 
 
 def write_release(
@@ -252,7 +242,7 @@ def make_release(
 ) -> Path:
     """Make and write a synthetic release, holding one scene in memory at a time; returns `out`.
 
-    Scenes that are not of dataset MAIN get an alternative mask, as in the real release.
+    Scenes outside dataset MAIN get an alternative mask, as in the real release.
 
     Parameters
     ----------
@@ -298,13 +288,7 @@ def make_release(
 
 
 def quirk_scenes(table: pd.DataFrame) -> dict[str, str]:
-    """Product ID of each quirk of `QUIRKS`, in the table of a release made with ``quirks=True``.
-
-    Raises
-    ------
-    CatalogueError
-        If the table has fewer scenes than there are quirks.
-    """
+    """Product ID of each quirk of `QUIRKS`, in the table of a release made with ``quirks=True``."""
     if len(table) < len(QUIRKS):
         raise CatalogueError(f"quirks need at least {len(QUIRKS)} scenes, one for each; got {len(table)}")
     return dict(zip(QUIRKS, table["scene"].iloc[: len(QUIRKS)].tolist(), strict=True))
@@ -324,12 +308,14 @@ def _plant_in_rows(rows: list[dict[str, Any]]) -> dict[str, str]:
     change("shadow_though_unmarked", _CLOUDS[3], 40.0, 7.0, marked=0)
     change("tags_without_cloud", _CLOUDS[1], 0.0, 0.0, marked=1)
     change("mask_not_one_hot", _CLOUDS[0], 30.0, 6.0, marked=1)
-    change("overcast_without_surface", _CLOUDS[4], 100.0, 0.0, marked=1)
+    change("overcast_without_surface", _CLOUDS[5], 100.0, 0.0, marked=1)
     at["overcast_without_surface"] |= {tag.published: 0 for tag in TAGS if tag.group is TagGroup.SURFACE_TYPE}
 
     # A product ID is mission, level, time, baseline, orbit, tile, time of making. The order of the IDs stays.
     before, overcast, first, second = (row["scene"].split("_") for row in rows[4:8])
-    rows[4]["scene"], rows[5]["scene"] = sorted("_".join(before[:5] + parts[5:]) for parts in (before, overcast))
+    rows[4]["scene"], rows[5]["scene"] = sorted(
+        "_".join([*before[:5], tile, before[6]]) for tile in (before[5], overcast[5])
+    )
     rows[7]["scene"] = "_".join([*second[:5], first[5], second[6]])
     return quirk_scenes(_table(rows))
 
