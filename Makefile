@@ -27,10 +27,10 @@ demo: $(READY)
 	$(BIN)/s2cmc gallery demo/catalogue.zarr demo/gallery.png
 
 test: $(READY)
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 quick: $(READY)
-	$(BIN)/pytest -n $(JOBS) -m "not slow"
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff check

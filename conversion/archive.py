@@ -12,12 +12,16 @@ from itertools import pairwise
 from posixpath import basename
 from typing import Protocol
 
+from aiohttp import ClientError
 from fsspec import AbstractFileSystem
 
 from s2cmc.errors import ReleaseError
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
+
+UNREADABLE = (OSError, ClientError)
+"""What file systems raise, local and remote."""
 
 
 class Member(Protocol):
@@ -58,7 +62,7 @@ class FileMember:
         """Its whole content."""
         try:
             return bytes(self.filesystem.cat_file(self.path))
-        except OSError as error:
+        except UNREADABLE as error:
             raise ReleaseError(f"{self.path} cannot be read: {error}") from error
 
 
@@ -87,7 +91,7 @@ class ZipMember:
         start = self.info.header_offset
         try:
             data = bytes(self.filesystem.cat_file(self.archive, start=start, end=self.end))
-        except OSError as error:
+        except UNREADABLE as error:
             raise ReleaseError(f"{self.path} cannot be read: {error}") from error
         if len(data) != self.end - start:
             raise ReleaseError(
@@ -149,7 +153,7 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
         with filesystem.open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             directory = archive.start_dir
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, *UNREADABLE) as error:
         raise ReleaseError(f"{path} is not a readable zip: {error}") from error
     offsets = sorted({info.header_offset for info in infos} | {directory})
     following = dict(pairwise(offsets))

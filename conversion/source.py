@@ -14,7 +14,7 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.product import Product
 from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
 
-from .archive import Member, folder_members, zip_members
+from .archive import UNREADABLE, Member, folder_members, zip_members
 from .read import read_table
 
 REQUIRED_PARTS = ("subscenes", "masks")
@@ -123,6 +123,8 @@ def open_release(
             f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
             "(or folders of those names)"
         ) from error
+    except UNREADABLE as error:
+        raise ReleaseError(f"{url} cannot be read: {error}") from error
     table = read_table(content, f"{url}/{TABLE_FILE}")
     listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)))
     for part in PARTS:
@@ -139,7 +141,7 @@ def open_release(
         table=chosen,
         table_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
         scenes=tuple(sources),
-        synthetic=filesystem.exists(f"{root}/{SYNTHETIC_FILE}"),
+        synthetic=_is_file(filesystem, f"{root}/{SYNTHETIC_FILE}"),
         warnings=tuple(listing.warnings),
     )
 
@@ -160,11 +162,19 @@ def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
 
 def _part_members(filesystem: AbstractFileSystem, root: str, part: str) -> list[Member]:
     found: list[Member] = []
-    if filesystem.exists(f"{root}/{part}.zip"):
+    if _is_file(filesystem, f"{root}/{part}.zip"):
         found += zip_members(filesystem, f"{root}/{part}.zip")
     if filesystem.isdir(f"{root}/{part}"):
         found += folder_members(filesystem, f"{root}/{part}")
     return found
+
+
+def _is_file(filesystem: AbstractFileSystem, path: str) -> bool:
+    """Ask for its size only: over HTTP, `exists` would begin to download it."""
+    try:
+        return bool(filesystem.info(path)["type"] == "file")
+    except FileNotFoundError:
+        return False
 
 
 @dataclass

@@ -126,7 +126,7 @@ def _check_shard(stored: Readback, name: str, first: int, counts: list[_Counts])
             counts[i][name] = count_extremes(scene)
         elif name == "mask" or (name == "alt_mask" and stored.coordinates["has_alt_mask"][i]):
             counts[i][name] = count_labels(scene)
-            if strange := sorted(set(np.unique(scene)) - set(VALID_LABELS)):
+            if strange := sorted({int(label) for label in np.unique(scene)} - set(VALID_LABELS.tolist())):
                 problems.append(f"{name} of {stored.scenes[i]} holds {strange}, which are no labels")
         elif name == "alt_mask" and not (scene == MASK_MISSING).all():
             problems.append(f"alt_mask of {stored.scenes[i]} holds labels, but has_alt_mask is false")

@@ -65,7 +65,8 @@ def open_catalogue(store: "str | Path | Store", *, storage_options: Mapping[str,
         If there is no catalogue, or one of a newer format.
     """
     group = open_group(store, storage_options=storage_options)
-    pixels = {name: _lazy(array) for name, array in group.arrays() if name in PIXEL_VARIABLES}
+    arrays = dict(group.arrays())
+    pixels = {name: _lazy(arrays[name]) for name in PIXEL_VARIABLES if name in arrays}
     return xr.Dataset(pixels, _coordinates(group), dict(group.attrs))
 
 

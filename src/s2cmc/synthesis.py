@@ -28,7 +28,7 @@ agricultural        6.6  7.2   10   14   17   19   21   23   25   26   26   31  
 urban/developed     4.0  5.0  7.0  7.0  9.0   15   17   18   19   19   19   15   11
 urban/developed      17   19   21   23   25   27   28   29   30   30   30   30   28
 coastal               8   11   15   18   20   21   22   23   24   24   24   26   22
-coastal              22   25   30   35   37   39   40   41   42   42   42   44   38
+coastal              16   18   22   26   28   29   30   31   32   32   32   35   30
 hills/mountains     3.0  3.5  5.5  5.5  8.0   14   16   17   18   18   18   15   10
 hills/mountains     8.0  9.5   12   14   15   17   18   19   20   20   20   23   19
 desert/barren       6.0  8.5   15   22   24   26   27   29   30   30   30   38   34
@@ -113,7 +113,7 @@ def synthesize(row: Mapping[str, Any], size: int, seed: int) -> tuple[np.ndarray
     clouds = _clouds(rng, row, size, scale, sun)
     cloud, shadow = (round(row[name] / 100 * size**2) for name in ("cloud_percent", "shadow_percent"))
     classes, edge, shadow_edge = _label(clouds.score, clouds.shadow_score, cloud, shadow)
-    if not row["shadows_marked"] and shadow == 0:
+    if not row["shadows_marked"] and shadow == 0 and row["thick"]:
         shadow_edge = edge  # shadows that nobody marked are there all the same
     wobble = 0.11 * fractal(rng, size, 40 * scale, 3.0)
     if 0 < cloud < size**2:  # another annotator draws edges a little elsewhere, but sees what is all clear or overcast

@@ -43,10 +43,10 @@ _SURFACES = (
     "snow/ice hills/mountains",
     "desert/barren",
     "agricultural urban/developed enclosed_water",
-    "forest/jungle wetland/bog/marsh",
-    "open_water",
-    "shrublands/plains hills/mountains",
     "snow/ice forest/jungle",
+    "open_water",
+    "shrublands/plains wetland/bog/marsh",
+    "forest/jungle hills/mountains",
 )
 _CLOUDS = (
     "cumulus thick low isolated",

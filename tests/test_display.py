@@ -1,0 +1,81 @@
+"""The tables of the command hold the right numbers."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from rich.table import Table
+
+from s2cmc import display
+
+
+def _cells(table: Table) -> list[list[str]]:
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+@pytest.mark.usefixtures("no_compute")
+def test_overview_states_the_facts(catalogue: xr.Dataset) -> None:
+    facts, _ = display.overview(catalogue)
+    found = dict(_cells(facts))
+    assert "synthetic" in str(facts.title).lower()
+    groups = len(set(catalogue.group.values))
+    assert found["scenes"] == f"10, in {groups} independent groups"
+    assert found["pixels"] == "64 x 64 of 20 m, 13 bands"
+    assert found["time"] == f"{str(catalogue.time.values.min())[:10]} to {str(catalogue.time.values.max())[:10]}"
+    assert found["datasets"] == "MAIN 7, VALIDATION 2, CALIBRATION 1"
+    counts = [f"{name} {int((catalogue.annotator == name).sum())}" for name in ("A", "B")]
+    assert found["annotators"] == ", ".join(counts)
+    counts = [f"{number} {int((catalogue.difficulty == number).sum())}" for number in range(1, 6)]
+    assert found["difficulty"] == ", ".join(counts)
+    assert found["shadows marked"] == str(int(catalogue.shadows_marked.sum()))
+    assert found["second mask"] == str(int(catalogue.has_alt_mask.sum()))
+    # One quirk changes the mask of a scene, one takes pixels of another out of their class.
+    assert found["not percentages_agree"] == "2"
+    assert found["not tags_consistent"] == "1"
+    assert found["not shadows_consistent"] == "1"
+    assert found["license"] == "CC-BY-4.0"
+
+
+@pytest.mark.usefixtures("no_compute")
+def test_overview_counts_every_tag(catalogue: xr.Dataset) -> None:
+    _, frequencies = display.overview(catalogue)
+    found = dict(_cells(frequencies))
+    assert list(found) == list(catalogue.clouds.tag_groups)
+    for group, names in catalogue.clouds.tag_groups.items():
+        assert found[group] == ", ".join(f"{name} {int(catalogue[name].sum())}" for name in names)
+
+
+@pytest.mark.usefixtures("no_compute")
+def test_scenes_has_one_row_for_each(catalogue: xr.Dataset) -> None:
+    table = display.scenes(catalogue)
+    assert table.title == "10 scenes"
+    for i, (scene, date, difficulty, cloud, tags) in enumerate(_cells(table)):
+        one = catalogue.isel(scene=i)
+        assert scene == one.scene.item()
+        assert date == str(one.time.values)[:10]
+        assert difficulty == str(one.difficulty.item())
+        assert cloud == f"{one.cloud_percent.item():.1f}"
+        names = [name for names in catalogue.clouds.tag_groups.values() for name in names]
+        assert set(filter(None, tags.split(", "))) == {name for name in names if one[name]}
+
+
+def test_fractions_are_percent_with_their_mean(catalogue: xr.Dataset) -> None:
+    fractions = catalogue.clouds.class_fractions().compute()
+    *rows, mean = _cells(display.fractions(fractions))
+    assert [row[0] for row in rows] == list(catalogue.scene.values)
+    shown = np.array([row[1:] for row in rows], float)
+    np.testing.assert_allclose(shown, 100 * fractions, atol=0.005001)
+    assert mean[0] == "mean of 10 scenes"
+    np.testing.assert_allclose(np.array(mean[1:], float), 100 * fractions.mean("scene"), atol=0.005001)
+
+
+def test_tables_of_no_scene_are_empty(catalogue: xr.Dataset) -> None:
+    nothing = catalogue.clouds.select("difficulty > 5")
+    assert _cells(display.scenes(nothing)) == []
+    assert display.scenes(nothing).title == "0 scenes"
+    assert _cells(display.fractions(nothing.clouds.class_fractions().compute())) == []
+
+
+@pytest.mark.usefixtures("no_compute")
+def test_overview_of_no_scene_says_so(catalogue: xr.Dataset) -> None:
+    facts, _ = display.overview(catalogue.clouds.select("difficulty > 5"))
+    assert dict(_cells(facts))["scenes"] == "0, in 0 independent groups"

@@ -1,0 +1,316 @@
+"""From bytes to arrays and tables: every form numpy writes is read, damage is an error, and nothing is unpickled."""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from s2cmc.conversion.read import read_array, read_table, read_thumbnail
+from s2cmc.errors import ReleaseError
+from s2cmc.schema import TABLE_COLUMNS
+from s2cmc.testing import sample_table
+
+
+def npy(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version)
+    return buffer.getvalue()
+
+
+def npz(*arrays: np.ndarray, compressed: bool = False, **named: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, *arrays, **named)
+    return buffer.getvalue()
+
+
+MASK = np.eye(3, dtype=bool)[np.arange(20).reshape(4, 5) % 3]
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from(["?", "u1", "<u2", ">u2", "<f4", ">f4", "<f8", "<i8"]), hnp.array_shapes(min_dims=0, min_side=0)
+    ),
+    st.sampled_from([(1, 0), (2, 0)]),
+    st.booleans(),
+)
+def test_an_npy_is_read_as_numpy_wrote_it(array: np.ndarray, version: tuple[int, int], fortran: bool) -> None:
+    array = np.asfortranarray(array) if fortran else array
+    found = read_array(npy(array, version), "a.npy")
+    assert (found.shape, found.dtype) == (array.shape, array.dtype)
+    assert found.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("key", ["arr_0", "data", "a key/of any form"])
+def test_an_npz_is_read_whatever_its_key(key: str, compressed: bool) -> None:
+    assert np.array_equal(read_array(npz(**{key: MASK}, compressed=compressed), "a.npz"), MASK)
+
+
+def test_content_decides_between_npy_and_npz_not_the_name() -> None:
+    assert np.array_equal(read_array(npz(MASK), "a.npy"), MASK)
+    assert np.array_equal(read_array(npy(MASK), "a.npz"), MASK)
+
+
+def test_an_npz_holds_one_array() -> None:
+    with pytest.raises(ReleaseError, match=r"a\.npz holds 2 arrays \(image\.npy, mask\.npy\); expected one"):
+        read_array(npz(image=MASK, mask=MASK), "a.npz")
+    with pytest.raises(ReleaseError, match=r"a\.npz holds 0 arrays"):
+        read_array(npz(), "a.npz")
+
+
+@pytest.mark.parametrize("cut", [0, 3, 6, 9, 60, -1])
+def test_a_truncated_npy_is_an_error(cut: int) -> None:
+    with pytest.raises(
+        ReleaseError, match=r"a\.npy( is not a readable npy|: shape \(4, 5, 3\) of bool takes 60 bytes)"
+    ):
+        read_array(npy(MASK)[:cut], "a.npy")
+
+
+def test_bytes_behind_an_array_are_an_error() -> None:
+    with pytest.raises(ReleaseError, match=r"shape \(4, 5, 3\) of bool takes 60 bytes, but 61 follow its header"):
+        read_array(npy(MASK) + b"\0", "a.npy")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"PNG", npy(MASK).replace(b"shape", b"shapo")])
+def test_what_is_no_array_is_an_error(content: bytes) -> None:
+    with pytest.raises(ReleaseError, match=r"a\.npy is not a readable np"):
+        read_array(content, "a.npy")
+
+
+@pytest.mark.parametrize("shape", ["(-4, -5, 3)", "(4, 5.0, 3)", "(4, 5, 300000000000000)"])
+def test_a_shape_that_does_not_fit_the_bytes_is_an_error(shape: str) -> None:
+    header = f"{{'descr': '|b1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + MASK.tobytes()
+    with pytest.raises(ReleaseError, match=r"a\.npy( is not a readable npy|: shape \(.* takes -?\d+ bytes)"):
+        read_array(content, "a.npy")
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, 127), st.integers(0, 255))
+def test_a_damaged_header_is_an_error_or_an_array_of_all_its_bytes(position: int, value: int) -> None:
+    content = bytearray(npy(MASK))
+    content[position] = value
+    try:
+        array = read_array(bytes(content), "a.npy")
+    except ReleaseError:
+        return
+    assert array.nbytes == MASK.nbytes
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_a_damaged_npz_is_an_error_or_the_same_array(data: st.DataObject) -> None:
+    content = bytearray(npz(MASK, compressed=True))
+    content[data.draw(st.integers(2, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        array = read_array(bytes(content), "a.npz")
+    except ReleaseError:
+        return
+    assert np.array_equal(array, MASK)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(0, 1), (2, 99)], ids=["encrypted", "of an unknown method"])
+def test_an_npz_that_cannot_be_unpacked_is_an_error(offset: int, value: int) -> None:
+    content = bytearray(npz(MASK))
+    for header, flags in ((content.index(b"PK\x03\x04"), 6), (content.index(b"PK\x01\x02"), 8)):
+        content[header + flags + offset] = value
+    with pytest.raises(ReleaseError, match=r"a\.npz is not a readable npz"):
+        read_array(bytes(content), "a.npz")
+
+
+class Mark:
+    """Whoever unpickles this leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> np.ndarray:
+    return np.array([Mark(tmp_path / "mark")], object)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (npy, r"^a holds Python objects \(object\); they are never loaded"),
+        (npz, r"^a!arr_0\.npy holds Python objects \(object\); they are never loaded"),
+        (lambda array: npy(np.array([(1, array[0])], [("n", "i4"), ("o", object)])), "holds Python objects"),
+        (np.ndarray.dumps, "is not a readable npy"),
+    ],
+    ids=["npy", "npz", "record", "bare pickle"],
+)
+def test_python_objects_are_never_loaded(
+    write: Callable[[np.ndarray], bytes], message: str, pickled: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(ReleaseError, match=message):
+        read_array(write(pickled), "a")
+    assert not (tmp_path / "mark").exists()
+
+    np.load(io.BytesIO(npy(pickled)), allow_pickle=True)
+    assert (tmp_path / "mark").exists()  # the trap works
+
+
+def png(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
+def test_a_thumbnail_of_any_mode_shows_the_same_colours(mode: str) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    found = read_thumbnail(png(image), "t.png")
+    assert (found.shape, found.dtype) == ((6, 7, 3), np.uint8)
+    assert np.array_equal(found, np.asarray(image.convert("RGB")))
+
+
+def test_a_transparent_thumbnail_is_refused() -> None:
+    image = Image.fromarray(RGB)
+    image.putalpha(Image.fromarray(np.where(np.arange(42).reshape(6, 7) == 20, 254, 255).astype("u1")))
+    with pytest.raises(
+        ReleaseError, match=r"t\.png has transparent pixels, which a store could not keep; convert without"
+    ):
+        read_thumbnail(png(image), "t.png")
+    with pytest.raises(ReleaseError, match="transparent"):
+        read_thumbnail(png(Image.fromarray(RGB).convert("P"), transparency=bytes([0] * 256)), "t.png")
+
+
+def test_a_thumbnail_of_more_than_8_bits_is_refused() -> None:
+    image = Image.fromarray(np.arange(42, dtype="u2").reshape(6, 7) * 1000)
+    with pytest.raises(ReleaseError, match=r"t\.png .*16"):
+        read_thumbnail(png(image), "t.png")
+
+
+def test_a_jpeg_by_the_name_of_a_png_is_an_error() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "JPEG")
+    with pytest.raises(ReleaseError, match=r"t\.png is not a readable PNG"):
+        read_thumbnail(buffer.getvalue(), "t.png")
+
+
+def test_a_png_cut_anywhere_is_an_error_or_the_same_picture() -> None:
+    content = png(Image.fromarray(RGB))
+    for cut in range(len(content)):
+        try:
+            found = read_thumbnail(content[:cut], "t.png")
+        except ReleaseError as error:
+            assert re.match(r"t\.png is not a readable PNG", str(error))  # noqa: PT017
+        else:
+            assert np.array_equal(found, RGB)
+
+
+TABLE = sample_table(4)
+
+
+def csv(**changed: object) -> bytes:
+    """The table as published; a keyword gives one column other values."""
+    return TABLE.assign(**changed).to_csv(index=False, lineterminator="\n").encode()
+
+
+def test_a_table_keeps_the_published_columns_in_order() -> None:
+    table = read_table(csv(), "t.csv")
+    assert tuple(table.columns) == TABLE_COLUMNS
+    assert table["snow/ice"].dtype == table["shadows_marked"].dtype == bool
+    assert (table["difficulty"].dtype, table["cloud_percent"].dtype) == ("uint8", "float64")
+    assert (table.to_numpy() == TABLE.to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + csv(),
+        csv().replace(b"\n", b"\r\n"),
+        csv().rstrip(),
+        TABLE[list(reversed(TABLE_COLUMNS))].to_csv(index=False).encode(),
+        csv().replace(b"MAIN", b'"MAIN"').replace(b",1,", b", 1 ,"),
+    ],
+    ids=["byte order mark", "CRLF", "no last newline", "other order of columns", "quotes and spaces"],
+)
+def test_the_form_of_a_table_does_not_matter(content: bytes) -> None:
+    pd.testing.assert_frame_equal(read_table(content, "t.csv"), read_table(csv(), "t.csv"))
+
+
+@settings(deadline=None)
+@given(st.floats(0, 100))
+def test_percentages_are_exact_to_the_bit(percent: float) -> None:
+    table = read_table(csv(cloud_percent=[repr(percent)] * 4), "t.csv")
+    assert table["cloud_percent"].to_numpy().tobytes() == np.array([percent] * 4).tobytes()
+
+
+def test_every_column_that_is_missing_or_unknown_is_reported() -> None:
+    content = csv().replace(b"cirrus", b"cirrhus")
+    with pytest.raises(ReleaseError, match=r"t\.csv does not have the 33 published columns") as error:
+        read_table(content.replace(b"annotator", b"scene"), "t.csv")
+    assert error.value.problems[:2] == ("missing column 'annotator'", "missing column 'cirrus'")
+    assert len(error.value.problems) == 4
+    assert "unknown column 'cirrhus', which a store could not keep" in error.value.problems
+
+
+def test_every_wrong_value_is_reported_with_line_and_column() -> None:
+    content = csv(
+        cirrus=["0", "yes", "1", ""],
+        shadows_marked=["True", "1", "1", "0"],
+        cloud_percent=["nan", "100.1", "-1", "1e2"],
+        difficulty=["1", "2.0", "256", "5"],
+        annotator=["A", "B", " ", "A"],
+        index=["0", "1", "2", "-3"],
+    )
+    with pytest.raises(ReleaseError, match=r"t\.csv cannot be read as the published table") as error:
+        read_table(content, "t.csv")
+    assert sorted(error.value.problems) == [
+        "line 2, column 'cloud_percent': 'nan' is no percentage from 0 to 100",
+        "line 2, column 'shadows_marked': 'True' is neither 0 nor 1",
+        "line 3, column 'cirrus': 'yes' is neither 0 nor 1",
+        "line 3, column 'cloud_percent': '100.1' is no percentage from 0 to 100",
+        "line 3, column 'difficulty': '2.0' is no whole number from 0 to 255",
+        "line 4, column 'annotator': ' ' is empty; expected text",
+        "line 4, column 'cloud_percent': '-1' is no percentage from 0 to 100",
+        "line 4, column 'difficulty': '256' is no whole number from 0 to 255",
+        "line 5, column 'cirrus': '' is neither 0 nor 1",
+        "line 5, column 'index': '-3' is no whole number from 0 to 2147483647",
+    ]
+
+
+def test_a_scene_has_one_row() -> None:
+    first, second = TABLE["scene"][:2]
+    with pytest.raises(ReleaseError, match="cannot be read as the published table") as error:
+        read_table(csv(scene=[first, second, second, first]), "t.csv")
+    assert set(error.value.problems) == {f"scene {first} has several rows", f"scene {second} has several rows"}
+
+
+@pytest.mark.parametrize(
+    "change", [lambda row: row + b",1", lambda row: row.rpartition(b",")[0]], ids=["long", "short"]
+)
+@pytest.mark.parametrize("rows", [slice(1, None), slice(3, 4)], ids=["all", "one"])
+def test_a_row_has_as_many_values_as_the_header(change: Callable[[bytes], bytes], rows: slice) -> None:
+    lines = csv().splitlines()
+    lines[rows] = [change(line) for line in lines[rows]]
+    with pytest.raises(ReleaseError, match=r"(?s)t\.csv (cannot be read as|is not a readable CSV).*line 4"):
+        read_table(b"\n".join(lines), "t.csv")
+
+
+@pytest.mark.parametrize("content", [b"", csv().decode().encode("utf-16"), b"\xff" + csv(), b'"' + csv()])
+def test_what_is_no_csv_is_an_error(content: bytes) -> None:
+    with pytest.raises(ReleaseError, match=r"t\.csv (is not a readable CSV|does not have the 33 published columns)"):
+        read_table(content, "t.csv")
+
+
+def test_a_table_without_rows_is_an_error() -> None:
+    with pytest.raises(ReleaseError, match=r"t\.csv has no rows"):
+        read_table(csv().splitlines()[0], "t.csv")
