@@ -89,6 +89,8 @@ class ZipMember:
     def read(self) -> bytes:
         """Its whole content, its size and CRC-32 checked."""
         start = self.info.header_offset
+        if not 0 <= start < self.end:
+            raise ReleaseError(f"{self.path} is damaged: the directory says that it begins at byte {start}")
         try:
             data = bytes(self.filesystem.cat_file(self.archive, start=start, end=self.end))
         except UNREADABLE as error:
@@ -153,13 +155,13 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
         with filesystem.open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             directory = archive.start_dir
-    except (zipfile.BadZipFile, *UNREADABLE) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, *UNREADABLE) as error:
         raise ReleaseError(f"{path} is not a readable zip: {error}") from error
     offsets = sorted({info.header_offset for info in infos} | {directory})
     following = dict(pairwise(offsets))
     top = basename(path).removesuffix(".zip") + "/"
     return [
-        ZipMember(filesystem, path, info, following[info.header_offset], info.filename.removeprefix(top))
+        ZipMember(filesystem, path, info, following.get(info.header_offset, directory), info.filename.removeprefix(top))
         for info in infos
         if not info.is_dir()
     ]

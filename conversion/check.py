@@ -70,7 +70,8 @@ def to_dn(reflectance: np.ndarray, scene: str) -> np.ndarray:
 def _quantise(reflectance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nearest DN, and where reflectance follows from it in every bit (-0.0 does not)."""
     values = np.ascontiguousarray(reflectance, np.float32)
-    nearest = np.rint(values * np.float32(DN_PER_REFLECTANCE))
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows, or signals NaN, is no whole DN
+        nearest = np.rint(values * np.float32(DN_PER_REFLECTANCE))
     whole = (nearest >= 0) & (nearest <= DN_MAX)
     dn = np.where(whole, nearest, 0).astype(np.uint16)
     back = dn / np.float32(DN_PER_REFLECTANCE)
@@ -125,7 +126,10 @@ def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str)
     if one_hot.dtype.kind not in "biuf":
         raise SceneError(scene, f"its array in {part} is {one_hot.dtype}; expected bool or numbers that are 0 or 1")
     channels = one_hot.astype(bool)
-    if one_hot.dtype.kind != "b" and (wrong := channels != one_hot).any():
+    wrong = channels != (one_hot.view(np.uint8) if one_hot.dtype.kind == "b" else one_hot)
+    if one_hot.dtype.kind == "f":
+        wrong |= np.signbit(one_hot)  # -0.0 would come back as 0.0
+    if wrong.any():
         y, x, channel = np.argwhere(wrong)[0]
         raise SceneError(
             scene,

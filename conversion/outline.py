@@ -4,6 +4,7 @@ import io
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 
 import shapefile
 from pyproj import CRS
@@ -13,6 +14,7 @@ from s2cmc.errors import SceneError
 from s2cmc.geo import Outline
 from s2cmc.product import Product
 
+_POLYGONS = (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM)
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
 
 
@@ -32,6 +34,8 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     SceneError
         If there is not exactly one upright rectangle, or its CRS is not the UTM zone of the tile.
     """
+    if int.from_bytes(contents[".shp"][24:28], "big") * 2 != len(contents[".shp"]):  # in words of 16 bits
+        raise SceneError(product.id, "its shapefile cannot be read: .shp is not as long as its header says")
     try:
         with shapefile.Reader(
             **{suffix[1:]: io.BytesIO(contents[suffix]) for suffix in (".shp", ".shx", ".dbf")}
@@ -39,8 +43,12 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
             shapes = list(file.iterShapes())
     except (shapefile.ShapefileException, OSError, ValueError, struct.error) as error:
         raise SceneError(product.id, f"its shapefile cannot be read: {error}") from error
-    if len(shapes) != 1 or len(getattr(shapes[0], "parts", ())) != 1:
-        raise SceneError(product.id, f"its shapefile holds {len(shapes)} shapes; expected one polygon of one ring")
+    found = [f"{shape.shapeTypeName} of {len(getattr(shape, 'parts', ()))} rings" for shape in shapes]
+    if len(shapes) != 1 or shapes[0].shapeType not in _POLYGONS or len(shapes[0].parts) != 1:
+        raise SceneError(
+            product.id,
+            f"its shapefile holds {len(shapes)} shapes ({', '.join(found)}); expected one polygon of one ring",
+        )
     _check_zone(contents.get(".prj", b""), product)
     points = shapes[0].points
     xs, ys = ([float(point[axis]) for point in points] for axis in (0, 1))
@@ -70,11 +78,13 @@ def _epsg(wkt: str) -> int | None:
 
 
 def _is_upright_rectangle(points: list[tuple[float, ...]], box: Outline) -> bool:
-    corners = set()
+    corners = []
     for x, y, *_ in points:
         on_left, on_right = abs(x - box.left) < _TOLERANCE, abs(x - box.right) < _TOLERANCE
         on_bottom, on_top = abs(y - box.bottom) < _TOLERANCE, abs(y - box.top) < _TOLERANCE
         if not ((on_left or on_right) and (on_bottom or on_top)):
             return False
-        corners.add((on_left, on_bottom))
-    return len(corners) == 4
+        corners.append((on_left, on_bottom))
+    # Round the ring, one side at a time: one of x and y changes, or none where a corner is repeated.
+    sides = [(a[0] != b[0]) + (a[1] != b[1]) for a, b in pairwise([*corners, corners[0]])]
+    return len(set(corners)) == 4 and max(sides) == 1

@@ -1,8 +1,11 @@
 """From bytes to arrays and tables: npy, npz, csv, png. Nothing is ever unpickled."""
 
 import io
+import lzma
 import zipfile
+import zlib
 from math import prod
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,9 @@ from PIL import Image, UnidentifiedImageError
 
 from s2cmc.errors import ReleaseError
 from s2cmc.schema import TABLE_COLUMNS, TABLE_COORDINATES
+
+# RuntimeError: encrypted, or (its child NotImplementedError) of an unknown method or version.
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError, EOFError)
 
 
 def read_array(content: bytes, path: str) -> np.ndarray:
@@ -28,7 +34,7 @@ def read_array(content: bytes, path: str) -> np.ndarray:
             if len(names) != 1:
                 raise ReleaseError(f"{path} holds {len(names)} arrays ({', '.join(names)}); expected one")
             return _read_npy(archive.read(names[0]), f"{path}!{names[0]}")
-    except zipfile.BadZipFile as error:
+    except _DAMAGED_ZIP as error:
         raise ReleaseError(f"{path} is not a readable npz: {error}") from error
 
 
@@ -41,7 +47,7 @@ def _read_npy(content: bytes, path: str) -> np.ndarray:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran_order, dtype = read_header(file)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, SyntaxError, TokenError) as error:
         raise ReleaseError(f"{path} is not a readable npy (version 1 or 2): {error}") from error
     if dtype.hasobject:
         raise ReleaseError(f"{path} holds Python objects ({dtype}); they are never loaded")
@@ -62,8 +68,12 @@ def read_thumbnail(content: bytes, path: str) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.mode.startswith("I"):
+                raise ReleaseError(
+                    f"{path} has 16 bits a pixel, which a store could not keep; convert without thumbnails"
+                )
             rgba = np.asarray(image.convert("RGBA"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ReleaseError(f"{path} is not a readable PNG: {error}") from error
     if (rgba[..., 3] != 255).any():
         raise ReleaseError(f"{path} has transparent pixels, which a store could not keep; convert without thumbnails")
@@ -86,6 +96,8 @@ def read_table(content: bytes, path: str) -> pd.DataFrame:
     problems += [f"unknown column {name!r}, which a store could not keep" for name in text if name not in TABLE_COLUMNS]
     if problems:
         raise ReleaseError(f"{path} does not have the {len(TABLE_COLUMNS)} published columns", problems)
+    if text.empty:
+        raise ReleaseError(f"{path} has no rows")
     columns = {c.published: _parse_column(text[c.published], c.dtype, problems) for c in TABLE_COORDINATES}
     repeated = text["scene"][text["scene"].duplicated()].unique()
     problems += [f"scene {scene} has several rows" for scene in repeated]

@@ -28,6 +28,15 @@ _FILE_NAMES = {
 }
 
 
+_FILE_FORMS = {
+    "subscenes": "SCENE.npy",
+    "masks": "SCENE.npy",
+    "alt_masks": f"{ALT_PREFIX}SCENE.npy",
+    "shapefiles": "SCENE/SCENE.shp",
+    "thumbnails": "SCENE.png",
+}
+
+
 @dataclass(frozen=True)
 class SceneSource:
     """The files of one scene.
@@ -114,7 +123,10 @@ def open_release(
     ReleaseError
         With one line for everything that is missing, duplicated or misnamed.
     """
-    filesystem, root = fsspec.url_to_fs(url, **(storage_options or {}))
+    try:
+        filesystem, root = fsspec.url_to_fs(url, **(storage_options or {}))
+    except (ValueError, ImportError) as error:
+        raise ReleaseError(f"{url} cannot be read: {error}") from error
     root = root.rstrip("/")
     try:
         content = filesystem.cat_file(f"{root}/{TABLE_FILE}")
@@ -128,7 +140,11 @@ def open_release(
     table = read_table(content, f"{url}/{TABLE_FILE}")
     listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)))
     for part in PARTS:
-        listing.add_part(part, _part_members(filesystem, root, part))
+        try:
+            members = _part_members(filesystem, root, part)
+        except UNREADABLE as error:
+            raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from error
+        listing.add_part(part, members)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])
     if listing.problems:
@@ -195,7 +211,7 @@ class _Listing:
         for member in members:
             match = _FILE_NAMES[part].fullmatch(member.name)
             if match is None or match.groupdict().get("folder") not in (None, match["scene"]):
-                self.warnings.append(f"misnamed: {member.path} is not a name of {part}")
+                self.warnings.append(f"misnamed: {member.path} is not a name of {part} ({_FILE_FORMS[part]})")
             elif match["scene"] not in self.known:
                 self._add_unknown(part, match["scene"], member)
             elif match["scene"] in self.chosen:

@@ -120,7 +120,7 @@ shares = st.sampled_from([(1.0,), (0.5, 0.5), (0.8, 0.2), (0.7, 0.2, 0.1), (0.4,
 
 
 @given(st.lists(st.integers(0, 30), max_size=80), shares, st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_random_split_keeps_groups_together_and_meets_its_shares(
     groups: list[int], fractions: tuple[float, ...], seed: int
 ) -> None:

@@ -172,7 +172,7 @@ def test_what_is_no_zip_is_an_error(tmp_path: Path) -> None:
         members(tmp_path / "masks.zip")
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_changed_byte_never_gives_other_content(masks: Path, data: st.DataObject) -> None:
     whole = make_zip(masks).read_bytes()

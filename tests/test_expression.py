@@ -73,7 +73,7 @@ expressions = st.recursive(
 
 
 @given(expressions)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_expression_selects_what_pandas_selects(expression: str) -> None:
     np.testing.assert_array_equal(evaluate(expression, COORDINATES), TABLE.eval(expression, engine="python"))
 
@@ -276,7 +276,7 @@ thin difficulty annotator time `snow/ice` unknown and or not & | ~ in is == < >=
 
 
 @given(st.one_of(st.lists(st.sampled_from(TOKENS.split()), max_size=10).map(" ".join), st.text(max_size=20)))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_text_gives_scenes_or_a_query_error(text: str) -> None:
     try:
         found = evaluate(text, COORDINATES)

@@ -1,5 +1,7 @@
 """Boxes on a globe that closes on itself, and the outline of a scene."""
 
+import math
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -56,6 +58,12 @@ def test_the_whole_earth_meets_every_box(box: Box) -> None:
 
 def test_180_degrees_east_is_180_degrees_west() -> None:
     assert boxes_intersect((170, 0, 180, 10), (-180, 0, -170, 10))
+
+
+def test_bounds_that_are_unknown_meet_nothing() -> None:
+    nowhere = (math.nan, math.nan, math.nan, math.nan)
+    assert not boxes_intersect((-180, -90, 180, 90), nowhere)
+    assert not boxes_intersect(nowhere, (170, -90, -170, 90))
 
 
 def test_a_ring_is_closed_and_clockwise_from_the_upper_left() -> None:

@@ -78,7 +78,9 @@ def test_what_proves_a_store_knows_nothing_of_what_wrote_it():
     assert not seen & {"write", "load", "target", "report"}
 
 
-@pytest.mark.parametrize("module", ["zarr", "dask.array", "rasterio", "pyproj", "matplotlib", "obstore", "PIL", "typer"])
+@pytest.mark.parametrize(
+    "module", ["zarr", "dask.array", "rasterio", "pyproj", "matplotlib", "obstore", "PIL", "typer"]
+)
 def test_importing_s2cmc_does_not_import_what_is_heavy(module):
     code = f"import sys, s2cmc; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,12 +3,13 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -55,11 +56,6 @@ def test_an_npz_is_read_whatever_its_key(key: str, compressed: bool) -> None:
     assert np.array_equal(read_array(npz(**{key: MASK}, compressed=compressed), "a.npz"), MASK)
 
 
-def test_content_decides_between_npy_and_npz_not_the_name() -> None:
-    assert np.array_equal(read_array(npz(MASK), "a.npy"), MASK)
-    assert np.array_equal(read_array(npy(MASK), "a.npz"), MASK)
-
-
 def test_an_npz_holds_one_array() -> None:
     with pytest.raises(ReleaseError, match=r"a\.npz holds 2 arrays \(image\.npy, mask\.npy\); expected one"):
         read_array(npz(image=MASK, mask=MASK), "a.npz")
@@ -67,17 +63,10 @@ def test_an_npz_holds_one_array() -> None:
         read_array(npz(), "a.npz")
 
 
-@pytest.mark.parametrize("cut", [0, 3, 6, 9, 60, -1])
-def test_a_truncated_npy_is_an_error(cut: int) -> None:
-    with pytest.raises(
-        ReleaseError, match=r"a\.npy( is not a readable npy|: shape \(4, 5, 3\) of bool takes 60 bytes)"
-    ):
-        read_array(npy(MASK)[:cut], "a.npy")
-
-
-def test_bytes_behind_an_array_are_an_error() -> None:
-    with pytest.raises(ReleaseError, match=r"shape \(4, 5, 3\) of bool takes 60 bytes, but 61 follow its header"):
-        read_array(npy(MASK) + b"\0", "a.npy")
+@pytest.mark.parametrize("content", [npy(MASK)[:cut] for cut in (0, 3, 6, 9, 60, -1)] + [npy(MASK) + b"\0"])
+def test_an_npy_cut_short_or_too_long_is_an_error(content: bytes) -> None:
+    with pytest.raises(ReleaseError, match=r"a\.npy( is not a readable npy|: shape \(4, 5, 3\) of bool takes 60 byte)"):
+        read_array(content, "a.npy")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"PNG", npy(MASK).replace(b"shape", b"shapo")])
@@ -94,28 +83,25 @@ def test_a_shape_that_does_not_fit_the_bytes_is_an_error(shape: str) -> None:
         read_array(content, "a.npy")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.integers(0, 127), st.integers(0, 255))
+@example(8, 1)
+@example(21, 44)
+@example(26, 66)
 def test_a_damaged_header_is_an_error_or_an_array_of_all_its_bytes(position: int, value: int) -> None:
     content = bytearray(npy(MASK))
     content[position] = value
-    try:
-        array = read_array(bytes(content), "a.npy")
-    except ReleaseError:
-        return
-    assert array.nbytes == MASK.nbytes
+    with suppress(ReleaseError):
+        assert read_array(bytes(content), "a.npy").nbytes == MASK.nbytes
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_a_damaged_npz_is_an_error_or_the_same_array(data: st.DataObject) -> None:
     content = bytearray(npz(MASK, compressed=True))
     content[data.draw(st.integers(2, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
-        array = read_array(bytes(content), "a.npz")
-    except ReleaseError:
-        return
-    assert np.array_equal(array, MASK)
+    with suppress(ReleaseError):
+        assert np.array_equal(read_array(bytes(content), "a.npz"), MASK)
 
 
 @pytest.mark.parametrize(("offset", "value"), [(0, 1), (2, 99)], ids=["encrypted", "of an unknown method"])
@@ -163,9 +149,9 @@ def test_python_objects_are_never_loaded(
     assert (tmp_path / "mark").exists()  # the trap works
 
 
-def png(image: Image.Image, **options: object) -> bytes:
+def png(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -191,17 +177,11 @@ def test_a_transparent_thumbnail_is_refused() -> None:
         read_thumbnail(png(Image.fromarray(RGB).convert("P"), transparency=bytes([0] * 256)), "t.png")
 
 
-def test_a_thumbnail_of_more_than_8_bits_is_refused() -> None:
-    image = Image.fromarray(np.arange(42, dtype="u2").reshape(6, 7) * 1000)
+def test_a_thumbnail_of_16_bits_or_another_format_is_refused() -> None:
     with pytest.raises(ReleaseError, match=r"t\.png .*16"):
-        read_thumbnail(png(image), "t.png")
-
-
-def test_a_jpeg_by_the_name_of_a_png_is_an_error() -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(RGB).save(buffer, "JPEG")
+        read_thumbnail(png(Image.fromarray(np.arange(42, dtype="u2").reshape(6, 7) * 1000)), "t.png")
     with pytest.raises(ReleaseError, match=r"t\.png is not a readable PNG"):
-        read_thumbnail(buffer.getvalue(), "t.png")
+        read_thumbnail(png(Image.fromarray(RGB), "JPEG"), "t.png")
 
 
 def test_a_png_cut_anywhere_is_an_error_or_the_same_picture() -> None:
@@ -246,11 +226,11 @@ def test_the_form_of_a_table_does_not_matter(content: bytes) -> None:
     pd.testing.assert_frame_equal(read_table(content, "t.csv"), read_table(csv(), "t.csv"))
 
 
-@settings(deadline=None)
-@given(st.floats(0, 100))
-def test_percentages_are_exact_to_the_bit(percent: float) -> None:
-    table = read_table(csv(cloud_percent=[repr(percent)] * 4), "t.csv")
-    assert table["cloud_percent"].to_numpy().tobytes() == np.array([percent] * 4).tobytes()
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(0, 100), min_size=4, max_size=4))
+def test_percentages_are_exact_to_the_bit(percent: list[float]) -> None:
+    table = read_table(csv(cloud_percent=[repr(value) for value in percent]), "t.csv")
+    assert table["cloud_percent"].to_numpy().tobytes() == np.array(percent).tobytes()
 
 
 def test_every_column_that_is_missing_or_unknown_is_reported() -> None:

@@ -63,7 +63,7 @@ def test_one_hot_has_one_plane_for_each_class(values: np.ndarray) -> None:
 
 
 @given(data=st.data(), values=labels)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_chunks_and_the_order_of_scenes_change_nothing(data: st.DataObject, values: np.ndarray) -> None:
     mask = _mask(values)
     chunks = {dim: data.draw(st.integers(1, size), label=f"chunk {dim}") for dim, size in mask.sizes.items()}

@@ -82,7 +82,7 @@ conditions = st.fixed_dictionaries(
 
 
 @given(first=conditions, second=conditions)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_conditions_together_are_conditions_in_turn(ds: xr.Dataset, first: dict, second: dict) -> None:
     in_turn = list(ds.clouds.select(**first).clouds.select(**second).scene)
     if not first.keys() & second.keys():
@@ -122,6 +122,7 @@ def test_an_empty_selection_is_a_catalogue_that_reduces(ds: xr.Dataset) -> None:
         ((pd.Timestamp("2018-08-10"), None), "2018-08-10", None),
         ((date(2018, 3, 6), date(2018, 8, 13)), "2018-03-06", "2018-08-13"),
         (date(2018, 8, 13), "2018-08-13", "2018-08-13"),
+        (np.datetime64("2018-08"), "2018-08", "2018-08"),
     ],
     ids=str,
 )
@@ -132,7 +133,9 @@ def test_time_is_read_as_pandas_slices_dates(
     assert set(ds.clouds.select(time=time).scene.values) == set(expected)
 
 
-@pytest.mark.parametrize("form", [str, pd.Timestamp, pd.Timestamp.to_pydatetime], ids=lambda form: form.__name__)
+@pytest.mark.parametrize(
+    "form", [str, pd.Timestamp, pd.Timestamp.to_pydatetime, pd.Timestamp.to_datetime64], ids=lambda form: form.__name__
+)
 def test_both_ends_of_time_are_included_to_the_second(ds: xr.Dataset, form: Callable) -> None:
     moment = pd.Timestamp(ds.time.values[3])
     second = pd.Timedelta(seconds=1)

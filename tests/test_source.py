@@ -1,9 +1,12 @@
 """A release is listed before anything is read: everything that is not as published stands in one report."""
 
+import http.server
 import shutil
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,8 +128,8 @@ def test_everything_wrong_is_in_one_report(folder: Path) -> None:
                 f"misnamed: {where}{THIRD.replace('MSIL1C', 'msil1c')}.npy names no scene; did you mean {THIRD}?"
                 for where in ("masks/", "masks.zip!masks/")
             ),
-            f"misnamed: alt_masks/{SECOND}.npy is not a name of alt_masks",
-            f"misnamed: thumbnails/{FOURTH}.PNG is not a name of thumbnails",
+            f"misnamed: alt_masks/{SECOND}.npy is not a name of alt_masks (ALT_SCENE.npy)",
+            f"misnamed: thumbnails/{FOURTH}.PNG is not a name of thumbnails (SCENE.png)",
             *(
                 f"duplicated: masks.zip!masks/{scene}.npy and masks/{scene}.npy hold the same of one scene"
                 for scene in (FIRST, SECOND, FOURTH)
@@ -134,7 +137,7 @@ def test_everything_wrong_is_in_one_report(folder: Path) -> None:
             f"duplicated: subscenes/{FOURTH}.npy and subscenes/{FOURTH}.npz hold the same of one scene",
             f"missing: the shapefile of {FIRST} is incomplete: .shp, .shx, .dbf needed, .cpg, .dbf, .prj, .shx found",
             *(
-                f"misnamed: shapefiles/{STRANGER}/{SECOND}{suffix} is not a name of shapefiles"
+                f"misnamed: shapefiles/{STRANGER}/{SECOND}{suffix} is not a name of shapefiles (SCENE/SCENE.shp)"
                 for suffix in SHAPEFILE_SUFFIXES
             ),
         ]
@@ -182,7 +185,7 @@ def test_files_that_are_none_of_the_release_are_a_warning(folder: Path) -> None:
     (folder / "thumbnails" / f"{STRANGER}.png").write_bytes(b"")
     (folder / "notes.txt").write_text("beside the parts nothing is looked at")
     assert {
-        f"misnamed: {folder}/masks/.DS_Store is not a name of masks",
+        f"misnamed: {folder}/masks/.DS_Store is not a name of masks (SCENE.npy)",
         f"extra: {folder}/thumbnails/{STRANGER}.png is of a scene without a row in {TABLE_FILE}",
     } <= set(open_release(str(folder)).warnings)
 
@@ -255,6 +258,30 @@ def test_a_place_without_a_table_is_no_release(folder: Path, place: str) -> None
 def test_a_file_is_no_release(folder: Path) -> None:
     with pytest.raises(ReleaseError, match=r"masks\.zip.* cannot be read: .*Not a directory"):
         open_release(str(pack(folder, "masks")))
+
+
+class _Busy(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, but not its thumbnails."""
+
+    def send_head(self) -> object:
+        if "thumbnails" not in self.path:
+            return super().send_head()
+        self.send_error(503)
+        return None
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_part_that_a_server_refuses_is_an_error_and_not_absent(pristine: Path) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Busy, directory=str(pristine)))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        with pytest.raises(ReleaseError, match=r"thumbnails.*503"):
+            open_release(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_url_that_nothing_can_read_is_an_error() -> None:

@@ -115,7 +115,9 @@ def test_a_catalogue_is_saved_again_by_plain_xarray(catalogue, tmp_path):
     xr.testing.assert_equal(xr.open_zarr(tmp_path / "part.zarr").mask, catalogue.mask[:2])
 
 
-@pytest.mark.parametrize("form", [str, Path, lambda path: LocalStore(path, read_only=True), lambda path: f"file://{path}"])
+@pytest.mark.parametrize(
+    "form", [str, Path, lambda path: LocalStore(path, read_only=True), lambda path: f"file://{path}"]
+)
 def test_a_store_is_given_as_path_url_or_zarr_store(form, store):
     assert s2cmc.open_catalogue(form(store)).sizes["scene"] == 10
 
@@ -142,7 +144,9 @@ def test_damage_is_an_error_and_no_wrong_value(store, tmp_path):
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 4
     shard.write_bytes(content)
-    with pytest.raises(s2cmc.StoreError, match="reflectance, .* cannot be read: Stored and computed checksum do not match"):
+    with pytest.raises(
+        s2cmc.StoreError, match="reflectance, .* cannot be read: Stored and computed checksum do not match"
+    ):
         s2cmc.open_catalogue(copy).reflectance[0].compute()
 
 

@@ -89,4 +89,7 @@ def boxes_intersect(a: tuple[float, float, float, float], b: tuple[float, float,
 
 
 def _longitude_spans(west: float, east: float) -> list[tuple[float, float]]:
-    return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    if 180.0 in (west, east):  # the same meridian as -180
+        spans.append((-180.0, -180.0))
+    return spans

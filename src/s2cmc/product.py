@@ -9,7 +9,8 @@ from s2cmc.errors import CatalogueError
 
 _PATTERN = re.compile(
     r"(?P<mission>S2[A-D])_MSIL1C_(?P<time>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
-    r"_T(?P<tile>(?P<zone>\d{2})(?P<letter>[C-HJ-NP-X])[A-HJ-NP-Z][A-HJ-NP-V])_(?P<discriminator>\d{8}T\d{6})"
+    r"_T(?P<tile>(?P<zone>\d{2})(?P<letter>[C-HJ-NP-X])[A-HJ-NP-Z][A-HJ-NP-V])_(?P<discriminator>\d{8}T\d{6})",
+    re.ASCII,
 )
 
 
@@ -66,12 +67,15 @@ class Product:
         zone = int(match["zone"])
         if not 1 <= zone <= 60:
             raise CatalogueError(f"{product_id!r} names UTM zone {zone}; zones go from 1 to 60")
+        orbit = int(match["orbit"])
+        if not 1 <= orbit <= 143:
+            raise CatalogueError(f"{product_id!r} names relative orbit {orbit}; orbits go from 1 to 143")
         return cls(
             id=product_id,
             platform=f"Sentinel-{match['mission'][1:]}",
             time=time,
             processing_baseline=f"{match['baseline'][:2]}.{match['baseline'][2:]}",
-            relative_orbit=int(match["orbit"]),
+            relative_orbit=orbit,
             mgrs_tile=match["tile"],
             epsg=(32600 if match["letter"] >= "N" else 32700) + zone,
         )

@@ -1,0 +1,261 @@
+"""The command: what it says, where it says it, and how it ends: 0 well, 1 an error or a difference, 2 a wrong line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer.main
+import xarray as xr
+from PIL import Image
+
+import s2cmc
+from s2cmc import cli
+from s2cmc.testing import make_release
+
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run the command in this process, through its own entry point: ``run("info", store)``."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def command(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["s2cmc", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Answer(ended.value.code or 0, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of 3 scenes of 16 x 16 pixels."""
+    return make_release(tmp_path_factory.mktemp("tiny") / "release", scenes=3, size=16)
+
+
+def _is_one_message(answer: Answer, *parts: object) -> bool:
+    """Exit code 1, and on stderr one message with these parts, after what the progress bar left."""
+    message = answer.err.strip()
+    said = message.startswith("error: ") and all(str(part) in message for part in parts)
+    return answer.code == 1 and said and "Traceback" not in message and not answer.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_tells_what_a_command_takes(name: str, run: Callable[..., Answer]) -> None:
+    answer = run(name, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert COMMANDS[name].help.splitlines()[0] in answer.out
+    for parameter in COMMANDS[name].params:
+        assert parameter.help, parameter.name
+        assert (parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar) in answer.out
+
+
+def test_help_lists_every_command(run: Callable[..., Answer]) -> None:
+    answer = run("--help")
+    assert answer.code == 0
+    for name, command in COMMANDS.items():
+        assert f" {name} " in answer.out
+        assert command.help.split(".")[0] in answer.out
+
+
+def test_version_is_that_of_the_package(run: Callable[..., Answer]) -> None:
+    assert run("--version") == Answer(0, f"s2cmc {s2cmc.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [],
+        ["nonsense"],
+        ["info"],
+        ["info", "store", "--nonsense"],
+        ["sample", "out", "--scenes", "0"],
+        ["sample", "out", "--size", "big"],
+        ["convert", "release"],
+        ["convert", "release", "store", "--workers", "0"],
+        ["convert", "release", "store", "--reflectance", "float16"],
+        ["convert", "release", "store", "--storage-option", "anon"],
+        ["restore", "store", "out", "--layout", "tar"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_line_ends_with_2(line: list[str], run: Callable[..., Answer]) -> None:
+    answer = run(*line)
+    assert answer.code == 2
+    assert "Usage:" in answer.out + answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_sample_convert_verify_and_restore_go_round(tmp_path: Path, run: Callable[..., Answer]) -> None:
+    first, store, again = tmp_path / "release", tmp_path / "store", tmp_path / "again"
+    answer = run("sample", first, "--scenes", 3, "--size", 16, "--seed", 5, "--layout", "folder", "--arrays", "npz")
+    assert answer == Answer(0, f"synthetic release of 3 scenes of 16 x 16 pixels in {first}\n", "")
+    answer = run("convert", first, store, "--workers", 1)
+    assert answer.code == 0
+    assert answer.out.startswith("conversion report\n  3 scenes in ")
+    assert run("verify", store).out == f"{store}: every object is there, every checksum holds\n"
+    answer = run("restore", store, again, "--layout", "folder", "--arrays", "npz")
+    assert (answer.code, answer.out) == (0, f"{store} restored into {again}\n")
+    answer = run("verify", store, again)
+    assert (answer.code, answer.out) == (
+        0,
+        f"{store}: every object is there, every checksum holds and equals {again} bit for bit\n",
+    )
+
+
+def test_convert_writes_its_report_as_json(tiny: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
+    store, report = tmp_path / "store", tmp_path / "report.json"
+    assert run("convert", tiny, store, "--report", report, "--no-thumbnails").code == 0
+    found = json.loads(report.read_text())
+    assert (found["store"], found["scenes"], found["resumed"]) == (str(store), 3, 0)
+    assert found["nbytes"] > 0
+    assert "thumbnail" not in s2cmc.open_catalogue(store)
+
+
+def test_a_report_that_cannot_be_written_stops_before_the_work(
+    tiny: Path, tmp_path: Path, run: Callable[..., Answer]
+) -> None:
+    answer = run("convert", tiny, tmp_path / "store", "--report", tmp_path / "nowhere" / "report.json")
+    assert _is_one_message(answer, "report.json")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("form", ["list", "file"])
+def test_convert_takes_some_scenes(form: str, tiny: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
+    known = _scenes(tiny)
+    wanted = [known[2], known[0]]
+    if form == "file":
+        (tmp_path / "scenes.txt").write_text("\n".join(wanted) + "\n\n")
+    value = ", ".join(wanted) if form == "list" else tmp_path / "scenes.txt"
+    assert run("convert", tiny, tmp_path / "store", "--scenes", value).code == 0
+    assert list(s2cmc.open_catalogue(tmp_path / "store").scene.values) == sorted(wanted)
+
+
+def _scenes(release: Path) -> list[str]:
+    lines = (release / "classification_tags.csv").read_text().splitlines()
+    column = lines[0].split(",").index("scene")
+    return [line.split(",")[column] for line in lines[1:]]
+
+
+def test_storage_options_reach_the_file_system(tiny: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
+    # fsspec's DirFileSystem: without these options it would not find anything.
+    options = ["--storage-option", f"path={tiny.parent}", "--storage-option", "target_protocol=file"]
+    assert run("convert", "dir://release", tmp_path / "store", *options).code == 0
+    assert run("verify", tmp_path / "store", "dir://release", *options).code == 0
+
+
+def test_the_value_of_a_storage_option_is_json_or_text() -> None:
+    pairs = ["anon=true", "port=80", 'client_kwargs={"a": [1]}', "key=abc", "secret=x=y", "empty="]
+    assert cli._storage_options(pairs) == {
+        "anon": True,
+        "port": 80,
+        "client_kwargs": {"a": [1]},
+        "key": "abc",
+        "secret": "x=y",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize("array", ["reflectance", "mask", "cloud_percent"])
+def test_verify_lists_what_is_damaged(array: str, store: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
+    copy = shutil.copytree(store, tmp_path / "copy")
+    damaged = sorted(path for path in (copy / array / "c").rglob("*") if path.is_file())[0]
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 3] ^= 1
+    damaged.write_bytes(content)
+    answer = run("verify", copy)
+    assert answer.code == 1
+    assert answer.out.strip()
+    assert f"{copy}: {len(answer.out.strip().splitlines())} difference" in answer.err
+    damaged.unlink()
+    answer = run("verify", copy)
+    assert answer.code == 1
+    assert array in answer.out
+
+
+def test_info_and_select_show_the_catalogue(store: Path, catalogue: xr.Dataset, run: Callable[..., Answer]) -> None:
+    answer = run("info", store)
+    assert (answer.code, answer.err) == (0, "")
+    assert "10, in 8 independent groups" in answer.out
+    thin = list(catalogue.clouds.select("thin and dataset == 'MAIN'").scene.values)
+    answer = run("select", store, "thin", "--split", "train")
+    assert answer.code == 0
+    assert f"{len(thin)} scenes" in answer.out
+    assert all(scene in answer.out for scene in thin)
+    assert run("select", store, "thin", "--split", "train", "--ids") == Answer(0, "\n".join([*thin, ""]), "")
+    assert run("select", store, "thin and not thin", "--ids") == Answer(0, "", "")
+    assert run("select", store, "--ids").out.splitlines() == list(catalogue.scene.values)
+
+
+def test_fractions_shows_the_mean(store: Path, catalogue: xr.Dataset, run: Callable[..., Answer]) -> None:
+    answer = run("fractions", store, "--where", "thin")
+    thin = catalogue.clouds.select("thin")
+    mean = [f"{value:.2f}" for value in 100 * thin.clouds.class_fractions().mean("scene").values]
+    assert answer.code == 0
+    last = next(line for line in answer.out.splitlines() if f"mean of {thin.sizes['scene']} scenes" in line)
+    assert last.replace("│", " ").split()[-3:] == mean
+
+
+def test_gallery_writes_a_picture(store: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
+    picture = tmp_path / "gallery.png"
+    answer = run("gallery", store, picture, "--where", "cirrus", "--columns", 2, "--most", 2)
+    assert answer == Answer(0, f"picture of 2 scenes in {picture}\n", "")
+    with Image.open(picture) as opened:
+        assert opened.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        (["info", "{tmp}/nothing"], ["holds no catalogue"]),
+        (["info", "nonsense://x"], ["nonsense"]),
+        (["info", "http://127.0.0.1:9/x"], ["127.0.0.1:9"]),
+        (["select", "{store}", "cirus"], ["did you mean cirrus"]),
+        (["select", "{store}", "--split", "valid"], ["'train', 'test'"]),
+        (["fractions", "{store}", "--where", "1"], ["neither true nor false"]),
+        (["gallery", "{store}", "{tmp}/g.png", "--where", "difficulty > 5"], ["no scene to show"]),
+        (["gallery", "{store}", "{tmp}/g.txt"], ["g.txt cannot be written"]),
+        (["gallery", "{store}", "{tmp}/nowhere/g.png"], ["g.png cannot be written"]),
+        (["sample", "{store}"], ["not an empty folder"]),
+        (["sample", "{store}/zarr.json/out"], ["zarr.json"]),
+        (["sample", "{tmp}/out", "--quirks", "--scenes", "3"], ["quirks need at least 8"]),
+        (["convert", "{tmp}/nothing", "{tmp}/new"], ["holds no classification_tags.csv"]),
+        (["convert", "nonsense://x", "{tmp}/new"], ["nonsense"]),
+        (["convert", "http://127.0.0.1:9/x", "{tmp}/new"], ["127.0.0.1:9"]),
+        (["convert", "{tiny}", "{store}"], ["finished store", "--overwrite"]),
+        (["convert", "{tiny}", "{tmp}/new", "--scenes", "S2A_MSIL1C"], ["not in the table", "'S2A_MSIL1C'"]),
+        (["convert", "{tiny}", "{tmp}/new", "--scenes", ","], ["no scene was asked for"]),
+        (["verify", "{tmp}/nothing"], ["holds no catalogue"]),
+        (["verify", "{store}", "{tmp}/nothing"], ["holds no classification_tags.csv"]),
+        (["restore", "{store}", "{tiny}"], ["not an empty folder"]),
+    ],
+    ids=" ".join,
+)
+def test_an_error_is_one_message_without_a_traceback(
+    line: list[str], parts: list[str], store: Path, tiny: Path, tmp_path: Path, run: Callable[..., Answer]
+) -> None:
+    answer = run(*(word.format(store=store, tiny=tiny, tmp=tmp_path) for word in line))
+    assert _is_one_message(answer, *parts)
+    assert not (tmp_path / "new" / "zarr.json").exists()
+
+
+def test_the_module_is_the_command(store: Path) -> None:
+    module = [sys.executable, "-m", "s2cmc"]
+    done = subprocess.run([*module, "select", store, "cirus"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: no scene coordinate 'cirus'")
+    assert len(done.stderr.splitlines()) == 1

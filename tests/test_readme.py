@@ -1,0 +1,58 @@
+"""What the README shows runs."""
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+import xarray as xr
+from matplotlib import pyplot
+
+import s2cmc
+from s2cmc import schema
+from s2cmc.accessor import CloudsAccessor
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_its_python_runs(store, tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "catalogue.zarr").symlink_to(store)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(block, names)  # noqa: S102, our own README
+    pyplot.close("all")
+    assert isinstance(names["ds"], xr.Dataset)
+    assert isinstance(names["snow"], xr.Dataset)
+
+
+def test_the_first_block_is_six_lines_on_what_matters():
+    first = [line for line in blocks("python")[0].splitlines() if line and not line.startswith("import")]
+    assert len(first) == 6
+
+
+@pytest.mark.parametrize("name", [name for name in vars(CloudsAccessor) if not name.startswith("_")])
+def test_every_method_of_the_accessor_is_named(name):
+    assert re.search(rf"`{name}\b", README) or f" {name}" in README
+
+
+def test_every_stored_variable_is_in_its_table():
+    for name, dims in schema.DIMS.items():
+        assert f"| `{name}` | {', '.join(dims)} |" in README
+
+
+def test_every_room_is_in_its_map():
+    root = Path(__file__).parents[1]
+    for path in [*(root / "src" / "s2cmc").glob("*.py"), *(root / "conversion").glob("*.py")]:
+        if not path.stem.startswith("__"):
+            assert re.search(rf"\b{path.stem}\b", README.split("## The code")[1]), path.stem
+
+
+def test_the_newest_change_is_this_version():
+    assert re.search(r"## Changes\s+### (\S+)", README).group(1) == s2cmc.__version__
