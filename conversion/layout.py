@@ -22,9 +22,10 @@ from s2cmc.schema import (
     PIXEL_SIZE,
     RGB_NAMES,
     SCENE_COORDINATES,
-    VARIABLE_ATTRIBUTES,
     ReflectanceType,
 )
+
+from .attributes import VARIABLE_ATTRIBUTES
 
 
 @dataclass(frozen=True)

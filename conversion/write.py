@@ -13,8 +13,9 @@ import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
-from s2cmc.schema import GLOBAL_ATTRIBUTES, QUALITY_COORDINATES, SYNTHETIC_ATTRIBUTES, ReflectanceType
+from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
 
+from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
 from .layout import store_objects
 from .load import load_block

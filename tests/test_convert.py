@@ -14,7 +14,9 @@ import s2cmc
 from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
-from s2cmc.testing import SampleScene, make_release, make_scene, quirk_scenes, sample_table, write_release
+from s2cmc.quirks import quirk_scenes
+from s2cmc.sampletable import sample_table
+from s2cmc.testing import SampleScene, make_release, make_scene, write_release
 
 
 def scene_of(i: int, size: int = 16, **changes: object) -> SampleScene:

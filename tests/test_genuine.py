@@ -17,7 +17,8 @@ import s2cmc
 from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release, make_scene, sample_table, write_release
+from s2cmc.sampletable import sample_table
+from s2cmc.testing import make_release, make_scene, write_release
 
 TABLE_MD5 = "6911e5a8915daf9a98638eb21ba4afd3"
 """As published in record 4172871."""

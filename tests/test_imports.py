@@ -11,12 +11,25 @@ ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
     *("schema", "errors", "product", "geo", "store", "expression", "select", "reduce", "plot", "accessor"),
-    *("published", "synthesis", "testing", "display", "cli"),
+    *("published", "synthesis", "sampletable", "quirks", "testing", "display", "cli"),
 ]
 """Rooms of src/s2cmc: each imports only from those before it (the package itself counts as accessor)."""
 
 CONVERSION = [
-    *("read", "archive", "source", "outline", "check", "layout", "plan", "load", "coordinates", "report", "target"),
+    *(
+        "attributes",
+        "read",
+        "archive",
+        "source",
+        "outline",
+        "check",
+        "layout",
+        "plan",
+        "load",
+        "coordinates",
+        "report",
+        "target",
+    ),
     *("write", "readback", "inventory", "compare", "verify", "restore"),
 ]
 

@@ -16,7 +16,7 @@ from s2cmc.errors import ReleaseError, SceneError
 from s2cmc.geo import Outline
 from s2cmc.product import Product
 from s2cmc.published import ReleaseWriter
-from s2cmc.testing import sample_table
+from s2cmc.sampletable import sample_table
 
 Ring = Sequence[tuple[float, float]]
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from s2cmc.conversion.read import read_array, read_table, read_thumbnail
 from s2cmc.errors import ReleaseError
+from s2cmc.sampletable import sample_table
 from s2cmc.schema import TABLE_COLUMNS
-from s2cmc.testing import sample_table
 
 
 def npy(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:

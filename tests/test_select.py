@@ -16,7 +16,8 @@ import s2cmc
 from s2cmc.conversion.write import convert
 from s2cmc.errors import QueryError
 from s2cmc.geo import Outline
-from s2cmc.testing import make_scene, sample_table, write_release
+from s2cmc.sampletable import sample_table
+from s2cmc.testing import make_scene, write_release
 
 Rule = Callable[[pd.DataFrame], "pd.Series[bool]"]
 

@@ -145,7 +145,7 @@ def test_damage_is_an_error_and_no_wrong_value(store, tmp_path):
     content[len(content) // 2] ^= 4
     shard.write_bytes(content)
     with pytest.raises(
-        s2cmc.StoreError, match="reflectance, .* cannot be read: Stored and computed checksum do not match"
+        s2cmc.StoreError, match=r"reflectance, .* cannot be read: Stored and computed checksum do not match"
     ):
         s2cmc.open_catalogue(copy).reflectance[0].compute()
 
@@ -173,7 +173,7 @@ def test_other_formats_are_refused(store, tmp_path):
 
 @pytest.mark.parametrize("place", ["nowhere", "s3cmc.zarr/deeper"])
 def test_no_store_is_said_clearly(place, tmp_path):
-    with pytest.raises(s2cmc.StoreError, match="holds no catalogue: there is no zarr.json; check the path"):
+    with pytest.raises(s2cmc.StoreError, match=r"holds no catalogue: there is no zarr\.json; check the path"):
         s2cmc.open_catalogue(tmp_path / place)
     with pytest.raises(s2cmc.StoreError, match="holds no catalogue"):
         s2cmc.open_catalogue(MemoryStore())

@@ -47,7 +47,10 @@ class ReleaseWriter:
     def __init__(self, out: Path, *, layout: Layout = "zip", arrays: ArrayFormat = "npy") -> None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ReleaseError(f"{out} exists and is not an empty folder; choose another place, or empty it first")
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReleaseError(f"{out} cannot be made: {error}") from error
         self._out, self._layout, self._arrays = out, layout, arrays
         self._zips: dict[str, zipfile.ZipFile] = {}
 
@@ -93,6 +96,7 @@ class ReleaseWriter:
         contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
         contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
         contents[".cpg"] = b"UTF-8"
+        self._add_folder("shapefiles", scene)
         for suffix in SHAPEFILE_SUFFIXES:
             self._add("shapefiles", f"{scene}/{scene}{suffix}", contents[suffix])
 
@@ -120,8 +124,16 @@ class ReleaseWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             return
+        with self._zip(part).open(f"{part}/{name}", "w") as member:
+            member.write(data)
+
+    def _add_folder(self, part: str, name: str) -> None:
+        """Add the entry that the published zips have for every folder."""
+        if self._layout == "zip":
+            self._zip(part).mkdir(f"{part}/{name}")
+
+    def _zip(self, part: str) -> zipfile.ZipFile:
         if part not in self._zips:
             self._zips[part] = zipfile.ZipFile(self._out / f"{part}.zip", "w", zipfile.ZIP_DEFLATED)
             self._zips[part].mkdir(part)
-        with self._zips[part].open(f"{part}/{name}", "w") as member:
-            member.write(data)
+        return self._zips[part]
