@@ -70,14 +70,15 @@ def verify(
     problems += _missing_names(stored)
     if problems:
         return problems
+    # Before the long part, so that a wrong RELEASE is told at once.
+    source = open_release(release, scenes=stored.scenes, storage_options=storage_options) if release else None
     workers = workers or os.cpu_count() or 1
     counts: list[_Counts] = [{} for _ in stored.scenes]
     shards = [partial(_check_shard, stored, name, first, counts) for name, first in _shards(stored)]
     problems += _run(shards, workers, progress)
     if not problems:
         problems += _check_counts(stored, counts)
-    if release is not None and not problems:
-        source = open_release(release, scenes=stored.scenes, storage_options=storage_options)
+    if source and not problems:
         if [scene.scene for scene in source.scenes] != stored.scenes:
             return ["the scenes of the store do not stand in the order of the published table"]
         problems += compare_coordinates(stored, source)

@@ -40,10 +40,16 @@ def store(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def catalogue(store: Path) -> xr.Dataset:
-    """`store`, opened."""
+@pytest.fixture(scope="session")
+def opened(store: Path) -> xr.Dataset:
+    """`store`, opened once."""
     return s2cmc.open_catalogue(store)
+
+
+@pytest.fixture
+def catalogue(opened: xr.Dataset) -> xr.Dataset:
+    """`store`, opened; a test may load or change its copy."""
+    return opened.copy()
 
 
 @pytest.fixture

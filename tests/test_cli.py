@@ -30,10 +30,11 @@ class Answer(NamedTuple):
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run the command in this process, through its own entry point: ``run("info", store)``."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "200")  # for the help, which has its own console
 
-    def command(*arguments: object) -> Answer:
+    def command(*arguments: object, width: int = 200) -> Answer:
+        monkeypatch.setattr(cli.out, "width", width)
+        monkeypatch.setattr(cli.err, "width", width)
         monkeypatch.setattr(sys, "argv", ["s2cmc", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -194,6 +195,15 @@ def test_verify_lists_what_is_damaged(array: str, tiny_store: Path, tmp_path: Pa
     answer = run("verify", copy)
     assert answer.code == 1
     assert array in answer.out
+
+
+def test_a_narrow_terminal_breaks_no_path(tiny_store: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
+    release, copy = tmp_path / "release", shutil.copytree(tiny_store, tmp_path / "copy")
+    assert str(release) in run("sample", release, "--scenes", 1, "--size", 16, width=40).out
+    assert str(copy) in run("verify", copy, width=40).out
+    shutil.rmtree(copy / "mask" / "c")
+    assert f"{copy}: 1 difference" in run("verify", copy, width=40).err
+    assert str(copy) in run("info", copy / "nothing", width=40).err
 
 
 def test_info_and_select_show_the_catalogue(store: Path, catalogue: xr.Dataset, run: Callable[..., Answer]) -> None:

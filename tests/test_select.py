@@ -53,13 +53,13 @@ def table(ds: xr.Dataset) -> pd.DataFrame:
         ({"difficulty": range(2, 5)}, lambda t: t.difficulty.between(2, 4)),
         ({"difficulty": np.array([1, 5])}, lambda t: t.difficulty.isin([1, 5])),
         ({"dataset": "VALIDATION"}, lambda t: t.dataset == "VALIDATION"),
-        ({"dataset": {"MAIN", "CALIBRATION"}}, lambda t: t.dataset != "VALIDATION"),
+        ({"dataset": {"MAIN"}}, lambda t: t.dataset == "MAIN"),
         ({"annotator": "A"}, lambda t: t.annotator == "A"),
         ({"annotator": ("A", "B")}, lambda t: t.index >= 0),
         ({"has_alt_mask": True}, lambda t: t.has_alt_mask),
         ({"has_alt_mask": False}, lambda t: ~t.has_alt_mask),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_a_condition_selects_what_pandas_selects(
     ds: xr.Dataset, table: pd.DataFrame, conditions: dict, rule: Rule

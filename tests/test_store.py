@@ -13,6 +13,7 @@ from zarr.storage import LocalStore, LoggingStore, MemoryStore
 
 import s2cmc
 from s2cmc import schema
+from s2cmc.store import take_scenes
 from s2cmc.testing import make_scene
 
 
@@ -103,6 +104,21 @@ def test_a_slice_reads_its_chunks_only(store):
         sizes.clear()
         narrow.compute()
         assert sum(sizes) < whole / 13 * 2.5
+
+
+def test_selected_scenes_are_those_of_plain_indexing(catalogue):
+    """`take_scenes` goes back to the store for reflectance, and not where it has been changed since."""
+    chosen = np.array([7, 2, 3, 3])
+    changed = catalogue.assign(reflectance=catalogue.reflectance + 1)
+    for dataset in (
+        catalogue,
+        catalogue.isel(scene=slice(1, None)),
+        changed,
+        catalogue.chunk(scene=4),
+        catalogue.load(),
+    ):
+        xr.testing.assert_identical(take_scenes(dataset, chosen).load(), dataset.isel(scene=chosen).load())
+    assert take_scenes(catalogue, np.array([], int)).reflectance.mean("band").compute().shape == (0, 64, 64)
 
 
 def test_a_catalogue_survives_pickling(catalogue):

@@ -34,7 +34,7 @@ class CloudsAccessor:
         dataset: str | Collection[str] | None = None,
         annotator: str | Collection[str] | None = None,
         has_alt_mask: bool | None = None,
-        time: str | slice | tuple[Moment, Moment] | None = None,
+        time: Moment | slice | tuple[Moment, Moment] = None,
         bbox: tuple[float, float, float, float] | None = None,
     ) -> xr.Dataset:
         """Scenes that meet every condition. No pixel is read.
@@ -147,9 +147,9 @@ class CloudsAccessor:
         Returns
         -------
         DataArray (scene, y, x, rgb), float32
-            0 to 1, unitless. Lazy; only the three bands are read.
+            0 to 1, unitless. Lazy; of a catalogue as it was opened or selected here, only the three bands are read.
         """
-        return plot.rgb(self._catalogue()["reflectance"], gain=gain, gamma=gamma)
+        return plot.rgb(self._catalogue("reflectance")["reflectance"], gain=gain, gamma=gamma)
 
     def gallery(self, *, columns: int = 4, gain: float = 1.2, gamma: float = 1.8, most: int = 16) -> "Figure":
         """Draw scenes in true colour with the outlines of their masks; needs ``s2cmc[plot]``.
@@ -168,12 +168,17 @@ class CloudsAccessor:
         matplotlib.figure.Figure
             For ``figure.savefig("gallery.png")``; a notebook shows it.
         """
-        return plot.gallery(self._catalogue(), columns=columns, gain=gain, gamma=gamma, most=most)
+        return plot.gallery(self._catalogue("reflectance"), columns=columns, gain=gain, gamma=gamma, most=most)
 
-    def _catalogue(self) -> xr.Dataset:
+    def _catalogue(self, *needed: str) -> xr.Dataset:
         if "scene" not in self._obj.dims or "mask" not in self._obj:
             raise CatalogueError(
                 "this Dataset is no catalogue: it has no dimension 'scene' or no variable 'mask'; open one with "
                 "s2cmc.open_catalogue, and select scenes by a list or slice, not by a single position"
             )
+        for name in needed:
+            if name not in self._obj:
+                raise CatalogueError(
+                    f"this part of the catalogue has no variable {name!r}, which is needed here; keep it"
+                )
         return self._obj

@@ -54,7 +54,7 @@ def main() -> None:
     logging.getLogger("s2cmc").setLevel(logging.INFO)
     try:
         app()
-    except CatalogueError as error:
+    except (CatalogueError, OSError) as error:  # OSError: a full disk, a folder without permission, no network
         err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
@@ -81,7 +81,9 @@ def sample(
     from s2cmc.testing import make_release
 
     make_release(folder, scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
-    out.print(f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False)
+    out.print(
+        f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -102,6 +104,8 @@ def convert(
     storage_option: StorageOption = None,
 ) -> None:
     """Convert a release into one Zarr store. Killed and run again, it resumes."""
+    if report and not report.parent.is_dir():
+        raise CatalogueError(f"{report} cannot be written: there is no folder {report.parent}")
     _needs_convert()
     from s2cmc.conversion.write import convert as run
 
@@ -143,7 +147,7 @@ def verify(
     for problem in problems:
         out.print(problem, highlight=False, markup=False, soft_wrap=True)
     if problems:
-        err.print(f"{store}: {len(problems)} differences", style="red", highlight=False)
+        err.print(f"{store}: {len(problems)} differences", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1)
     compared = f" and equals {release} bit for bit" if release else ""
     out.print(f"{store}: every object is there, every checksum holds{compared}", highlight=False, soft_wrap=True)

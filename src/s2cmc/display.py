@@ -17,9 +17,9 @@ def scenes(catalogue: xr.Dataset) -> Table:
     table = Table(title=f"{catalogue.sizes['scene']} scenes")
     table.add_column("scene", overflow="fold", min_width=20)
     table.add_column("date", no_wrap=True)
-    table.add_column("difficulty", justify="right")
+    table.add_column("diff.", justify="right")
     table.add_column("cloud %", justify="right")
-    table.add_column("tags", min_width=24)
+    table.add_column("tags", min_width=18)
     tags = catalogue.clouds.tags
     names = tags["tag"].to_numpy()
     for i, scene in enumerate(catalogue["scene"].to_numpy()):
@@ -56,8 +56,9 @@ def _facts(catalogue: xr.Dataset) -> Table:
     sizes = catalogue.sizes
     table.add_row("scenes", f"{sizes['scene']}, in {len(np.unique(catalogue['group']))} independent groups")
     table.add_row("pixels", f"{sizes['y']} x {sizes['x']} of 20 m, {sizes['band']} bands")
-    first, last = (np.datetime_as_string(time, unit="D") for time in np.sort(catalogue["time"].to_numpy())[[0, -1]])
-    table.add_row("time", f"{first} to {last}")
+    if sizes["scene"]:
+        days = np.datetime_as_string(np.sort(catalogue["time"].to_numpy())[[0, -1]], unit="D")
+        table.add_row("time", " to ".join(days))
     table.add_row("datasets", _counts(catalogue["dataset"].to_numpy(), DATASETS))
     table.add_row("annotators", _counts(catalogue["annotator"].to_numpy(), sorted(set(catalogue["annotator"].values))))
     table.add_row("difficulty", _counts(catalogue["difficulty"].to_numpy(), DIFFICULTIES))

@@ -6,6 +6,7 @@ expression from a stranger can do nothing but select.
 
 import ast
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -50,16 +51,22 @@ def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarr
     QueryError
         If a name is unknown, a type does not fit, or anything else than the above is found.
     """
-    result = _Evaluator(expression, coordinates).boolean(_parse(expression))
+    try:
+        result = _Evaluator(expression, coordinates).boolean(_parse(expression))
+    except RecursionError as error:
+        raise QueryError("the expression is nested too deeply; write it with fewer levels of not, ~ and -") from error
     return np.array(np.broadcast_to(result, np.shape(next(iter(coordinates.values())))))
 
 
 def _parse(expression: str) -> ast.expr:
+    if not isinstance(expression, str):
+        raise QueryError(f"an expression is text like 'snow_ice and thin'; got {type(expression).__name__}")
     if len(expression) > _MAX_LENGTH:
         raise QueryError(f"the expression has {len(expression)} characters; at most {_MAX_LENGTH} are read")
     source = _TOKEN.sub(_as_python, expression).strip()
     try:
-        return ast.parse(source, mode="eval").body
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # on a backslash in a string
+            return ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise QueryError(
             f"{expression!r} is no expression: {error}; write one like 'snow_ice and (thin or cirrus)' or "
@@ -133,19 +140,25 @@ class _Evaluator:
             raise self._error(left, f"cannot be compared by `{type(operator).__name__}`; use == or !=")
         here, there = self._value(left), self._value(right)
         here, there = self._as_date(here, there, left), self._as_date(there, here, right)
-        kinds = {_KINDS.get(np.asarray(value).dtype.kind) for value in (here, there)}
-        if len(kinds) > 1:
-            raise self._error(left, f"({_kind(here)}) cannot be compared with {ast.unparse(right)} ({_kind(there)})")
-        return compare(here, there)
+        mismatch = f"({_kind(here)}) cannot be compared with {ast.unparse(right)} ({_kind(there)})"
+        if _kind(here) != _kind(there):
+            raise self._error(left, mismatch)
+        try:
+            return compare(here, there)
+        except (TypeError, OverflowError) as error:  # text with gaps has no order, and floats have an end
+            raise self._error(left, mismatch) from error
 
     def _as_date(self, value: Any, other: Any, node: ast.expr) -> Any:
         """A string beside a time is a date."""
         if not isinstance(value, str) or np.asarray(other).dtype.kind != "M":
             return value
         try:
-            return pd.Timestamp(value).to_datetime64()
+            date = pd.Timestamp(value)
         except ValueError as error:
             raise self._error(node, "is no date; write it like '2018-06-01'") from error
+        if pd.isna(date):
+            raise self._error(node, "is no date; write it like '2018-06-01'")
+        return date.to_datetime64()
 
     def _coordinate(self, name: str) -> np.ndarray:
         if name not in self._coordinates:
@@ -158,8 +171,10 @@ class _Evaluator:
         return QueryError(f"in {self._expression!r}: {ast.unparse(node)} {message}")
 
 
-_KINDS = {"b": "number", "i": "number", "u": "number", "f": "number", "U": "text", "O": "text", "M": "time"}
+_KINDS = dict.fromkeys("biuf", "number") | dict.fromkeys("UTO", "text") | {"M": "time"}
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, int):
+        return "number"  # however large; NumPy makes an object of it
     return _KINDS.get(np.asarray(value).dtype.kind, "other")

@@ -17,6 +17,11 @@ _OUTLINES = {MaskClass.CLOUD: "#ffd400", MaskClass.CLOUD_SHADOW: "#ff2fa8"}
 
 def rgb(reflectance: xr.DataArray, *, gain: float, gamma: float) -> xr.DataArray:
     """True-colour composite of bands B04, B03, B02; see `CloudsAccessor.rgb`."""
+    for name, value in (("gain", gain), ("gamma", gamma)):
+        if not value > 0:
+            raise CatalogueError(f"{name} {value} makes no picture; it must be above 0")
+    if reflectance["band"].ndim != 1:
+        raise CatalogueError("a composite needs bands B02, B03 and B04; there is only one")
     try:
         # A slice of neighbours, not a list: dask hands it down to the read, so that only these bands are fetched.
         visible = reflectance.sel(band=slice("B02", "B04"))
@@ -24,7 +29,7 @@ def rgb(reflectance: xr.DataArray, *, gain: float, gamma: float) -> xr.DataArray
         raise CatalogueError(f"a composite needs bands B02, B03 and B04; there is no {error}") from error
     if visible.sizes["band"] != len(RGB_NAMES):
         raise CatalogueError(
-            f"a composite needs bands B02, B03, B04 in this order; there are {list(visible.band.values)}"
+            f"a composite needs bands B02, B03, B04 in this order; there are {reflectance.band.values.tolist()}"
         )
     colour = visible.isel(band=[2, 1, 0]).rename(band="rgb")
     colour = colour.reset_coords(drop=True).assign_coords(rgb=list(RGB_NAMES))
@@ -40,6 +45,8 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
     except ModuleNotFoundError as error:
         raise CatalogueError("pictures need matplotlib; install it with: pip install 's2cmc[plot]'") from error
 
+    if columns < 1 or most < 1:
+        raise CatalogueError(f"columns {columns} and most {most}: a gallery has at least one of both")
     shown = dataset.isel(scene=slice(most))
     count = shown.sizes["scene"]
     if count == 0:

@@ -21,15 +21,14 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
     DataArray (scene, mask_class), int64
         Lazy where `mask` is.
     """
-    whole_scenes = mask.chunk(y=-1, x=-1) if mask.chunks else mask
     counts = xr.apply_ufunc(
         _count,
-        whole_scenes,
+        mask,
         input_core_dims=[["y", "x"]],
         output_core_dims=[[CLASS_DIM]],
         dask="parallelized",
         output_dtypes=[np.int64],
-        dask_gufunc_kwargs={"output_sizes": {CLASS_DIM: len(MaskClass)}},
+        dask_gufunc_kwargs={"output_sizes": {CLASS_DIM: len(MaskClass)}, "allow_rechunk": True},
     )
     counts.attrs = {"long_name": "pixels of each class", "units": "1"}
     return counts.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).rename("class_counts")
@@ -68,6 +67,5 @@ def one_hot(mask: xr.DataArray) -> xr.DataArray:
 
 def _count(labels: np.ndarray) -> np.ndarray:
     """Counts (..., class) of labels (..., y, x)."""
-    scenes = labels.reshape(-1, labels.shape[-2] * labels.shape[-1])
-    counts = [np.bincount(scene, minlength=256)[: len(MaskClass)] for scene in scenes]
-    return np.array(counts, np.int64).reshape(*labels.shape[:-2], len(MaskClass))
+    counts = [np.count_nonzero(labels == c, axis=(-2, -1)) for c in MaskClass]
+    return np.stack(counts, axis=-1).astype(np.int64)

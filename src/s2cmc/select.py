@@ -1,7 +1,8 @@
 """Select scenes by tags, splits, groups, time and place. No pixel is read."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from s2cmc.errors import QueryError
 from s2cmc.expression import evaluate
 from s2cmc.geo import boxes_intersect
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, TagGroup
+from s2cmc.store import take_scenes
 
-Moment = str | datetime | pd.Timestamp | None
+Moment = str | date | np.datetime64 | None  # a date may be a datetime or Timestamp
 
 
 def select(
@@ -26,7 +28,7 @@ def select(
     dataset: str | Collection[str] | None,
     annotator: str | Collection[str] | None,
     has_alt_mask: bool | None,
-    time: str | slice | tuple[Moment, Moment] | None,
+    time: Moment | slice | tuple[Moment, Moment],
     bbox: tuple[float, float, float, float] | None,
 ) -> xr.Dataset:
     """Scenes that meet every condition; see `CloudsAccessor.select`."""
@@ -35,11 +37,13 @@ def select(
         coordinates = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
         keep &= evaluate(expression, coordinates)
     if split is not None:
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             raise QueryError(f"split {split!r} is none of {', '.join(map(repr, SPLITS))}")
         keep &= catalogue["dataset"].isin(SPLITS[split]).to_numpy()
     for name, flag in (("shadows_marked", shadows_marked), ("has_alt_mask", has_alt_mask)):
         if flag is not None:
+            if flag not in (True, False):
+                raise QueryError(f"{name} {flag!r} is none of True, False")
             keep &= catalogue[name].to_numpy() == flag
     for name, wanted, known in (
         ("difficulty", difficulty, DIFFICULTIES),
@@ -53,7 +57,7 @@ def select(
         keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
     if bbox is not None:
         keep &= _intersects(catalogue, bbox)
-    return catalogue.isel(scene=np.flatnonzero(keep))
+    return take_scenes(catalogue, np.flatnonzero(keep))
 
 
 def tags(catalogue: xr.Dataset) -> xr.DataArray:
@@ -99,7 +103,7 @@ def _known_values(name: str, wanted: Any, known: Sequence[Any]) -> list[Any]:
     return values
 
 
-def _interval(time: str | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
+def _interval(time: Moment | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
     """First and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included."""
     if isinstance(time, slice):
         if time.step is not None:
@@ -111,22 +115,37 @@ def _interval(time: str | slice | tuple[Moment, Moment]) -> tuple[np.datetime64,
         start, stop = time
     else:
         start = stop = time
-    first = pd.Timestamp.min if start is None else _period(start).start_time
-    last = pd.Timestamp.max if stop is None else _period(stop).end_time
+    first = pd.Timestamp.min if start is None else _period(start)[0]
+    last = pd.Timestamp.max if stop is None else _period(stop)[1]
     return first.to_datetime64(), last.to_datetime64()
 
 
-def _period(moment: str | datetime | pd.Timestamp) -> pd.Period:
+def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last moment, UTC, of a date or time as coarse as it is written."""
+    if isinstance(moment, np.datetime64):
+        moment = str(moment)  # as coarse as its unit
     try:
-        return pd.Period(moment) if isinstance(moment, str) else pd.Period(moment, freq="us")
-    except (ValueError, TypeError) as error:
+        if isinstance(moment, str):
+            period = pd.Period(moment)
+        elif isinstance(moment, date):
+            period = pd.Period(moment, freq="us" if isinstance(moment, datetime) else "D")
+        else:
+            raise TypeError(f"a {type(moment).__name__} is no date")
+        # A Period drops the zone.
+        zoned = not isinstance(moment, str) or re.search(r"(Z|[+-]\d\d:?\d\d)$", moment)
+        shift = (zoned and pd.Timestamp(moment).utcoffset()) or timedelta(0)
+        return (period.start_time - shift).as_unit("ns"), (period.end_time - shift).as_unit("ns")
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # AttributeError: NaT
         raise QueryError(f"{moment!r} is no date; write it like '2018-06' or '2018-06-01T12:30'") from error
 
 
 def _intersects(catalogue: xr.Dataset, bbox: tuple[float, float, float, float]) -> np.ndarray:
     if len(bbox) != 4:
         raise QueryError(f"bbox {bbox} has {len(bbox)} values; expected (west, south, east, north)")
-    west, south, east, north = (float(value) for value in bbox)
+    try:
+        west, south, east, north = (float(value) for value in bbox)
+    except (TypeError, ValueError) as error:
+        raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees") from error
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
         raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees, with south below north")
     names = ("lon_min", "lat_min", "lon_max", "lat_max")

@@ -1,9 +1,9 @@
 """Open a store: from a path or URL to a lazy Dataset, decoded exactly."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def open_catalogue(store: "str | Path | Store", *, storage_options: Mapping[str,
     """
     group = open_group(store, storage_options=storage_options)
     arrays = dict(group.arrays())
-    pixels = {name: _lazy(arrays[name]) for name in PIXEL_VARIABLES if name in arrays}
+    pixels = {name: _opened(arrays[name]) for name in PIXEL_VARIABLES if name in arrays}
     return xr.Dataset(pixels, _coordinates(group), dict(group.attrs))
 
 
@@ -80,6 +80,8 @@ def open_group(store: "str | Path | Store", *, storage_options: Mapping[str, Any
         group = zarr.open_group(opened, mode="r", zarr_format=3, use_consolidated=True)
     except FileNotFoundError as error:
         raise _explain_absence(store, options) from error
+    except OSError as error:
+        raise StoreError(f"{store} cannot be read: {error}") from error
     except ValueError as error:
         raise StoreError(f"{store} has no consolidated metadata and is no finished catalogue: {error}") from error
     found = group.attrs.get("format_version")
@@ -100,7 +102,10 @@ def _resolve(store: "str | Path | Store", options: dict[str, Any]) -> "Store":
         return LocalStore(Path(store), read_only=True)
     if str(store).startswith("s3://"):
         options.setdefault("anon", True)
-    return FsspecStore.from_url(str(store), storage_options=options, read_only=True)
+    try:
+        return FsspecStore.from_url(str(store), storage_options=options, read_only=True)
+    except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is not installed
+        raise StoreError(f"{store} cannot be opened: {error}") from error
 
 
 def _explain_absence(store: "str | Path | Store", options: dict[str, Any]) -> StoreError:
@@ -137,58 +142,97 @@ def _loaded(variable: xr.Variable) -> xr.Variable:
     return xr.Variable(variable.dims, values, variable.attrs)
 
 
-def _lazy(array: "zarr.Array[Any]") -> xr.Variable:
+def take_scenes(dataset: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
+    """Scenes of a catalogue by position, like ``dataset.isel(scene=positions)``.
+
+    Reflectance that is still as it was opened is taken from the store anew: dask does not hand a slice down to the read
+    through its own selection of scenes, and one band of the result would cost all thirteen.
+    """
+    taken = dataset.isel(scene=positions)
+    if "reflectance" in dataset:
+        variable = dataset["reflectance"].variable
+        source = variable.encoding.get(_SOURCE)
+        if isinstance(source, _Decoded) and getattr(variable.data, "name", None) == source.name:
+            taken["reflectance"] = _lazy(source.take(positions), variable.dims, variable.attrs)
+    return taken
+
+
+_SOURCE = "s2cmc_source"
+_STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
+
+
+def _opened(array: "zarr.Array[Any]") -> xr.Variable:
+    """A lazy variable of an array in a store."""
+    attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
+    if array.basename != "alt_mask":
+        array = array.with_config({"read_missing_chunks": False})
+    return _lazy(_decoder(array), DIMS[array.basename], attributes)
+
+
+def _lazy(source: "_Decoded", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
     """A dask-backed variable with one chunk for each shard."""
     import dask.array
-    from dask.base import tokenize
 
-    name = array.basename
-    if name != "alt_mask":
-        array = array.with_config({"read_missing_chunks": False})
-    decoded = _decoder(array)
     lazy = dask.array.from_array(
-        decoded,
-        chunks=array.shards or array.chunks,
-        name=f"{name}-{tokenize(str(array.store_path), array.metadata.to_dict())}",
+        source,
+        chunks=source.array.shards or source.array.chunks,
+        name=source.name,
         asarray=False,
-        meta=np.empty((0,) * array.ndim, decoded.dtype),
+        meta=np.empty((0,) * source.ndim, source.dtype),
     )
-    attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
-    return xr.Variable(DIMS[name], lazy, attributes)
-
-
-_STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
+    return xr.Variable(dims, lazy, attributes, {_SOURCE: source})
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A Zarr array whose values are decoded as they are read; dask hands its slices down to it."""
+    """Scenes of a Zarr array whose values are decoded as they are read; dask hands its slices down to it."""
 
     array: "zarr.Array[Any]"
     dtype: np.dtype[Any]
     decode: Callable[[np.ndarray], np.ndarray]
+    scenes: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.array.shape
+        return (len(self.scenes), *self.array.shape[1:])
 
     @property
     def ndim(self) -> int:
         return self.array.ndim
 
+    @property
+    def name(self) -> str:
+        from dask.base import tokenize
+
+        token = tokenize(str(self.array.store_path), self.array.metadata.to_dict(), self.scenes)
+        return f"{self.array.basename}-{token}"
+
+    def take(self, positions: np.ndarray) -> "_Decoded":
+        return replace(self, scenes=tuple(self.scenes[i] for i in positions.tolist()))
+
     def __getitem__(self, key: Any) -> np.ndarray:
+        first, *rest = key
         try:
-            return self.decode(np.asarray(self.array[key]))
+            return self.decode(np.asarray(self.array.oindex[(_as_slice(self.scenes[first]), *rest)]))
         except (ValueError, RuntimeError, OSError) as error:
             raise StoreError(f"{self.array.store_path}, {key} cannot be read: {error}") from error
 
 
+def _as_slice(scenes: int | tuple[int, ...]) -> int | slice | np.ndarray:
+    """Neighbouring scenes as a slice, which zarr reads in one go."""
+    if isinstance(scenes, int):
+        return scenes
+    start, stop = (scenes[0], scenes[-1] + 1) if scenes else (0, 0)
+    return slice(start, stop) if scenes == tuple(range(start, stop)) else np.array(scenes)
+
+
 def _decoder(array: "zarr.Array[Any]") -> _Decoded:
+    scenes = tuple(range(array.shape[0]))
     if array.basename in ("mask", "alt_mask"):
-        return _Decoded(array, np.dtype("uint8"), _to_mask)
+        return _Decoded(array, np.dtype("uint8"), _to_mask, scenes)
     if array.basename == "reflectance" and array.dtype == np.uint16:
-        return _Decoded(array, np.dtype("float32"), _to_reflectance)
-    return _Decoded(array, np.dtype(array.dtype), np.asarray)
+        return _Decoded(array, np.dtype("float32"), _to_reflectance, scenes)
+    return _Decoded(array, np.dtype(array.dtype), np.asarray, scenes)
 
 
 def _to_reflectance(dn: np.ndarray) -> np.ndarray:
