@@ -30,7 +30,7 @@ test: $(READY)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 quick: $(READY)
-	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/pytest -n $(JOBS) -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff check

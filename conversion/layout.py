@@ -142,6 +142,15 @@ def _half(pixels: int) -> int:
     return pixels // 2 if pixels % 2 == 0 else pixels
 
 
+def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
+    """Metadata of the arrays of pixels, by key: all that must be there before their shards are written."""
+    content: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(content), zarr_format=3)
+    _add_pixel_arrays(group, arrays)
+    objects = _as_objects(content)
+    return {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in arrays}
+
+
 def store_objects(
     arrays: Mapping[str, PixelArray], scene_coordinates: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> dict[str, bytes]:
@@ -163,14 +172,23 @@ def store_objects(
     content: dict[str, Any] = {}
     memory = MemoryStore(content)
     group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
-    coordinates = [
-        _Coordinate(c.name, "scene", scene_coordinates[c.name].astype(c.dtype), c.attributes) for c in SCENE_COORDINATES
-    ]
-    coordinates += _fixed_coordinates(arrays)
-    for coordinate in coordinates:
+    for c in SCENE_COORDINATES:
+        values = scene_coordinates[c.name].astype(c.dtype)
+        _add_coordinate(group, _Coordinate(c.name, "scene", values, c.attributes))
+    for coordinate in _fixed_coordinates(arrays):
         _add_coordinate(group, coordinate)
+    _add_pixel_arrays(group, arrays)
+    with warnings.catch_warnings():
+        # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
+        zarr.consolidate_metadata(memory)
+    return _as_objects(content)
+
+
+def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:
+    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _fixed_coordinates(arrays)}
     for array in arrays.values():
-        auxiliary = [c.name for c in coordinates if c.dim in DIMS[array.name] and c.name != c.dim]
+        auxiliary = [name for name, dim in dims.items() if dim in DIMS[array.name] and name != dim]
         group.create_array(
             array.name,
             shape=array.shape,
@@ -182,10 +200,9 @@ def store_objects(
             dimension_names=DIMS[array.name],
             attributes={**VARIABLE_ATTRIBUTES[array.name], **array.attributes, "coordinates": " ".join(auxiliary)},
         )
-    with warnings.catch_warnings():
-        # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
-        zarr.consolidate_metadata(memory)
+
+
+def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:
     objects = {key: buffer.to_bytes() for key, buffer in content.items()}
     return {key: _compact(value) if key.endswith("zarr.json") else value for key, value in objects.items()}
 

@@ -22,7 +22,7 @@ class Readback:
     """
 
     def __init__(self, group: zarr.Group) -> None:
-        self._group = group
+        self._arrays = {name: array for name, array in group.arrays() if array.ndim > 1}
         self.coordinates = {
             c.name: np.asarray(array[:])
             for c in SCENE_COORDINATES
@@ -32,15 +32,13 @@ class Readback:
 
     def array(self, name: str) -> "zarr.Array[Any]":
         """An array of pixels as it is stored; an absent chunk is an error but in `alt_mask`."""
-        found = self._group[name]
-        if not isinstance(found, zarr.Array):
-            raise TypeError(f"{name} is a group")
+        found = self._arrays[name]
         return found if name == "alt_mask" else found.with_config({"read_missing_chunks": False})
 
     @property
     def pixel_variables(self) -> list[str]:
         """Names of the arrays of pixels."""
-        return [name for name, array in self._group.arrays() if array.ndim > 1]
+        return list(self._arrays)
 
     def reflectance(self, i: int) -> np.ndarray:
         """Subscene (y, x, band) of scene `i`, float32."""

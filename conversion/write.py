@@ -13,11 +13,11 @@ import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
-from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
+from s2cmc.schema import ReflectanceType
 
 from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
-from .layout import store_objects
+from .layout import array_objects, store_objects
 from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report
@@ -118,11 +118,9 @@ def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, o
     else:
         logger.info("resuming the conversion into %s", target.path)
         target.sweep()
-    # What the pixels will tell is not known yet: only the metadata of the arrays is kept of this template.
-    unknown = {c.name: np.zeros(len(plan.release.scenes), c.dtype) for c in QUALITY_COORDINATES}
-    objects = _objects(plan, unknown)
-    metadata = {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in plan.arrays}
-    target.start({"identity": plan.identity(), "command": plan.command(target.path, scenes)}, metadata)
+    target.start(
+        {"identity": plan.identity(), "command": plan.command(target.path, scenes)}, array_objects(plan.arrays)
+    )
 
 
 def _differences(plan: Plan, started: Mapping[str, Any]) -> list[str]:
