@@ -83,6 +83,8 @@ def convert(
     target = Target(store)
     _refuse_finished(target, overwrite)
     source = open_release(release, scenes=scenes, storage_options=storage_options)
+    for line in source.warnings:
+        logger.warning(line)
     plan = make_plan(source, Options(reflectance, thumbnails))
     try:
         _start_or_resume(plan, target, scenes, overwrite)
@@ -188,12 +190,15 @@ def _findings(plan: Plan, target: Target) -> list[Findings]:
 
 def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     release = plan.release
+    times = sorted(source.product.time for source in release.scenes)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     converter = f"s2cmc {version('s2cmc')}"
     attributes = GLOBAL_ATTRIBUTES | {
         "source_table_md5": release.table_md5,
         "source_sha256": release.fingerprint(),
         "converter": converter,
+        "time_coverage_start": f"{times[0]:%Y-%m-%dT%H:%M:%SZ}",
+        "time_coverage_end": f"{times[-1]:%Y-%m-%dT%H:%M:%SZ}",
         "date_created": now,
         "history": f"{now} converted by {converter}",
     }

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,3 +226,30 @@ def test_masks_without_loss_of_their_dtype(tmp_path):
     restored = np.load(tmp_path / "back" / "masks" / f"{scenes[0].row['scene']}.npy")
     assert restored.dtype == np.uint8
     np.testing.assert_array_equal(restored, scenes[0].mask)
+
+
+def test_oddities_of_the_listing_are_said_before_anything_is_written(release, tmp_path, caplog):
+    copy = Path(shutil.copytree(release, tmp_path / "release"))
+    (copy / "thumbnails.zip").unlink()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(s2cmc.StoreError, match="cannot be written"):
+        convert(str(copy), str(tmp_path / "file" / "store.zarr"))
+    assert caplog.messages == ["absent: thumbnails of 10 of 10 scenes that should have one"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_scenes(tmp_path):
+    """Peak memory of the command, one worker: one scene at a time, whatever their number."""
+    peaks = []
+    for count in (2, 8):
+        make_release(tmp_path / f"{count}", scenes=count, size=400)
+        code = (
+            "import resource\n"
+            "from s2cmc.conversion.write import convert\n"
+            f"convert({str(tmp_path / str(count))!r}, {str(tmp_path / f'{count}.zarr')!r}, workers=1)\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        peaks.append(int(run.stdout) / 1024)
+    one_scene = 400 * 400 * 13 * 4 / 1e6
+    assert peaks[1] - peaks[0] < 2 * one_scene, f"{peaks} MB"

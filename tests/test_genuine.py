@@ -103,6 +103,8 @@ def test_known_contradictions(full):
 def test_splits_are_those_of_the_authors(full):
     assert full.clouds.select(split="train").sizes["scene"] == 453
     assert full.clouds.select(split="test").sizes["scene"] == 60
+    in_train = (full.dataset == "MAIN").to_series().groupby(full.group.values)
+    assert int((in_train.nunique() == 2).sum()) == 2, "groups with scenes in both splits"
     parts = full.clouds.random_split({"train": 0.8, "valid": 0.2}, seed=1)
     assert abs(float((parts == "valid").mean()) - 0.2) < 0.01
 

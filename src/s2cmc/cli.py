@@ -50,7 +50,9 @@ StorageOption = Annotated[
 
 def main() -> None:
     """Entry point: errors of the catalogue are one message on stderr and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)])
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)]
+    )
     logging.getLogger("s2cmc").setLevel(logging.INFO)
     try:
         app()
