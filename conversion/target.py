@@ -11,6 +11,7 @@ from enum import Enum, auto
 from pathlib import Path
 from posixpath import dirname
 from typing import Any
+from uuid import uuid4
 
 import obstore
 import zarr
@@ -48,6 +49,7 @@ class Target:
             raise StoreError(f"cannot convert into {path}: expected a local path")
         self.path = path
         self._folder = Path(path)
+        self._run = uuid4().hex
 
     def state(self) -> State:
         """What is there now."""
@@ -77,9 +79,21 @@ class Target:
     def start(self, plan: dict[str, Any], objects: dict[str, bytes]) -> None:
         """Begin a conversion: its plan, and the metadata of the arrays that tasks will fill."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._put(JOURNAL_PLAN, json.dumps(plan, indent=1).encode())
+        self._put(JOURNAL_PLAN, json.dumps({**plan, "run": self._run}, indent=1).encode())
         for key, value in objects.items():
             self._put(key, value)
+
+    def check_run(self) -> None:
+        """Check that no other run has begun here since: the latest one goes on alone.
+
+        Raises
+        ------
+        StoreError
+            If there is one.
+        """
+        plan = self.plan()
+        if plan is None or plan["run"] != self._run:
+            raise StoreError(f"another conversion into {self.path} was started; this one stops and leaves it to that")
 
     def sweep(self) -> None:
         """Remove what a killed run was still writing."""
@@ -102,6 +116,7 @@ class Target:
 
     def publish(self, objects: dict[str, bytes]) -> None:
         """Write coordinates and metadata, the root last: from then on it opens. Then drop the journal."""
+        self.check_run()
         for key in sorted(objects, key=lambda key: key == _ROOT):
             self._put(key, objects[key])
         self.drop_journal()

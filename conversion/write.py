@@ -160,8 +160,10 @@ def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) ->
 def _do(plan: Plan, target: Target, task: Task) -> list[str]:
     block = load_block(plan, task)
     if not block.problems:
+        target.check_run()
         # A region of whole shards: two writers in one shard would lose data without an error.
         target.array(task.array.name)[task.first : task.last] = block.pixels
+        target.check_run()
         target.record(task.name, block.findings)
     return block.problems
 

@@ -73,6 +73,22 @@ def test_other_options_or_releases_do_not_resume(release, interrupted, tmp_path)
     assert verify(str(interrupted), str(other)) == []
 
 
+def test_of_two_runs_at_once_the_later_one_goes_on_alone(release, tmp_path, monkeypatch):
+    store = str(tmp_path / "store.zarr")
+    others = make_release(tmp_path / "other", scenes=2, size=16)
+    load_block = write.load_block
+
+    def start_another(plan, task):
+        monkeypatch.setattr(write, "load_block", load_block)
+        convert(str(others), store, overwrite=True)
+        return load_block(plan, task)
+
+    monkeypatch.setattr(write, "load_block", start_another)
+    with pytest.raises(s2cmc.StoreError, match=r"another conversion into .* was started; this one stops"):
+        convert(str(release), store, workers=1)
+    assert verify(store, str(others)) == []
+
+
 def test_a_run_killed_after_publishing_leaves_a_whole_store(release, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Target, "drop_journal", lambda self: None)
