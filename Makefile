@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 JOBS ?= auto
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test quick check format wheel lock clean
 

@@ -24,7 +24,7 @@ class Readback:
     def __init__(self, group: zarr.Group) -> None:
         self._arrays = {name: array for name, array in group.arrays() if array.ndim > 1}
         self.coordinates = {
-            c.name: np.asarray(array[:])
+            c.name: np.asarray(array.with_config({"read_missing_chunks": False})[:])
             for c in SCENE_COORDINATES
             if isinstance(array := group.get(c.name), zarr.Array)
         }

@@ -149,9 +149,16 @@ def test_a_missing_chunk_is_an_error_and_no_fill_value(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "mask" / "c" / "0" / "0" / "0").unlink()
     opened = s2cmc.open_catalogue(copy)
-    with pytest.raises(s2cmc.StoreError, match=r"mask, .* cannot be read: 1 chunk\(s\) not found"):
+    with pytest.raises(s2cmc.StoreError, match=r"mask cannot be read at .*: 1 chunk\(s\) not found"):
         opened.mask.compute()
     opened.reflectance[0].compute()
+
+
+def test_a_missing_coordinate_is_an_error_and_no_fill_value(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / "difficulty" / "c" / "0").unlink()
+    with pytest.raises(s2cmc.StoreError, match="difficulty cannot be read at"):
+        s2cmc.open_catalogue(copy)
 
 
 def test_damage_is_an_error_and_no_wrong_value(store, tmp_path):
@@ -161,7 +168,7 @@ def test_damage_is_an_error_and_no_wrong_value(store, tmp_path):
     content[len(content) // 2] ^= 4
     shard.write_bytes(content)
     with pytest.raises(
-        s2cmc.StoreError, match=r"reflectance, .* cannot be read: Stored and computed checksum do not match"
+        s2cmc.StoreError, match=r"reflectance cannot be read at .*: Stored and computed checksum do not match"
     ):
         s2cmc.open_catalogue(copy).reflectance[0].compute()
 

@@ -13,7 +13,6 @@ import xarray as xr
 
 from s2cmc.errors import StoreError, UnfinishedStoreError
 from s2cmc.schema import (
-    DIMS,
     DN_PER_REFLECTANCE,
     FORMAT_VERSION,
     JOURNAL_PLAN,
@@ -26,6 +25,7 @@ from s2cmc.schema import (
 if TYPE_CHECKING:
     import zarr
     from zarr.abc.store import Store
+    from zarr.core.array_spec import ArrayConfigParams
 
 # zarr and dask are imported where they are needed: importing s2cmc stays as cheap as importing xarray.
 
@@ -66,8 +66,8 @@ def open_catalogue(store: "str | Path | Store", *, storage_options: Mapping[str,
     """
     group = open_group(store, storage_options=storage_options)
     arrays = dict(group.arrays())
-    pixels = {name: _opened(arrays[name]) for name in PIXEL_VARIABLES if name in arrays}
-    return xr.Dataset(pixels, _coordinates(group), dict(group.attrs))
+    pixels = {name: _opened(arrays.pop(name)) for name in PIXEL_VARIABLES if name in arrays}
+    return xr.Dataset(pixels, _coordinates(arrays), dict(group.attrs))
 
 
 def open_group(store: "str | Path | Store", *, storage_options: Mapping[str, Any] | None = None) -> "zarr.Group":
@@ -124,22 +124,32 @@ def _explain_absence(store: "str | Path | Store", options: dict[str, Any]) -> St
     )
 
 
-def _coordinates(group: "zarr.Group") -> dict[str, xr.Variable]:
+def _coordinates(arrays: Mapping[str, "zarr.Array[Any]"]) -> dict[Hashable, xr.Variable]:
     """Every coordinate, decoded and loaded: those of the scenes in the order of the schema, then the others."""
-    source = xr.backends.ZarrStore(group, mode="r")
-    found = xr.open_dataset(source, engine="store", drop_variables=PIXEL_VARIABLES, chunks=None).variables
-    known = [c.name for c in SCENE_COORDINATES if c.name in found]
-    names = known + [str(name) for name in found if name not in known]
+    known = [c.name for c in SCENE_COORDINATES if c.name in arrays]
+    names = known + [name for name in arrays if name not in known]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return dict(zip(names, pool.map(lambda name: _loaded(found[name]), names), strict=True))
+        loaded = pool.map(lambda name: _loaded(arrays[name]), names)
+    return dict(xr.decode_cf(xr.Dataset(dict(zip(names, loaded, strict=True)))).variables)
 
 
-def _loaded(variable: xr.Variable) -> xr.Variable:
-    values = variable.to_numpy()
+def _loaded(array: "zarr.Array[Any]") -> xr.Variable:
+    values = _read(array.with_config(_NO_FILL), slice(None))
     if values.dtype.kind == "T":
         # NumPy's StringDType, which netCDF, groupby and many others do not take yet.
-        values = np.array(values.tolist())
-    return xr.Variable(variable.dims, values, variable.attrs)
+        values = np.array(values.tolist(), str)
+    return xr.Variable(_dims(array), values, dict(array.attrs))
+
+
+def _dims(array: "zarr.Array[Any]") -> tuple[str, ...]:
+    return tuple(str(name) for name in getattr(array.metadata, "dimension_names", None) or ())
+
+
+def _read(array: "zarr.Array[Any]", key: Any) -> np.ndarray:
+    try:
+        return np.asarray(array.oindex[key])
+    except (ValueError, RuntimeError, OSError) as error:
+        raise StoreError(f"{array.store_path} cannot be read at {key}: {error}") from error
 
 
 def take_scenes(dataset: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
@@ -157,6 +167,9 @@ def take_scenes(dataset: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
     return taken
 
 
+_NO_FILL: "ArrayConfigParams" = {"read_missing_chunks": False}
+"""An absent chunk is an error and no fill value; only `alt_mask` has chunks that are not written."""
+
 _SOURCE = "s2cmc_source"
 _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
 
@@ -165,8 +178,8 @@ def _opened(array: "zarr.Array[Any]") -> xr.Variable:
     """A lazy variable of an array in a store."""
     attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
     if array.basename != "alt_mask":
-        array = array.with_config({"read_missing_chunks": False})
-    return _lazy(_decoder(array), DIMS[array.basename], attributes)
+        array = array.with_config(_NO_FILL)
+    return _lazy(_decoder(array), _dims(array), attributes)
 
 
 def _lazy(source: "_Decoded", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
@@ -212,10 +225,7 @@ class _Decoded:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         first, *rest = key
-        try:
-            return self.decode(np.asarray(self.array.oindex[(_as_slice(self.scenes[first]), *rest)]))
-        except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{self.array.store_path}, {key} cannot be read: {error}") from error
+        return self.decode(_read(self.array, (_as_slice(self.scenes[first]), *rest)))
 
 
 def _as_slice(scenes: int | tuple[int, ...]) -> int | slice | np.ndarray:
