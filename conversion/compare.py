@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from s2cmc.errors import CatalogueError
-from s2cmc.schema import ReflectanceType
 
 from .coordinates import geo_coordinates, product_coordinates
-from .plan import Options, make_plan
+from .outline import read_outlines
 from .read import read_array, read_thumbnail
 from .readback import Readback
 from .source import Release, SceneSource
@@ -28,13 +27,13 @@ def compare_coordinates(stored: Readback, release: Release) -> Iterator[str]:
         for scene, here, there in zip(stored.scenes, table[column], release.table[column], strict=True):
             if here != there:
                 yield f"{scene}: {column} is {here!r} in the store and {there!r} in the published table"
-    reflectance: ReflectanceType = "uint16" if stored.array("reflectance").dtype == np.uint16 else "float32"
-    plan = make_plan(release, Options(reflectance, thumbnails="thumbnail" in stored.pixel_variables))
-    for i, (scene, there) in enumerate(zip(stored.scenes, plan.outlines, strict=True)):
+    _, height, width = stored.array("mask").shape
+    outlines, margins = read_outlines(release.scenes, (height, width))
+    for i, (scene, there) in enumerate(zip(stored.scenes, outlines, strict=True)):
         if stored.outline(i) != there:
             yield f"{scene}: its outline is {stored.outline(i)} in the store and {there} in its shapefile"
     products = [source.product for source in release.scenes]
-    expected = product_coordinates(products) | geo_coordinates(plan.outlines, plan.margins)
+    expected = product_coordinates(products) | geo_coordinates(outlines, margins)
     yield from differences(stored, expected, "in the release")
 
 
@@ -77,8 +76,8 @@ def _difference(name: str, here: np.ndarray | None, there: np.ndarray | None) ->
         if here is there:
             return None
         return f"{name} is only in the {'release' if here is None else 'store'}"
-    if here.shape != there.shape:
-        return f"{name} has shape {here.shape} in the store and {there.shape} in the release"
+    if (here.shape, here.dtype) != (there.shape, there.dtype):
+        return f"{name} is {here.dtype} {here.shape} in the store and {there.dtype} {there.shape} in the release"
     different = here != there
     if not different.any():
         return None

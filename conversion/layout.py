@@ -41,7 +41,7 @@ class PixelArray:
     compressor : BytesBytesCodec
         Followed by crc32c, without which most flipped bits would read as wrong data.
     fill_value : int
-        What an absent chunk means; only chunks of `alt_mask` may be absent.
+        Every chunk is written, also one of this value alone: an absent one is an error.
     attributes : mapping
     """
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from s2cmc.errors import CatalogueError, SceneError
 
+from .archive import Member
 from .check import check_subscene, count_extremes, count_labels, to_dn, to_labels
 from .plan import Plan, Task
 from .read import read_array, read_thumbnail
@@ -55,16 +56,23 @@ def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[
 
 
 def _load_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
-    one_hot = read_array(source.mask.read(), source.mask.path)
-    out[...] = to_labels(one_hot, plan.size, source.scene, "masks")
-    return count_labels(out)
+    return _load_labels(plan, source, source.mask, "mask", out)
 
 
 def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
     if source.alt_mask is None:
         return {}
-    one_hot = read_array(source.alt_mask.read(), source.alt_mask.path)
-    out[...] = to_labels(one_hot, plan.size, source.scene, "alt_masks")
+    return _load_labels(plan, source, source.alt_mask, "alt_mask", out)
+
+
+def _load_labels(plan: Plan, source: SceneSource, member: Member, name: str, out: np.ndarray) -> dict[str, int]:
+    one_hot = read_array(member.read(), member.path)
+    expected = plan.arrays[name].attributes["source_dtype"]
+    if str(one_hot.dtype) != expected:
+        raise SceneError(
+            source.scene, f"its {name} is {one_hot.dtype}, the first one {expected}; one store holds masks of one dtype"
+        )
+    out[...] = to_labels(one_hot, plan.size, source.scene, f"{name}s")
     return count_labels(out)
 
 

@@ -1,8 +1,8 @@
-"""The outline of a scene, from its shapefile."""
+"""The outlines of the scenes, from their shapefiles. Edges are taken to the millimetre."""
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -10,12 +10,52 @@ import shapefile
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from s2cmc.errors import SceneError
-from s2cmc.geo import Outline
+from s2cmc.errors import CatalogueError, ReleaseError, SceneError
+from s2cmc.geo import Outline, outline_margin
 from s2cmc.product import Product
+
+from .source import SceneSource
 
 _POLYGONS = (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM)
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
+
+
+def read_outlines(
+    sources: Sequence[SceneSource], size: tuple[int, int]
+) -> tuple[tuple[Outline | None, ...], tuple[int, ...]]:
+    """Outline of every scene, and the pixels between it and an array of `size` (y, x) on each side.
+
+    Returns
+    -------
+    outlines : tuple of Outline or None
+        None where a scene has none.
+    margins : tuple of int
+        -1 where a scene has none.
+
+    Raises
+    ------
+    ReleaseError
+        With one line for every outline that is not as published.
+    """
+    outlines: list[Outline | None] = []
+    margins: list[int] = []
+    problems: list[str] = []
+    for source in sources:
+        outline, margin = None, -1
+        if source.shapefile:
+            try:
+                contents = {suffix: member.read() for suffix, member in source.shapefile.items()}
+                outline = read_outline(contents, source.product)
+                margin = outline_margin(outline, size)
+            except SceneError as error:
+                problems.append(str(error))
+            except CatalogueError as error:
+                problems.append(f"{source.scene}: {error}")
+        outlines.append(outline)
+        margins.append(margin)
+    if problems:
+        raise ReleaseError(f"{len(problems)} scenes have no usable outline", problems)
+    return tuple(outlines), tuple(margins)
 
 
 def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
@@ -51,7 +91,7 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
         )
     _check_zone(contents.get(".prj", b""), product)
     points = shapes[0].points
-    xs, ys = ([float(point[axis]) for point in points] for axis in (0, 1))
+    xs, ys = ([round(float(point[axis]), 3) for point in points] for axis in (0, 1))
     outline = Outline(product.epsg, min(xs), min(ys), max(xs), max(ys))
     if not _is_upright_rectangle(points, outline):
         raise SceneError(product.id, f"its outline is not an upright rectangle: {points}")

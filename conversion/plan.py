@@ -1,5 +1,7 @@
 """What a conversion will do, decided before anything is written."""
 
+import hashlib
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from s2cmc.errors import CatalogueError, ReleaseError, SceneError
-from s2cmc.geo import Outline, outline_margin
+from s2cmc.errors import SceneError
+from s2cmc.geo import Outline
 from s2cmc.schema import FORMAT_VERSION, ReflectanceType
 
 from .check import check_subscene
-from .layout import PixelArray, pixel_arrays
-from .outline import read_outline
+from .layout import PixelArray, array_objects, pixel_arrays
+from .outline import read_outlines
 from .read import read_array, read_thumbnail
-from .source import Release, SceneSource
+from .source import Release
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,8 @@ class Plan:
         return height, width
 
     def tasks(self) -> list[Task]:
-        """All shards to write; shards of `alt_mask` without any such mask are left out."""
-        return [
-            Task(array, first, last)
-            for array in self.arrays.values()
-            for first, last in array.spans()
-            if array.name != "alt_mask" or any(source.alt_mask for source in self.release.scenes[first:last])
-        ]
+        """All shards to write."""
+        return [Task(array, first, last) for array in self.arrays.values() for first, last in array.spans()]
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a started conversion to be resumed."""
@@ -97,11 +94,13 @@ class Plan:
             "scenes": len(self.release.scenes),
             "reflectance": self.options.reflectance,
             "thumbnails": self.options.thumbnails,
+            "layout": hashlib.sha256(b"".join(array_objects(self.arrays).values())).hexdigest(),
         }
 
     def command(self, store: str, scenes_asked: Sequence[str] | None) -> str:
         """The command that starts, and resumes, this conversion."""
-        words = ["s2cmc", "convert", self.release.url, store]
+        places = [place if "://" in place else os.path.abspath(place) for place in (self.release.url, store)]
+        words = ["s2cmc", "convert", *places]
         if self.options.reflectance != "uint16":
             words += ["--reflectance", self.options.reflectance]
         if not self.options.thumbnails:
@@ -136,34 +135,10 @@ def make_plan(release: Release, options: Options) -> Plan:
         alt_mask_dtype=str(read_array(with_alt[0].read(), with_alt[0].path).dtype) if with_alt else mask_dtype,
         thumbnail=_thumbnail_size(with_thumbnail[0].read(), with_thumbnail[0].path) if with_thumbnail else None,
     )
-    outlines, margins = _outlines(release.scenes, size)
+    outlines, margins = read_outlines(release.scenes, size)
     return Plan(release, options, arrays, outlines, margins)
 
 
 def _thumbnail_size(content: bytes, path: str) -> tuple[int, int]:
     height, width, _ = read_thumbnail(content, path).shape
     return height, width
-
-
-def _outlines(
-    sources: Sequence[SceneSource], size: tuple[int, int]
-) -> tuple[tuple[Outline | None, ...], tuple[int, ...]]:
-    outlines: list[Outline | None] = []
-    margins: list[int] = []
-    problems: list[str] = []
-    for source in sources:
-        outline, margin = None, -1
-        if source.shapefile:
-            try:
-                contents = {suffix: member.read() for suffix, member in source.shapefile.items()}
-                outline = read_outline(contents, source.product)
-                margin = outline_margin(outline, size)
-            except SceneError as error:
-                problems.append(str(error))
-            except CatalogueError as error:
-                problems.append(f"{source.scene}: {error}")
-        outlines.append(outline)
-        margins.append(margin)
-    if problems:
-        raise ReleaseError(f"{len(problems)} scenes have no usable outline", problems)
-    return tuple(outlines), tuple(margins)

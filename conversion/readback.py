@@ -7,7 +7,7 @@ import pandas as pd
 import zarr
 
 from s2cmc.geo import Outline
-from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, SCENE_COORDINATES, TABLE_COORDINATES
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES
 
 from .check import to_one_hot
 
@@ -22,18 +22,14 @@ class Readback:
     """
 
     def __init__(self, group: zarr.Group) -> None:
-        self._arrays = {name: array for name, array in group.arrays() if array.ndim > 1}
-        self.coordinates = {
-            c.name: np.asarray(array.with_config({"read_missing_chunks": False})[:])
-            for c in SCENE_COORDINATES
-            if isinstance(array := group.get(c.name), zarr.Array)
-        }
+        arrays = {name: array.with_config({"read_missing_chunks": False}) for name, array in group.arrays()}
+        self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
+        self.coordinates = {name: np.asarray(array[:]) for name, array in arrays.items() if array.ndim == 1}
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """An array of pixels as it is stored; an absent chunk is an error but in `alt_mask`."""
-        found = self._arrays[name]
-        return found if name == "alt_mask" else found.with_config({"read_missing_chunks": False})
+        """An array of pixels as it is stored; an absent chunk is an error."""
+        return self._arrays[name]
 
     @property
     def pixel_variables(self) -> list[str]:

@@ -7,14 +7,16 @@ that a conversion killed at any moment is resumed by the next run, wherever that
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 from posixpath import dirname
 from typing import Any
-from uuid import uuid4
 
 import obstore
 import zarr
+from filelock import FileLock, Timeout
 from obstore.store import LocalStore
 from zarr.storage import ObjectStore
 
@@ -49,7 +51,6 @@ class Target:
             raise StoreError(f"cannot convert into {path}: expected a local path")
         self.path = path
         self._folder = Path(path)
-        self._run = uuid4().hex
 
     def state(self) -> State:
         """What is there now."""
@@ -59,41 +60,53 @@ class Target:
         if root is not None:
             ours = root.get("attributes", {}).get("format") == "s2cmc"
             return State.FINISHED if ours else State.FOREIGN
-        if self._read_json(JOURNAL_PLAN) is not None:
+        if self.header() is not None:
             return State.STARTED
-        # A journal without a plan is what a run leaves that was killed in its very first write.
+        # A journal without a header is what a run leaves that was killed before its very first write.
         empty = self._folder.is_dir() and all(path.name == _JOURNAL for path in self._folder.iterdir())
         return State.EMPTY if empty else State.FOREIGN
 
-    def clear(self) -> None:
-        """Remove a store or a started conversion: out of the way in one step, then bit by bit."""
-        removed = self._folder.with_name(f".{self._folder.name}.s2cmc-removed")
-        shutil.rmtree(removed, ignore_errors=True)
-        self._folder.rename(removed)
-        shutil.rmtree(removed)
-
-    def plan(self) -> dict[str, Any] | None:
-        """Plan of the started conversion."""
-        return self._read_json(JOURNAL_PLAN)
-
-    def start(self, plan: dict[str, Any], objects: dict[str, bytes]) -> None:
-        """Begin a conversion: its plan, and the metadata of the arrays that tasks will fill."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._put(JOURNAL_PLAN, json.dumps({**plan, "run": self._run}, indent=1).encode())
-        for key, value in objects.items():
-            self._put(key, value)
-
-    def check_run(self) -> None:
-        """Check that no other run has begun here since: the latest one goes on alone.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the target against other conversions. The system lets go of it when the process dies.
 
         Raises
         ------
         StoreError
-            If there is one.
+            If another conversion holds it.
         """
-        plan = self.plan()
-        if plan is None or plan["run"] != self._run:
-            raise StoreError(f"another conversion into {self.path} was started; this one stops and leaves it to that")
+        lock = self._folder / _JOURNAL / "lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                try:
+                    yield
+                finally:
+                    if self.state() is not State.STARTED:
+                        self._drop_journal()
+        except Timeout as error:
+            raise StoreError(f"another conversion into {self.path} is running; wait for it, or stop it") from error
+
+    def header(self) -> dict[str, Any] | None:
+        """What the started conversion is: its identity, and the command that finishes it."""
+        return self._read_json(JOURNAL_PLAN)
+
+    def clear(self, header: dict[str, Any]) -> None:
+        """Remove everything, what makes it a store first; killed in the middle, it is a start that is cleared again."""
+        self._put(JOURNAL_PLAN, json.dumps(header | {"clearing": True}).encode())
+        (self._folder / _ROOT).unlink(missing_ok=True)
+        for path in [*self._folder.iterdir(), self._folder / _JOURNAL / "done"]:
+            if path.is_dir() and not path.is_symlink():
+                if path.name != _JOURNAL:
+                    shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def start(self, header: dict[str, Any], objects: dict[str, bytes]) -> None:
+        """Begin a conversion, or go on with it: its header, and the metadata of the arrays that tasks will fill."""
+        self._put(JOURNAL_PLAN, json.dumps(header, indent=1).encode())
+        for key, value in objects.items():
+            self._put(key, value)
 
     def sweep(self) -> None:
         """Remove what a killed run was still writing."""
@@ -102,9 +115,9 @@ class Target:
                 path.unlink()
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """An array to write whole shards to; chunks of fill value are written too, except those of `alt_mask`."""
+        """An array to write whole shards to, chunks of fill value included."""
         found = zarr.open_array(ObjectStore(self._objects()), path=name, mode="r+", zarr_format=3)
-        return found.with_config({"write_empty_chunks": name != "alt_mask"})
+        return found.with_config({"write_empty_chunks": True})
 
     def record(self, task: str, findings: list[Any]) -> None:
         """Note that a task is done, and what it found."""
@@ -112,18 +125,12 @@ class Target:
 
     def recorded(self, task: str) -> list[Any] | None:
         """What a task found, if it is done."""
-        return self._read_json(f"{_JOURNAL}/done/{task}.json")
+        return self._read_json(f"{_JOURNAL}/done/{task}.json") or None
 
     def publish(self, objects: dict[str, bytes]) -> None:
-        """Write coordinates and metadata, the root last: from then on it opens. Then drop the journal."""
-        self.check_run()
+        """Write coordinates and metadata, the root last: from then on it opens."""
         for key in sorted(objects, key=lambda key: key == _ROOT):
             self._put(key, objects[key])
-        self.drop_journal()
-
-    def drop_journal(self) -> None:
-        """Remove the journal of a finished conversion."""
-        shutil.rmtree(self._folder / _JOURNAL, ignore_errors=True)
 
     def nbytes(self) -> int:
         """Bytes of all objects."""
@@ -135,10 +142,17 @@ class Target:
     def _put(self, key: str, value: bytes) -> None:
         obstore.put(self._objects(), key, value)
 
+    def _drop_journal(self) -> None:
+        """Remove the journal where nothing is left to resume, and the folder if nothing else was ever in it."""
+        shutil.rmtree(self._folder / _JOURNAL, ignore_errors=True)
+        with suppress(OSError):  # it is not empty
+            self._folder.rmdir()
+
     def _read_json(self, key: str) -> Any:
+        """A JSON object; empty where it is damaged, which agrees with nothing and so is never built on."""
         try:
             return json.loads((self._folder / key).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except json.JSONDecodeError as error:
-            raise StoreError(f"{self.path}/{key} is damaged ({error}); convert again with --overwrite") from error
+        except ValueError:
+            return {}

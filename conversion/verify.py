@@ -1,6 +1,7 @@
 """Prove a store: every chunk decodes, every checksum holds, and everything equals its source bit for bit.
 
-Nothing of what wrote the store is used: stored values are turned into published ones and compared with the release.
+The files are read, counted and placed on Earth by the rooms that conversion uses too. What turns them into a store is
+not used: stored values are turned into published ones and compared with the files.
 """
 
 import os
@@ -10,7 +11,16 @@ from functools import partial
 
 import numpy as np
 
-from s2cmc.schema import MASK_MISSING, SCENE_COORDINATES
+from s2cmc.schema import (
+    BAND_NAMES,
+    BANDS,
+    CLASS_NAMES,
+    DN_PER_REFLECTANCE,
+    MASK_MISSING,
+    PIXEL_SIZE,
+    SCENE_COORDINATES,
+    MaskClass,
+)
 from s2cmc.store import open_group
 
 from .check import VALID_LABELS, count_extremes, count_labels
@@ -18,7 +28,7 @@ from .compare import compare_coordinates, compare_scene, differences
 from .coordinates import quality_coordinates
 from .inventory import check_objects
 from .readback import Readback
-from .source import open_release
+from .source import SceneSource, open_release
 
 _DAMAGED = (ValueError, RuntimeError, OSError, TypeError, KeyError)
 """What zarr and its codecs raise where bytes are not what was written."""
@@ -67,24 +77,25 @@ def verify(
         stored = Readback(group)
     except _DAMAGED as error:
         return [*problems, f"coordinates cannot be read: {error}"]
-    problems += _missing_names(stored)
-    if problems:
-        return problems
+    if missing := list(_missing_names(stored)):
+        return problems + missing
     # Before the long part, so that a wrong RELEASE is told at once.
     source = open_release(release, scenes=stored.scenes, storage_options=storage_options) if release else None
+    problems += _check_fixed(stored)
     workers = workers or os.cpu_count() or 1
     counts: list[_Counts] = [{} for _ in stored.scenes]
     shards = [partial(_check_shard, stored, name, first, counts) for name, first in _shards(stored)]
-    problems += _run(shards, workers, progress)
-    if not problems:
+    unreadable = _run(shards, workers, progress)
+    problems += unreadable
+    if not unreadable:
         problems += _check_counts(stored, counts)
-    if source and not problems:
-        if [scene.scene for scene in source.scenes] != stored.scenes:
-            return ["the scenes of the store do not stand in the order of the published table"]
+    if source and [scene.scene for scene in source.scenes] != stored.scenes:
+        problems.append("the scenes of the store do not stand in the order of the published table")
+    elif source:
         problems += compare_coordinates(stored, source)
-        scenes = [partial(compare_scene, stored, i, scene) for i, scene in enumerate(source.scenes)]
+        scenes = [partial(_compare_scene, stored, i, scene) for i, scene in enumerate(source.scenes)]
         problems += _run(scenes, workers, progress)
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def _run(steps: Sequence[Callable[[], list[str]]], workers: int, progress: Progress | None) -> list[str]:
@@ -111,6 +122,38 @@ def _shards(stored: Readback) -> Iterator[tuple[str, int]]:
         array = stored.array(name)
         for first in range(0, array.shape[0], (array.shards or array.chunks)[0]):
             yield name, first
+
+
+def _check_fixed(stored: Readback) -> Iterator[str]:
+    """What every store has alike: bands, positions of pixels, and the attributes that readers decode by."""
+    _, height, width, _ = stored.array("reflectance").shape
+    expected: dict[str, tuple[object, ...]] = {
+        "band": BAND_NAMES,
+        "common_name": tuple(band.common_name for band in BANDS),
+        "wavelength": tuple(band.wavelength for band in BANDS),
+        "bandwidth": tuple(band.bandwidth for band in BANDS),
+        "native_resolution": tuple(band.resolution for band in BANDS),
+        "y": tuple((np.arange(height) + 0.5) * PIXEL_SIZE),
+        "x": tuple((np.arange(width) + 0.5) * PIXEL_SIZE),
+    }
+    for name, values in expected.items():
+        if tuple(stored.coordinates.get(name, ())) != values:
+            yield f"coordinate {name} is not that of the catalogue"
+    labels = {"flag_values": [int(c) for c in MaskClass], "flag_meanings": " ".join(CLASS_NAMES)}
+    decoded: dict[str, dict[str, object]] = {"mask": labels, "alt_mask": labels}
+    if stored.array("reflectance").dtype == np.uint16:
+        decoded["reflectance"] = {"scale_factor": 1 / DN_PER_REFLECTANCE}
+    for name, attributes in decoded.items():
+        for key, value in attributes.items():
+            if (found := stored.array(name).attrs.get(key)) != value:
+                yield f"attribute {key} of {name} is {found!r}; expected {value!r}"
+
+
+def _compare_scene(stored: Readback, i: int, source: SceneSource) -> list[str]:
+    try:
+        return compare_scene(stored, i, source)
+    except _DAMAGED as error:
+        return [f"{source.scene} cannot be compared: {error}"]
 
 
 def _check_shard(stored: Readback, name: str, first: int, counts: list[_Counts]) -> list[str]:

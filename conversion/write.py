@@ -81,52 +81,52 @@ def convert(
     """
     began = time.monotonic()
     target = Target(store)
-    _refuse_finished(target, overwrite)
-    source = open_release(release, scenes=scenes, storage_options=storage_options)
-    for line in source.warnings:
-        logger.warning(line)
-    plan = make_plan(source, Options(reflectance, thumbnails))
+    _refuse(target, overwrite)
     try:
-        _start_or_resume(plan, target, scenes, overwrite)
-        resumed = _run(plan, target, workers or os.cpu_count() or 1, progress)
-        coordinates = _publish(plan, target)
+        with target.claimed():
+            source = open_release(release, scenes=scenes, storage_options=storage_options)
+            for line in source.warnings:
+                logger.warning(line)
+            plan = make_plan(source, Options(reflectance, thumbnails))
+            _start_or_resume(plan, target, scenes, overwrite)
+            resumed = _run(plan, target, workers or os.cpu_count() or 1, progress)
+            quality = _publish(plan, target)
     except (OSError, ObjectStoreError) as error:
         raise StoreError(
             f"{store} cannot be written: {error}; what is done is kept, the same command resumes"
         ) from error
-    return make_report(plan, coordinates, store=store, nbytes=target.nbytes(), resumed=resumed, began=began)
+    return make_report(plan, quality, store=store, nbytes=target.nbytes(), resumed=resumed, began=began)
 
 
-def _refuse_finished(target: Target, overwrite: bool) -> None:
+def _refuse(target: Target, overwrite: bool) -> None:
     state = target.state()
     if state is State.FOREIGN:
         raise StoreError(f"{target.path} is not empty and holds no catalogue of s2cmc; choose another place")
     if state is State.FINISHED and not overwrite:
-        target.drop_journal()  # left by a run that was killed between publishing and tidying up
         raise StoreError(f"{target.path} is a finished store; use --overwrite to replace it")
 
 
 def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
-    started = target.plan() if target.state() is State.STARTED else None
-    if started is not None and _differences(plan, started) and not overwrite:
-        different = " and ".join(_differences(plan, started))
+    _refuse(target, overwrite)  # once more: listing the release may have taken minutes
+    header = {"identity": plan.identity(), "command": plan.command(target.path, scenes)}
+    started = target.header() if target.state() is State.STARTED else None
+    differing = _differences(header, started) if started is not None else []
+    if started is not None and differing and not overwrite:
         raise StoreError(
-            f"{target.path} holds a conversion that was started with another {different}; finish it "
-            f"with `{started['command']}`, or use --overwrite to start anew"
+            f"{target.path} holds a conversion that was started with another {' and '.join(differing)}; finish it "
+            f"with `{started.get('command', 'the command that started it')}`, or use --overwrite to start anew"
         )
-    if started is None or _differences(plan, started):
-        if target.state() is not State.EMPTY:
-            target.clear()
-    else:
+    if started is not None and not differing and not started.get("clearing"):
         logger.info("resuming the conversion into %s", target.path)
         target.sweep()
-    target.start(
-        {"identity": plan.identity(), "command": plan.command(target.path, scenes)}, array_objects(plan.arrays)
-    )
+    elif target.state() is not State.EMPTY:
+        target.clear(header)
+    target.start(header, array_objects(plan.arrays))
 
 
-def _differences(plan: Plan, started: Mapping[str, Any]) -> list[str]:
-    return [key for key, value in plan.identity().items() if started["identity"].get(key) != value]
+def _differences(header: Mapping[str, Any], started: Mapping[str, Any]) -> list[str]:
+    before = started.get("identity", {})
+    return [key for key, value in header["identity"].items() if before.get(key) != value]
 
 
 def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) -> int:
@@ -160,10 +160,8 @@ def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) ->
 def _do(plan: Plan, target: Target, task: Task) -> list[str]:
     block = load_block(plan, task)
     if not block.problems:
-        target.check_run()
         # A region of whole shards: two writers in one shard would lose data without an error.
         target.array(task.array.name)[task.first : task.last] = block.pixels
-        target.check_run()
         target.record(task.name, block.findings)
     return block.problems
 

@@ -1,6 +1,8 @@
 """A conversion killed at any moment is resumed by the same command, and never opens before it is complete."""
 
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,64 +66,130 @@ def test_half_written_objects_are_written_again(release, interrupted):
 
 
 def test_other_options_or_releases_do_not_resume(release, interrupted, tmp_path):
-    with pytest.raises(s2cmc.StoreError, match=r"started with another reflectance; finish it with `s2cmc convert .*`"):
+    with pytest.raises(
+        s2cmc.StoreError, match=r"started with another reflectance and layout; finish it with `s2cmc convert .*`"
+    ):
         convert(str(release), str(interrupted), reflectance="float32")
     other = make_release(tmp_path / "other", scenes=2, size=16)
-    with pytest.raises(s2cmc.StoreError, match="started with another release and scenes"):
+    with pytest.raises(s2cmc.StoreError, match="started with another release and scenes and layout"):
         convert(str(other), str(interrupted))
     convert(str(other), str(interrupted), overwrite=True)
     assert verify(str(interrupted), str(other)) == []
 
 
-def test_of_two_runs_at_once_the_later_one_goes_on_alone(release, tmp_path, monkeypatch):
+def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatch):
+    """Also with --overwrite; the first goes on undisturbed."""
     store = str(tmp_path / "store.zarr")
     others = make_release(tmp_path / "other", scenes=2, size=16)
     load_block = write.load_block
 
-    def start_another(plan, task):
+    def try_another(plan, task):
         monkeypatch.setattr(write, "load_block", load_block)
-        convert(str(others), store, overwrite=True)
+        with pytest.raises(s2cmc.StoreError, match=r"another conversion into .* is running; wait for it, or stop it"):
+            convert(str(others), store, overwrite=True)
         return load_block(plan, task)
 
-    monkeypatch.setattr(write, "load_block", start_another)
-    with pytest.raises(s2cmc.StoreError, match=r"another conversion into .* was started; this one stops"):
-        convert(str(release), store, workers=1)
-    assert verify(store, str(others)) == []
+    monkeypatch.setattr(write, "load_block", try_another)
+    convert(str(release), store, workers=1)
+    assert verify(store, str(release)) == []
+
+
+def test_what_was_finished_meanwhile_is_not_overwritten_unasked(release, store, tmp_path, monkeypatch):
+    """Listing a remote release takes minutes; the target is looked at once more before anything is removed."""
+    target = tmp_path / "store.zarr"
+    make_plan = write.make_plan
+    monkeypatch.setattr(
+        write, "make_plan", lambda *args: shutil.copytree(store, target, dirs_exist_ok=True) and make_plan(*args)
+    )
+    with pytest.raises(s2cmc.StoreError, match="is a finished store; use --overwrite"):
+        convert(str(release), str(target))
+    assert verify(str(target), str(release)) == []
+
+
+def test_another_layout_does_not_resume(release, interrupted, monkeypatch):
+    """A later version may choose other chunks; shards of two layouts never mix."""
+    monkeypatch.setattr("s2cmc.conversion.layout._half", lambda pixels: pixels)
+    with pytest.raises(s2cmc.StoreError, match="started with another layout"):
+        convert(str(release), str(interrupted))
+
+
+@pytest.mark.parametrize("content", ["", "[}", "{}"])
+def test_a_damaged_journal_is_never_built_on(release, interrupted, content):
+    (interrupted / ".s2cmc-conversion" / "plan.json").write_text(content)
+    with pytest.raises(s2cmc.StoreError, match=r"started with another .*release.*use --overwrite to start anew"):
+        convert(str(release), str(interrupted))
+    convert(str(release), str(interrupted), overwrite=True)
+    assert verify(str(interrupted), str(release)) == []
+
+
+def test_a_damaged_record_of_a_task_is_not_done(release, interrupted):
+    record = next((interrupted / ".s2cmc-conversion" / "done").iterdir())
+    record.write_text("[{")
+    assert convert(str(release), str(interrupted)).resumed == 4
+    assert verify(str(interrupted), str(release)) == []
+
+
+def test_a_kill_while_clearing_is_cleared_again(release, interrupted, tmp_path, monkeypatch):
+    other = make_release(tmp_path / "other", scenes=2, size=16)
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            convert(str(other), str(interrupted), overwrite=True)
+    convert(str(other), str(interrupted))
+    assert verify(str(interrupted), str(other)) == []
 
 
 def test_a_run_killed_after_publishing_leaves_a_whole_store(release, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Target, "drop_journal", lambda self: None)
+        patch.setattr(Target, "_drop_journal", lambda self: None)
         convert(str(release), str(tmp_path / "store.zarr"))
     assert verify(str(tmp_path / "store.zarr"), str(release)) == []
     with pytest.raises(s2cmc.StoreError, match="finished store"):
         convert(str(release), str(tmp_path / "store.zarr"))
-    assert not (tmp_path / "store.zarr" / ".s2cmc-conversion").exists()
 
 
 @pytest.mark.slow
 def test_sigkill_at_random_moments(release, tmp_path):
     """Kill the command again and again; then the same command completes a store that equals its source."""
     store = tmp_path / "store.zarr"
-    command = [sys.executable, "-m", "s2cmc", "convert", str(release), str(store)]
+    header = store / ".s2cmc-conversion" / "plan.json"
+    command = [sys.executable, "-m", "s2cmc", "convert", str(release), str(store), "--workers", "1"]
     moments = random.Random(2018)  # noqa: S311, no secret
     killed = 0
     for _ in range(12):
+        before = header.stat().st_mtime_ns if header.exists() else 0
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        began = time.monotonic()
-        # From the first write on: before that, a kill finds nothing to spoil.
-        while not (store / ".s2cmc-conversion").exists() and process.poll() is None and time.monotonic() - began < 60:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.8))
+        # Every run writes the header anew when it begins to write: before that, a kill finds nothing to spoil.
+        while process.poll() is None and not (header.exists() and header.stat().st_mtime_ns > before):
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.25))
         process.send_signal(signal.SIGKILL)
         output, _ = process.communicate()
-        if process.returncode == 0:
+        if process.returncode == 0 or (store / "zarr.json").exists():
             break
         assert process.returncode == -signal.SIGKILL, output.decode()
         killed += 1
         with pytest.raises(s2cmc.StoreError):
             s2cmc.open_catalogue(store)
-    assert killed, "no run was killed before it was complete"
-    if process.returncode != 0:
+    assert killed > 1, "no run was killed before it was complete"
+    if not (store / "zarr.json").exists():
         subprocess.run(command, check=True, capture_output=True)
     assert verify(str(store), str(release)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
+def test_sigkill_at_every_write(tmp_path):
+    """Kill before each of the first writes, each of the last, and some between; see kill_at_write.py."""
+    release = make_release(tmp_path / "release", scenes=3, size=16)
+    script = Path(__file__).with_name("kill_at_write.py")
+    run = subprocess.run(
+        [sys.executable, str(script), str(release), str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    killed = int(run.stdout.split()[-1])
+    assert killed > 20

@@ -57,7 +57,7 @@ def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
     found = (outline.top - outline.bottom, outline.right - outline.left)
     for margin in (OUTLINE_MARGIN, 0):
         expected = tuple((n + 2 * margin) * PIXEL_SIZE for n in size)
-        if all(abs(f - e) < 1e-3 for f, e in zip(found, expected, strict=True)):
+        if all(abs(f - e) < 1e-4 for f, e in zip(found, expected, strict=True)):
             return margin
     padded, exact = ((size[1] + 2 * margin) * PIXEL_SIZE for margin in (OUTLINE_MARGIN, 0))
     raise CatalogueError(

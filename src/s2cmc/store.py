@@ -168,7 +168,7 @@ def take_scenes(dataset: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
 
 
 _NO_FILL: "ArrayConfigParams" = {"read_missing_chunks": False}
-"""An absent chunk is an error and no fill value; only `alt_mask` has chunks that are not written."""
+"""An absent chunk is an error and no fill value."""
 
 _SOURCE = "s2cmc_source"
 _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
@@ -177,9 +177,7 @@ _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
 def _opened(array: "zarr.Array[Any]") -> xr.Variable:
     """A lazy variable of an array in a store."""
     attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
-    if array.basename != "alt_mask":
-        array = array.with_config(_NO_FILL)
-    return _lazy(_decoder(array), _dims(array), attributes)
+    return _lazy(_decoder(array.with_config(_NO_FILL)), _dims(array), attributes)
 
 
 def _lazy(source: "_Decoded", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
