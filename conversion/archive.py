@@ -1,27 +1,27 @@
 """Folders and zips, local or remote, as containers of members that are read one by one.
 
-A member of a zip is read by one range of bytes and inflated in memory: nothing is unpacked, and a remote zip is never
-downloaded whole.
+A member of a zip is read by one range of bytes and inflated in memory: nothing is unpacked, and of a large remote zip
+nothing is read twice or for nothing. A small zip (masks, outlines) is fetched in one request.
 """
 
+import io
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from posixpath import basename
 from typing import Protocol
 
-from aiohttp import ClientError
 from fsspec import AbstractFileSystem
 
 from s2cmc.errors import ReleaseError
+from s2cmc.filesystem import unreadable
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
 
-UNREADABLE = (OSError, ClientError)
-"""What file systems raise, local and remote."""
+_SMALL = 32_000_000  # bytes; a zip below is fetched in one request, however many members are read
 
 
 class Member(Protocol):
@@ -62,19 +62,33 @@ class FileMember:
         """Its whole content."""
         try:
             return bytes(self.filesystem.cat_file(self.path))
-        except UNREADABLE as error:
+        except unreadable() as error:
             raise ReleaseError(f"{self.path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
 class ZipMember:
-    """A member of a zip; `end` is the first byte behind its data (start of the next member or of the directory)."""
+    """A member of a zip.
+
+    Attributes
+    ----------
+    filesystem : AbstractFileSystem
+    archive : str
+        Path of the zip.
+    info : ZipInfo
+    end : int
+        First byte behind its data: start of the next member, or of the directory.
+    name : str
+    whole : bytes, optional
+        Content of the zip, if that is small.
+    """
 
     filesystem: AbstractFileSystem
     archive: str
     info: zipfile.ZipInfo
     end: int
     name: str
+    whole: bytes | None = field(default=None, repr=False)
 
     @property
     def path(self) -> str:
@@ -91,10 +105,7 @@ class ZipMember:
         start = self.info.header_offset
         if not 0 <= start < self.end:
             raise ReleaseError(f"{self.path} is damaged: the directory says that it begins at byte {start}")
-        try:
-            data = bytes(self.filesystem.cat_file(self.archive, start=start, end=self.end))
-        except UNREADABLE as error:
-            raise ReleaseError(f"{self.path} cannot be read: {error}") from error
+        data = self._bytes(start, self.end)
         if len(data) != self.end - start:
             raise ReleaseError(
                 f"{self.path}: asked for {self.end - start} bytes, got {len(data)}; the file is cut short, or its "
@@ -106,6 +117,14 @@ class ZipMember:
                 f"{self.path} is damaged: its content does not have the size and CRC-32 of the directory"
             )
         return content
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        if self.whole is not None:
+            return self.whole[start:end]
+        try:
+            return bytes(self.filesystem.cat_file(self.archive, start=start, end=end))
+        except unreadable() as error:
+            raise ReleaseError(f"{self.path} cannot be read: {error}") from error
 
     def _inflate(self, data: memoryview) -> bytes:
         if len(data) < _LOCAL_HEADER.size or bytes(data[:4]) != b"PK\x03\x04":
@@ -152,16 +171,25 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
         If it is not a readable zip.
     """
     try:
-        with filesystem.open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        whole = bytes(filesystem.cat_file(path)) if filesystem.size(path) < _SMALL else None
+        opened = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
+        with opened as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             directory = archive.start_dir
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, *UNREADABLE) as error:
+    except unreadable(zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise ReleaseError(f"{path} is not a readable zip: {error}") from error
     offsets = sorted({info.header_offset for info in infos} | {directory})
     following = dict(pairwise(offsets))
     top = basename(path).removesuffix(".zip") + "/"
     return [
-        ZipMember(filesystem, path, info, following.get(info.header_offset, directory), info.filename.removeprefix(top))
+        ZipMember(
+            filesystem,
+            path,
+            info,
+            following.get(info.header_offset, directory),
+            info.filename.removeprefix(top),
+            whole,
+        )
         for info in infos
         if not info.is_dir()
     ]

@@ -38,6 +38,7 @@ SYNTHETIC_ATTRIBUTES = {
     "title": f"Synthetic sample of the {GLOBAL_ATTRIBUTES['title']}",
     "summary": "Made-up pixels in the layout of the catalogue, for tests and demonstrations; nothing was measured.",
     "source": "synthetic",
+    "creator_name": "s2cmc sample",
     "synthetic": "true",
 }
 """Attributes that replace the global ones where the pixels are made up."""
@@ -47,8 +48,7 @@ VARIABLE_ATTRIBUTES: dict[str, dict[str, Any]] = {
         "long_name": "top-of-atmosphere reflectance, all bands resampled to 20 m",
         "standard_name": "toa_bidirectional_reflectance",
         "units": "1",
-        "comment": "DN 0 is Level-1C no-data and DN 65535 saturated; both are kept. reflectance = "
-        "float32(DN) / float32(10000) equals the published arrays bit for bit.",
+        "comment": "DN 0 is Level-1C no-data and DN 65535 saturated; both are kept.",
     },
     "mask": {"long_name": "clear, cloud and cloud shadow, by the main annotator", **MASK_ATTRIBUTES},
     "alt_mask": {"long_name": "clear, cloud and cloud shadow, by the other annotator", **MASK_ATTRIBUTES},

@@ -93,11 +93,12 @@ def _raise_not_whole(reflectance: np.ndarray, scene: str) -> None:
 
 
 def count_extremes(pixels: np.ndarray) -> dict[str, int]:
-    """Count the pixels of (y, x, band), DN or reflectance, that are zero or saturated in any band."""
+    """Count the pixels of (y, x, band), DN or reflectance, that are zero, saturated, or not finite in any band."""
     saturated = DN_MAX if pixels.dtype == np.uint16 else np.float32(DN_MAX) / np.float32(DN_PER_REFLECTANCE)
     return {
         "zero_pixels": int((pixels == 0).any(axis=-1).sum()),
         "saturated_pixels": int((pixels == saturated).any(axis=-1).sum()),
+        "nonfinite_pixels": 0 if pixels.dtype == np.uint16 else int((~np.isfinite(pixels)).any(axis=-1).sum()),
     }
 
 

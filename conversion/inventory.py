@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from math import ceil
 from posixpath import dirname
 
-import fsspec
 import numpy as np
 import zarr
 
+from s2cmc.filesystem import filesystem_of, store_options
 from s2cmc.schema import JOURNAL_PLAN
 
 
@@ -17,10 +17,9 @@ def check_objects(store: str, group: zarr.Group) -> Iterator[str]:
 
     A web server does not list its objects; there, what is missing shows when it is read.
     """
-    filesystem, root = fsspec.url_to_fs(store)
     if store.startswith(("http://", "https://")):
         return
-    root = root.rstrip("/")
+    filesystem, root = filesystem_of(store, store_options(store))
     found = {path.removeprefix(root).lstrip("/") for path in filesystem.find(root)}
     expected = set(_expected_objects(group))
     for key in sorted(expected - found):

@@ -90,7 +90,10 @@ def pixel_arrays(
     """
     bands = len(BAND_NAMES)
     half = _half(size[0]), _half(size[1])
-    scaling = {"scale_factor": 1 / DN_PER_REFLECTANCE} if reflectance == "uint16" else {}
+    scaling: dict[str, Any] = {}
+    if reflectance == "uint16":
+        scaling["scale_factor"] = 1 / DN_PER_REFLECTANCE
+        scaling["decoding"] = "float32(DN) / float32(10000) equals the published arrays bit for bit"
     arrays = [
         PixelArray(
             "reflectance",

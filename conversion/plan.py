@@ -86,12 +86,16 @@ class Plan:
         """All shards to write."""
         return [Task(array, first, last) for array in self.arrays.values() for first, last in array.spans()]
 
+    def sources(self, task: Task) -> str:
+        """Fingerprint of the files that a task reads."""
+        return self.release.fingerprint(task.array.name, task.first, task.last)
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a started conversion to be resumed."""
         return {
             "format version": FORMAT_VERSION,
-            "release": self.release.fingerprint(),
-            "scenes": len(self.release.scenes),
+            "release": self.release.table_md5,
+            "scenes": [source.scene for source in self.release.scenes],
             "reflectance": self.options.reflectance,
             "thumbnails": self.options.thumbnails,
             "layout": hashlib.sha256(b"".join(array_objects(self.arrays).values())).hexdigest(),

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from s2cmc.errors import ReleaseError
-from s2cmc.schema import TABLE_COLUMNS, TABLE_COORDINATES
+from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, TABLE_COLUMNS, TABLE_COORDINATES
 
 # RuntimeError: encrypted, or (its child NotImplementedError) of an unknown method or version.
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError, EOFError)
@@ -106,17 +106,38 @@ def read_table(content: bytes, path: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def read_scenes(content: bytes) -> pd.DataFrame | None:
+    """The scenes and datasets alone of a table in which other things are wrong; None if not even these can be read."""
+    try:
+        text = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
+        return None
+    if text.empty or not {"scene", "dataset"} <= set(text):
+        return None
+    return text[["scene", "dataset"]].drop_duplicates("scene")
+
+
 def _parse_column(texts: pd.Series, dtype: str, problems: list[str]) -> np.ndarray:
     values = []
     for line, text in enumerate(texts, start=2):
         try:
-            values.append(_parse_value(text.strip(), dtype))
+            values.append(_parse_value(text.strip(), dtype, _KNOWN.get(str(texts.name))))
         except ValueError as error:
             problems.append(f"line {line}, column {texts.name!r}: {text!r} is {error}")
     return np.array(values, dtype=dtype)
 
 
-def _parse_value(text: str, dtype: str) -> object:
+_KNOWN: dict[str, tuple[object, ...]] = {"dataset": DATASETS, "annotator": ANNOTATORS, "difficulty": DIFFICULTIES}
+
+
+def _parse_value(text: str, dtype: str, known: tuple[object, ...] | None) -> object:
+    value = _parse_type(text, dtype)
+    if known is not None and value not in known:
+        raise ValueError(f"none of {', '.join(map(str, known))}")
+    return value
+
+
+def _parse_type(text: str, dtype: str) -> object:
     if dtype == "O":
         if not text:
             raise ValueError("empty; expected text")

@@ -6,10 +6,15 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from s2cmc.errors import StoreError
+from s2cmc.filesystem import unreadable
 from s2cmc.geo import Outline
 from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES
 
 from .check import to_one_hot
+
+DAMAGED = unreadable(ValueError, RuntimeError, TypeError, KeyError)
+"""What zarr, its codecs and file systems raise where bytes are not what was written."""
 
 
 class Readback:
@@ -24,7 +29,10 @@ class Readback:
     def __init__(self, group: zarr.Group) -> None:
         arrays = {name: array.with_config({"read_missing_chunks": False}) for name, array in group.arrays()}
         self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
-        self.coordinates = {name: np.asarray(array[:]) for name, array in arrays.items() if array.ndim == 1}
+        try:
+            self.coordinates = {name: np.asarray(array[:]) for name, array in arrays.items() if array.ndim == 1}
+        except DAMAGED as error:
+            raise StoreError(f"coordinates cannot be read: {error}") from error
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
 
     def array(self, name: str) -> "zarr.Array[Any]":
@@ -38,7 +46,7 @@ class Readback:
 
     def reflectance(self, i: int) -> np.ndarray:
         """Subscene (y, x, band) of scene `i`, float32."""
-        stored = _values(self.array("reflectance")[i])
+        stored = self._scene("reflectance", i)
         return stored if stored.dtype == np.float32 else stored / np.float32(DN_PER_REFLECTANCE)
 
     def mask(self, i: int) -> np.ndarray:
@@ -51,7 +59,7 @@ class Readback:
 
     def thumbnail(self, i: int) -> np.ndarray | None:
         """Thumbnail (y, x, rgb) of scene `i`, if there is one."""
-        return _values(self.array("thumbnail")[i]) if self.coordinates["has_thumbnail"][i] else None
+        return self._scene("thumbnail", i) if self.coordinates["has_thumbnail"][i] else None
 
     def outline(self, i: int) -> Outline | None:
         """Outline of scene `i` as published, if there is one."""
@@ -69,9 +77,11 @@ class Readback:
         return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in TABLE_COORDINATES})
 
     def _one_hot(self, name: str, i: int) -> np.ndarray:
-        array = self.array(name)
-        return to_one_hot(_values(array[i]), np.dtype(str(array.attrs["source_dtype"])))
+        return to_one_hot(self._scene(name, i), np.dtype(str(self.array(name).attrs["source_dtype"])))
 
-
-def _values(read: Any) -> np.ndarray:
-    return np.asarray(read)
+    def _scene(self, name: str, i: int) -> np.ndarray:
+        try:
+            return np.asarray(self.array(name)[i])
+        except DAMAGED as error:
+            reason = str(error).partition("\n")[0]
+            raise StoreError(f"{name} of {self.scenes[i]} cannot be read: {reason}; see s2cmc verify") from error

@@ -14,6 +14,7 @@ _ODDITIES = {
     "invalid_alt_mask_pixels": "pixels of the alternative mask are not one-hot; kept and shown in the same way",
     "zero_pixels": "pixels have DN 0 (no data) in some band",
     "saturated_pixels": "pixels have DN 65535 (saturated) in some band",
+    "nonfinite_pixels": "pixels are NaN or infinite in some band",
 }
 _CONTRADICTIONS = {
     "percentages_agree": "percentages of the table are not those of the mask",
@@ -38,8 +39,9 @@ class ConversionReport:
         Tasks that an earlier run had done.
     warnings : tuple of str
         What the release lacks or holds besides.
-    oddities : dict of str to list of str
-        Scenes by what was found in them; everything in it is kept in the store and in its quality coordinates.
+    oddities : dict of str to dict of str to int
+        By quality coordinate: the scenes in which something is odd, with the number of pixels, or false.
+        Everything odd is kept in the store.
     """
 
     store: str
@@ -49,7 +51,7 @@ class ConversionReport:
     nbytes: int
     resumed: int
     warnings: tuple[str, ...]
-    oddities: dict[str, list[str]]
+    oddities: dict[str, dict[str, int]]
 
     def lines(self) -> list[str]:
         """The report as text."""
@@ -60,9 +62,11 @@ class ConversionReport:
         if self.resumed:
             found.append(f"resumed: {self.resumed} tasks had been done before")
         found += list(self.warnings)
-        for oddity, scenes in self.oddities.items():
-            shown = ", ".join(scenes[:3]) + (f" and {len(scenes) - 3} more" if len(scenes) > 3 else "")
-            found.append(f"{oddity}, in {len(scenes)} of {self.scenes} scenes: {shown}")
+        for name, scenes in self.oddities.items():
+            named = [f"{scene} ({count})" if count else scene for scene, count in scenes.items()]
+            shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+            text = (_ODDITIES | _CONTRADICTIONS)[name]
+            found.append(f"{text}, in {len(scenes)} of {self.scenes} scenes: {shown}")
         return found
 
     def to_json(self) -> str:
@@ -75,8 +79,7 @@ def make_report(
 ) -> ConversionReport:
     """Summarise a conversion from its quality coordinates."""
     scenes = plan.release.table["scene"].to_numpy()
-    odd = {text: quality[name] > 0 for name, text in _ODDITIES.items()}
-    odd |= {text: ~quality[name] for name, text in _CONTRADICTIONS.items()}
+    odd = {name: quality[name] > 0 for name in _ODDITIES} | {name: ~quality[name] for name in _CONTRADICTIONS}
     height, width = plan.size
     count, *_, bands = plan.arrays["reflectance"].shape
     masks = count + int(quality["has_alt_mask"].sum())
@@ -88,5 +91,9 @@ def make_report(
         nbytes=nbytes,
         resumed=resumed,
         warnings=plan.release.warnings,
-        oddities={text: list(scenes[where]) for text, where in odd.items() if where.any()},
+        oddities={
+            name: dict(zip(scenes[where], quality[name][where].tolist(), strict=True))
+            for name, where in odd.items()
+            if where.any()
+        },
     )

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-import fsspec
 import pandas as pd
 from fsspec import AbstractFileSystem
 
 from s2cmc.errors import CatalogueError, ReleaseError
+from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.product import Product
 from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
 
-from .archive import UNREADABLE, Member, folder_members, zip_members
-from .read import read_table
+from .archive import Member, folder_members, zip_members
+from .read import read_scenes, read_table
 
 REQUIRED_PARTS = ("subscenes", "masks")
 
@@ -62,11 +62,17 @@ class SceneSource:
         """Product ID."""
         return self.product.id
 
-    @property
-    def members(self) -> tuple[Member, ...]:
-        """All its files."""
-        others = (self.alt_mask, self.thumbnail, *self.shapefile.values())
-        return (self.subscene, self.mask, *(member for member in others if member))
+    def members(self, variable: str | None = None) -> list[Member]:
+        """All its files, or the one that a variable of the store is made from."""
+        by_variable: dict[str, list[Member | None]] = {
+            "reflectance": [self.subscene],
+            "mask": [self.mask],
+            "alt_mask": [self.alt_mask],
+            "thumbnail": [self.thumbnail],
+            "outline": [*self.shapefile.values()],
+        }
+        found = by_variable[variable] if variable else [member for part in by_variable.values() for member in part]
+        return [member for member in found if member is not None]
 
 
 @dataclass(frozen=True)
@@ -95,17 +101,20 @@ class Release:
     synthetic: bool
     warnings: tuple[str, ...]
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the table and the name, size and CRC-32 (zip) or time of change (folder) of every file."""
-        digest = hashlib.sha256(self.table_md5.encode())
-        for source in self.scenes:
-            for member in source.members:
-                digest.update(f"\n{source.scene} {member.name} {member.identity}".encode())
+    def fingerprint(self, variable: str | None = None, first: int = 0, last: int | None = None) -> str:
+        """SHA-256 over the name, size and CRC-32 (zip) or time of change (folder) of files.
+
+        Of all files, or of those from which a variable of the scenes from `first` up to, not including, `last` is made.
+        """
+        digest = hashlib.sha256()
+        for source in self.scenes[first:last]:
+            for member in source.members(variable):
+                digest.update(f"{source.scene} {member.name} {member.identity}\n".encode())
         return digest.hexdigest()
 
 
 def open_release(
-    url: str, *, scenes: Sequence[str] | None = None, storage_options: Mapping[str, object] | None = None
+    url: str, *, scenes: Sequence[str] | None = None, release_options: Mapping[str, object] | None = None
 ) -> Release:
     """List a release and check that it is whole; reads its table and no array.
 
@@ -115,8 +124,8 @@ def open_release(
         Folder, or URL that fsspec knows.
     scenes : sequence of str, optional
         Product IDs to keep.
-    storage_options : mapping, optional
-        Options of the fsspec file system.
+    release_options : mapping, optional
+        Options of its fsspec file system.
 
     Raises
     ------
@@ -124,32 +133,32 @@ def open_release(
         With one line for everything that is missing, duplicated or misnamed.
     """
     try:
-        filesystem, root = fsspec.url_to_fs(url, **(storage_options or {}))
+        filesystem, root = filesystem_of(url, release_options)
     except (ValueError, ImportError) as error:
         raise ReleaseError(f"{url} cannot be read: {error}") from error
-    root = root.rstrip("/")
     try:
         content = filesystem.cat_file(f"{root}/{TABLE_FILE}")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ReleaseError(
             f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
             "(or folders of those names)"
         ) from error
-    except UNREADABLE as error:
+    except unreadable() as error:
         raise ReleaseError(f"{url} cannot be read: {error}") from error
-    table = read_table(content, f"{url}/{TABLE_FILE}")
-    listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)))
+    table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
+    listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)), problems=problems)
     for part in PARTS:
         try:
             members = _part_members(filesystem, root, part)
-        except UNREADABLE as error:
+        except unreadable() as error:
             raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from error
         listing.add_part(part, members)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])
     if listing.problems:
         raise ReleaseError(
-            f"{url} cannot be converted: {len(listing.problems)} problems", [*listing.problems, *listing.warnings]
+            f"{url} cannot be converted: {len(listing.problems)} errors, {len(listing.warnings)} warnings",
+            [*listing.problems, *(f"warning: {line}" for line in listing.warnings)],
         )
     listing.warn_of_absent(chosen)
     return Release(
@@ -160,6 +169,17 @@ def open_release(
         synthetic=_is_file(filesystem, f"{root}/{SYNTHETIC_FILE}"),
         warnings=tuple(listing.warnings),
     )
+
+
+def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
+    """The table and what is wrong in it; the files are listed all the same, so that one report holds everything."""
+    try:
+        return read_table(content, path), []
+    except ReleaseError as error:
+        scenes = read_scenes(content)
+        if scenes is None:
+            raise
+        return scenes, [f"{TABLE_FILE}: {line}" for line in error.problems]
 
 
 def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
@@ -239,10 +259,8 @@ class _Listing:
                 if self.files[part] and not files[part]:
                     self.problems.append(f"missing: {part} has no file of scene {scene}")
             if files["shapefiles"] and not {".shp", ".shx", ".dbf"} <= set(files["shapefiles"]):
-                have = ", ".join(sorted(files["shapefiles"]))
-                self.problems.append(
-                    f"missing: the shapefile of {scene} is incomplete: .shp, .shx, .dbf needed, {have} found"
-                )
+                lacking = sorted({".shp", ".shx", ".dbf"} - set(files["shapefiles"]))
+                self.problems.append(f"missing: the shapefile of {scene} lacks {', '.join(lacking)}")
             try:
                 product = Product.parse(scene)
             except CatalogueError as error:

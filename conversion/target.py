@@ -119,12 +119,12 @@ class Target:
         found = zarr.open_array(ObjectStore(self._objects()), path=name, mode="r+", zarr_format=3)
         return found.with_config({"write_empty_chunks": True})
 
-    def record(self, task: str, findings: list[Any]) -> None:
-        """Note that a task is done, and what it found."""
-        self._put(f"{_JOURNAL}/done/{task}.json", json.dumps(findings).encode())
+    def record(self, task: str, sources: str, findings: list[Any]) -> None:
+        """Note that a task is done, from which files, and what it found."""
+        self._put(f"{_JOURNAL}/done/{task}.json", json.dumps({"sources": sources, "findings": findings}).encode())
 
-    def recorded(self, task: str) -> list[Any] | None:
-        """What a task found, if it is done."""
+    def recorded(self, task: str) -> dict[str, Any] | None:
+        """The record of a task, if it is done."""
         return self._read_json(f"{_JOURNAL}/done/{task}.json") or None
 
     def publish(self, objects: dict[str, bytes]) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from s2cmc.errors import StoreError
 from s2cmc.schema import (
     BAND_NAMES,
     BANDS,
@@ -27,11 +28,8 @@ from .check import VALID_LABELS, count_extremes, count_labels
 from .compare import compare_coordinates, compare_scene, differences
 from .coordinates import quality_coordinates
 from .inventory import check_objects
-from .readback import Readback
-from .source import SceneSource, open_release
-
-_DAMAGED = (ValueError, RuntimeError, OSError, TypeError, KeyError)
-"""What zarr and its codecs raise where bytes are not what was written."""
+from .readback import DAMAGED, Readback
+from .source import open_release
 
 _Counts = dict[str, dict[str, int]]
 
@@ -43,7 +41,7 @@ def verify(
     release: str | None = None,
     *,
     workers: int | None = None,
-    storage_options: Mapping[str, object] | None = None,
+    release_options: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Check a store, alone or against its release.
@@ -56,7 +54,7 @@ def verify(
         The release it was converted from; without it the store is checked against its own checksums and counts.
     workers : int, optional
         Threads; by default one for each core.
-    storage_options : mapping, optional
+    release_options : mapping, optional
         Options of the fsspec file system of `release`.
     progress : callable, optional
         Called with the steps done so far, and with all.
@@ -75,12 +73,12 @@ def verify(
     problems = list(check_objects(store, group))
     try:
         stored = Readback(group)
-    except _DAMAGED as error:
-        return [*problems, f"coordinates cannot be read: {error}"]
+    except StoreError as error:
+        return [*problems, str(error)]
     if missing := list(_missing_names(stored)):
         return problems + missing
     # Before the long part, so that a wrong RELEASE is told at once.
-    source = open_release(release, scenes=stored.scenes, storage_options=storage_options) if release else None
+    source = open_release(release, scenes=stored.scenes, release_options=release_options) if release else None
     problems += _check_fixed(stored)
     workers = workers or os.cpu_count() or 1
     counts: list[_Counts] = [{} for _ in stored.scenes]
@@ -93,7 +91,7 @@ def verify(
         problems.append("the scenes of the store do not stand in the order of the published table")
     elif source:
         problems += compare_coordinates(stored, source)
-        scenes = [partial(_compare_scene, stored, i, scene) for i, scene in enumerate(source.scenes)]
+        scenes = [partial(compare_scene, stored, i, scene) for i, scene in enumerate(source.scenes)]
         problems += _run(scenes, workers, progress)
     return list(dict.fromkeys(problems))
 
@@ -139,7 +137,7 @@ def _check_fixed(stored: Readback) -> Iterator[str]:
     for name, values in expected.items():
         if tuple(stored.coordinates.get(name, ())) != values:
             yield f"coordinate {name} is not that of the catalogue"
-    labels = {"flag_values": [int(c) for c in MaskClass], "flag_meanings": " ".join(CLASS_NAMES)}
+    labels: dict[str, object] = {"flag_values": [int(c) for c in MaskClass], "flag_meanings": " ".join(CLASS_NAMES)}
     decoded: dict[str, dict[str, object]] = {"mask": labels, "alt_mask": labels}
     if stored.array("reflectance").dtype == np.uint16:
         decoded["reflectance"] = {"scale_factor": 1 / DN_PER_REFLECTANCE}
@@ -149,21 +147,15 @@ def _check_fixed(stored: Readback) -> Iterator[str]:
                 yield f"attribute {key} of {name} is {found!r}; expected {value!r}"
 
 
-def _compare_scene(stored: Readback, i: int, source: SceneSource) -> list[str]:
-    try:
-        return compare_scene(stored, i, source)
-    except _DAMAGED as error:
-        return [f"{source.scene} cannot be compared: {error}"]
-
-
 def _check_shard(stored: Readback, name: str, first: int, counts: list[_Counts]) -> list[str]:
     """Read one shard; notes in `counts` what is in its scenes, and returns what is wrong."""
     array = stored.array(name)
     last = min(first + (array.shards or array.chunks)[0], array.shape[0])
     try:
         pixels = np.asarray(array[first:last])
-    except _DAMAGED as error:
-        return [f"{name} of {', '.join(stored.scenes[first:last])} cannot be read: {error}"]
+    except DAMAGED as error:
+        reason = str(error).partition("\n")[0]
+        return [f"{name} of {_spoken(stored.scenes[first:last])} cannot be read: {reason}"]
     problems = []
     for i, scene in enumerate(pixels, start=first):
         if name == "reflectance":
@@ -175,6 +167,10 @@ def _check_shard(stored: Readback, name: str, first: int, counts: list[_Counts])
         elif name == "alt_mask" and not (scene == MASK_MISSING).all():
             problems.append(f"alt_mask of {stored.scenes[i]} holds labels, but has_alt_mask is false")
     return problems
+
+
+def _spoken(scenes: list[str]) -> str:
+    return scenes[0] if len(scenes) == 1 else f"{len(scenes)} scenes from {scenes[0]} to {scenes[-1]}"
 
 
 def _check_counts(stored: Readback, counts: list[_Counts]) -> Iterator[str]:

@@ -39,13 +39,14 @@ def convert(
     reflectance: ReflectanceType = "uint16",
     thumbnails: bool = True,
     overwrite: bool = False,
-    storage_options: Mapping[str, object] | None = None,
+    release_options: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> ConversionReport:
     """Convert a published release into one Zarr store.
 
     A run that was killed is resumed by calling it again; until it is complete, the target does not open as a
-    catalogue. Memory is bounded by `workers` times one shard (one scene of reflectance, 64 of masks).
+    catalogue. Memory is bounded by `workers` times one scene and what is made of it on the way: about 200 MB a
+    worker for scenes as published.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def convert(
         Keep the thumbnails.
     overwrite : bool
         Replace a finished store, or a conversion that was started otherwise.
-    storage_options : mapping, optional
+    release_options : mapping, optional
         Options of the fsspec file system of `release`.
     progress : callable, optional
         See `Progress`.
@@ -84,7 +85,7 @@ def convert(
     _refuse(target, overwrite)
     try:
         with target.claimed():
-            source = open_release(release, scenes=scenes, storage_options=storage_options)
+            source = open_release(release, scenes=scenes, release_options=release_options)
             for line in source.warnings:
                 logger.warning(line)
             plan = make_plan(source, Options(reflectance, thumbnails))
@@ -110,7 +111,7 @@ def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, o
     _refuse(target, overwrite)  # once more: listing the release may have taken minutes
     header = {"identity": plan.identity(), "command": plan.command(target.path, scenes)}
     started = target.header() if target.state() is State.STARTED else None
-    differing = _differences(header, started) if started is not None else []
+    differing = _differences(plan, target, header, started) if started is not None else []
     if started is not None and differing and not overwrite:
         raise StoreError(
             f"{target.path} holds a conversion that was started with another {' and '.join(differing)}; finish it "
@@ -124,9 +125,15 @@ def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, o
     target.start(header, array_objects(plan.arrays))
 
 
-def _differences(header: Mapping[str, Any], started: Mapping[str, Any]) -> list[str]:
+def _differences(plan: Plan, target: Target, header: Mapping[str, Any], started: Mapping[str, Any]) -> list[str]:
+    """What a started conversion was started with otherwise. Files that no finished task has read may be mended."""
     before = started.get("identity", {})
-    return [key for key, value in header["identity"].items() if before.get(key) != value]
+    differing = [key for key, value in header["identity"].items() if before.get(key) != value]
+    if not differing and not started.get("clearing"):
+        records = ((task, target.recorded(task.name)) for task in plan.tasks())
+        changed = [task for task, record in records if record and record["sources"] != plan.sources(task)]
+        differing = [f"content of files ({', '.join(task.name for task in changed[:3])})"] if changed else []
+    return differing
 
 
 def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) -> int:
@@ -162,7 +169,7 @@ def _do(plan: Plan, target: Target, task: Task) -> list[str]:
     if not block.problems:
         # A region of whole shards: two writers in one shard would lose data without an error.
         target.array(task.array.name)[task.first : task.last] = block.pixels
-        target.record(task.name, block.findings)
+        target.record(task.name, plan.sources(task), block.findings)
     return block.problems
 
 
@@ -183,7 +190,7 @@ def _findings(plan: Plan, target: Target) -> list[Findings]:
         recorded = target.recorded(task.name)
         if recorded is None:
             raise CatalogueError(f"{target.path}: the record of {task.name} is gone; run the same command again")
-        for found, counts in zip(findings[task.first : task.last], recorded, strict=True):
+        for found, counts in zip(findings[task.first : task.last], recorded["findings"], strict=True):
             found[task.array.name] = counts
     return list(findings)
 
@@ -195,7 +202,7 @@ def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     converter = f"s2cmc {version('s2cmc')}"
     attributes = GLOBAL_ATTRIBUTES | {
         "source_table_md5": release.table_md5,
-        "source_sha256": release.fingerprint(),
+        "source_fingerprint": release.fingerprint(),
         "converter": converter,
         "time_coverage_start": f"{times[0]:%Y-%m-%dT%H:%M:%SZ}",
         "time_coverage_end": f"{times[-1]:%Y-%m-%dT%H:%M:%SZ}",
@@ -203,7 +210,9 @@ def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
         "history": f"{now} converted by {converter}",
     }
     if release.synthetic:
-        attributes = {key: value for key, value in attributes.items() if key not in ("doi", "id", "citation")}
+        attributes = {
+            key: value for key, value in attributes.items() if key not in ("doi", "id", "citation", "license")
+        }
         attributes |= SYNTHETIC_ATTRIBUTES
     coordinates = (
         table_coordinates(release.table)

@@ -64,11 +64,19 @@ def test_the_accessor_keeps_only_the_dataset(catalogue: xr.Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(MEMBERS) - {"tag_groups"}))
-def test_a_dataset_that_is_no_catalogue_is_refused(name: str, catalogue: xr.Dataset) -> None:
-    strangers = (xr.Dataset(), xr.Dataset({"mask": 0}), catalogue.drop_vars("mask"), catalogue.isel(scene=0))
-    for stranger in strangers:
-        with pytest.raises(CatalogueError, match=r"no catalogue.*open one with s2cmc.open_catalogue"):
+def test_a_dataset_that_lacks_what_is_asked_for_is_refused(name: str) -> None:
+    for stranger in (xr.Dataset(), xr.Dataset({"fog": 0})):
+        with pytest.raises(CatalogueError, match=r"has no '\w+', which is needed here; open a catalogue with s2cmc\."):
             _ask(stranger, name)
+
+
+def test_a_part_of_a_catalogue_is_asked_what_it_can_answer(catalogue: xr.Dataset) -> None:
+    pixels = catalogue[["reflectance"]]
+    assert pixels.clouds.select("index > 7").sizes["scene"] == 2
+    assert pixels.clouds.rgb().sizes["rgb"] == 3
+    assert catalogue.drop_vars("mask").clouds.tags.sizes["tag"] == 24
+    assert dict(catalogue.isel(scene=0).clouds.class_counts().sizes) == {"mask_class": 3}
+    assert dict(catalogue.isel(scene=0).clouds.rgb().sizes) == {"y": 64, "x": 64, "rgb": 3}
 
 
 def _ask(dataset: xr.Dataset, name: str) -> object:

@@ -64,6 +64,12 @@ def contents(found: dict[str, Member]) -> dict[str, bytes]:
 
 
 @pytest.fixture
+def no_zip_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read even the small zips of these tests member by member."""
+    monkeypatch.setattr("s2cmc.conversion.archive._SMALL", 0)
+
+
+@pytest.fixture
 def masks(tmp_path: Path) -> Path:
     return make_zip(tmp_path / "masks.zip")
 
@@ -159,6 +165,7 @@ def test_a_zip_cut_short_is_an_error(masks: Path, size: int) -> None:
         members(masks)
 
 
+@pytest.mark.usefixtures("no_zip_is_small")
 def test_a_zip_cut_short_after_its_listing_is_an_error(masks: Path) -> None:
     found = members(masks)
     masks.write_bytes(masks.read_bytes()[:3_000])
@@ -205,6 +212,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("no_zip_is_small")
 def test_a_remote_zip_is_read_by_ranges_only(large: Path, serve: Callable[[Path], object]) -> None:
     server = serve(large)
     filesystem = fsspec.filesystem("http", skip_instance_cache=True)
@@ -216,6 +224,13 @@ def test_a_remote_zip_is_read_by_ranges_only(large: Path, serve: Callable[[Path]
     member = found[17]
     assert member.read() == SCENES[member.name]
     assert 100_000 < sum(nbytes for *_, nbytes in server.log) - listing < 101_000
+
+
+def test_a_small_remote_zip_is_fetched_in_one_request(large: Path, serve: Callable[[Path], object]) -> None:
+    server = serve(large)
+    found = zip_members(fsspec.filesystem("http", skip_instance_cache=True), f"{server.url}/subscenes.zip")
+    assert {member.name: member.read() for member in found} == SCENES
+    assert [nbytes for method, _, nbytes in server.log if method == "GET"] == [(large / "subscenes.zip").stat().st_size]
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -256,6 +271,7 @@ def plain_server(large: Path) -> Iterator[Callable[[int], str]]:
         server.server_close()
 
 
+@pytest.mark.usefixtures("no_zip_is_small")
 def test_a_server_without_ranges_is_an_error(plain_server: Callable[[], str]) -> None:
     with pytest.raises(ReleaseError, match=r"subscenes\.zip is not a readable zip: .*range"):
         zip_members(fsspec.filesystem("http", skip_instance_cache=True), plain_server())

@@ -136,8 +136,15 @@ def test_zero_and_saturated_pixels_are_counted_once_however_many_bands() -> None
     dn[0, 0] = 0
     dn[0, 1, 3] = 0
     dn[1, :, 7] = 65_535
-    assert count_extremes(dn) == {"zero_pixels": 2, "saturated_pixels": 4}
-    assert count_extremes(dn / TEN_THOUSAND) == {"zero_pixels": 2, "saturated_pixels": 4}
+    expected = {"zero_pixels": 2, "saturated_pixels": 4, "nonfinite_pixels": 0}
+    assert count_extremes(dn) == count_extremes(dn / TEN_THOUSAND) == expected
+
+
+def test_pixels_that_are_not_finite_are_counted() -> None:
+    reflectance = np.full((4, 4, 13), 0.1, np.float32)
+    reflectance[0, 0] = np.nan
+    reflectance[1, 2, 5] = np.inf
+    assert count_extremes(reflectance) == {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 2}
 
 
 _ONE_HOT = hnp.arrays(np.uint8, (3, 4, 3), elements=st.integers(0, 1))

@@ -13,6 +13,7 @@ import pytest
 import zarr
 
 import s2cmc
+from s2cmc.conversion import archive
 from s2cmc.conversion.restore import restore
 from s2cmc.conversion.target import Target
 from s2cmc.conversion.verify import verify
@@ -32,7 +33,7 @@ def pixels_of(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("arrays", ["npy", "npz"])
+@pytest.mark.parametrize("arrays", [pytest.param("npy", marks=pytest.mark.slow), "npz"])
 @pytest.mark.parametrize("layout", ["zip", "folder"])
 def test_every_layout_gives_the_same_store(layout, arrays, release, store, tmp_path):
     restore(str(store), str(tmp_path / "other"), layout=layout, arrays=arrays)
@@ -52,16 +53,21 @@ def test_folders_and_zips_mix(store, release, tmp_path):
     assert verify(str(tmp_path / "mixed.zarr"), str(release)) == []
 
 
-def test_a_remote_release_is_read_in_place(release, store, serve, tmp_path):
-    """Over HTTP, by range requests: no more bytes than the zips hold, and no zip in one piece."""
+def test_a_remote_release_is_read_in_place(release, store, serve, tmp_path, monkeypatch):
+    """Over HTTP: a large zip by ranges, one for each member; a small one whole, once."""
     server = serve(release.parent)
+    sizes = {path.name: path.stat().st_size for path in release.glob("*.zip")}
+    monkeypatch.setattr(archive, "_SMALL", sizes["subscenes.zip"])
     convert(f"{server.url}/release", str(tmp_path / "remote.zarr"))
     assert pixels_of(tmp_path / "remote.zarr") == pixels_of(store)
-    subscenes = [count for method, path, count in server.log if method == "GET" and path.endswith("subscenes.zip")]
-    size = (release / "subscenes.zip").stat().st_size
-    # Each scene is one request and the first is read twice; the directory at the end takes three small ones.
-    assert len(subscenes) == 10 + 1 + 3
-    assert max(subscenes) < size / 5
+    fetched = {
+        name: [n for verb, path, n in server.log if verb == "GET" and path.endswith(f"/{name}")] for name in sizes
+    }
+    # The first scene is read twice; the directory at the end takes three small requests.
+    assert len(fetched["subscenes.zip"]) == 10 + 1 + 3
+    assert max(fetched["subscenes.zip"]) < sizes["subscenes.zip"] / 5
+    for name in ("masks.zip", "alt_masks.zip", "shapefiles.zip", "thumbnails.zip"):
+        assert fetched[name] == [sizes[name]]
 
 
 def test_the_store_holds_what_the_release_holds(release, store, catalogue):
@@ -99,7 +105,10 @@ def test_the_report_says_what_was_found(release, tmp_path):
     text = "\n".join(report.lines())
     assert "mask pixels are not one-hot" in text
     assert "percentages of the table are not those of the mask, in 2 of 10 scenes" in text
-    assert json.loads(report.to_json())["scenes"] == 10
+    written = json.loads(report.to_json())
+    quirks = quirk_scenes(pd.read_csv(release / "classification_tags.csv"))
+    assert written["oddities"]["invalid_mask_pixels"] == {quirks["mask_not_one_hot"]: 5}
+    assert written["oddities"]["tags_consistent"] == {quirks["tags_without_cloud"]: False}
 
 
 def test_sizes_come_from_the_data(tmp_path):
@@ -170,6 +179,7 @@ def test_lossy_values_stop_their_scene_and_float32_stores_them(tmp_path):
     convert(str(release), str(tmp_path / "floats.zarr"), reflectance="float32")
     stored = s2cmc.open_catalogue(tmp_path / "floats.zarr").reflectance[1].to_numpy()
     np.testing.assert_array_equal(stored.view("uint32"), reflectance.view("uint32"))
+    assert list(s2cmc.open_catalogue(tmp_path / "floats.zarr").nonfinite_pixels.values) == [0, 1]
     assert verify(str(tmp_path / "floats.zarr"), str(release)) == []
 
 
@@ -258,3 +268,11 @@ def test_memory_does_not_grow_with_the_number_of_scenes(tmp_path):
         peaks.append(int(run.stdout) / 1024)
     one_scene = 400 * 400 * 13 * 4 / 1e6
     assert peaks[1] - peaks[0] < 2 * one_scene, f"{peaks} MB"
+
+
+def test_a_restore_that_fails_leaves_nothing_behind(store, tmp_path):
+    copy = Path(shutil.copytree(store, tmp_path / "copy.zarr"))
+    (copy / "mask" / "c" / "0" / "0" / "0").unlink()
+    with pytest.raises(s2cmc.StoreError, match=r"mask of S2\S+ cannot be read: .*; see s2cmc verify"):
+        restore(str(copy), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

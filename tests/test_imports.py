@@ -10,7 +10,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
-    *("schema", "errors", "product", "geo", "store", "expression", "select", "reduce", "plot", "accessor"),
+    *(
+        "schema",
+        "errors",
+        "filesystem",
+        "product",
+        "geo",
+        "store",
+        "expression",
+        "select",
+        "reduce",
+        "plot",
+        "accessor",
+    ),
     *("published", "synthesis", "sampletable", "quirks", "testing", "display", "cli"),
 ]
 """Rooms of src/s2cmc: each imports only from those before it (the package itself counts as accessor)."""

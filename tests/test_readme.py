@@ -29,7 +29,7 @@ def test_its_python_runs(store, tmp_path, monkeypatch):
         exec(block, names)  # noqa: S102, our own README
     pyplot.close("all")
     assert isinstance(names["ds"], xr.Dataset)
-    assert isinstance(names["snow"], xr.Dataset)
+    assert isinstance(names["water"], xr.Dataset)
 
 
 def test_the_first_block_is_six_lines_on_what_matters():

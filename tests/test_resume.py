@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import s2cmc
 from s2cmc.conversion import write
+from s2cmc.conversion.restore import restore
 from s2cmc.conversion.target import Target
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
@@ -75,6 +77,31 @@ def test_other_options_or_releases_do_not_resume(release, interrupted, tmp_path)
         convert(str(other), str(interrupted))
     convert(str(other), str(interrupted), overwrite=True)
     assert verify(str(interrupted), str(other)) == []
+
+
+def test_a_file_changed_after_it_was_read_is_refused(store, tmp_path):
+    folder = tmp_path / "release"
+    restore(str(store), str(folder), layout="folder")
+    first, second = sorted((folder / "subscenes").iterdir())[:2]
+    np.save(second, np.load(second) + np.float32(0.00003))
+    with pytest.raises(s2cmc.ReleaseError, match="the same command resumes once the release is mended"):
+        convert(str(folder), str(tmp_path / "other.zarr"))
+    np.save(first, np.load(first))
+    with pytest.raises(s2cmc.StoreError, match=r"started with another content of files \(reflectance-000000\)"):
+        convert(str(folder), str(tmp_path / "other.zarr"))
+
+
+def test_a_mended_release_is_resumed(store, tmp_path):
+    folder = tmp_path / "release"
+    restore(str(store), str(folder), layout="folder")
+    broken = sorted((folder / "subscenes").iterdir())[1]
+    good = np.load(broken)
+    np.save(broken, good + np.float32(0.00003))
+    with pytest.raises(s2cmc.ReleaseError, match="1 scenes or arrays cannot be stored"):
+        convert(str(folder), str(tmp_path / "store.zarr"))
+    np.save(broken, good)
+    assert convert(str(folder), str(tmp_path / "store.zarr")).resumed == 10 + 3 - 1
+    assert verify(str(tmp_path / "store.zarr"), str(folder)) == []
 
 
 def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def problems(release: Path, **options: object) -> list[str]:
 
 
 def contents(release: Release) -> dict[str, list[bytes]]:
-    return {scene.scene: [member.read() for member in scene.members] for scene in release.scenes}
+    return {scene.scene: [member.read() for member in scene.members()] for scene in release.scenes}
 
 
 def test_a_whole_release_has_all_files_of_all_scenes_and_no_warning(pristine: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_whole_release_has_all_files_of_all_scenes_and_no_warning(pristine: Pa
     assert second.alt_mask.read() == (pristine / "alt_masks" / f"{ALT_PREFIX}{SECOND}.npy").read_bytes()
     assert first.alt_mask is None
     assert set(first.shapefile) == set(SHAPEFILE_SUFFIXES)
-    assert len(first.members) == 2 + 1 + 5
+    assert len(first.members()) == 2 + 1 + 5
 
 
 @pytest.mark.parametrize("zipped", [PARTS, PARTS[::2], PARTS[1::2]])
@@ -111,7 +111,8 @@ def test_everything_wrong_is_in_one_report(folder: Path) -> None:
 
     (folder / "subscenes" / f"{FIRST}.npy").unlink()
     rename("subscenes", f"{SECOND}.npy", f"{STRANGER}.npy")
-    rename("masks", f"{THIRD}.npy", f"{THIRD.replace('MSIL1C', 'msil1c')}.npy")
+    lower = THIRD.replace("MSIL1C", "msil1c")
+    rename("masks", f"{THIRD}.npy", f"{lower}.npy")
     rename("alt_masks", f"{ALT_PREFIX}{SECOND}.npy", f"{SECOND}.npy")
     rename("thumbnails", f"{FOURTH}.png", f"{FOURTH}.PNG")
     pack(folder, "masks", keep=True)
@@ -126,19 +127,20 @@ def test_everything_wrong_is_in_one_report(folder: Path) -> None:
             f"extra: subscenes/{STRANGER}.npy is of a scene without a row in {TABLE_FILE}",
             f"missing: masks has no file of scene {THIRD}",
             *(
-                f"misnamed: {where}{THIRD.replace('MSIL1C', 'msil1c')}.npy names no scene; did you mean {THIRD}?"
+                f"warning: misnamed: {where}{lower}.npy names no scene; did you mean {THIRD}?"
                 for where in ("masks/", "masks.zip!masks/")
             ),
-            f"misnamed: alt_masks/{SECOND}.npy is not a name of alt_masks (ALT_SCENE.npy)",
-            f"misnamed: thumbnails/{FOURTH}.PNG is not a name of thumbnails (SCENE.png)",
+            f"warning: misnamed: alt_masks/{SECOND}.npy is not a name of alt_masks (ALT_SCENE.npy)",
+            f"warning: misnamed: thumbnails/{FOURTH}.PNG is not a name of thumbnails (SCENE.png)",
             *(
                 f"duplicated: masks.zip!masks/{scene}.npy and masks/{scene}.npy hold the same of one scene"
                 for scene in (FIRST, SECOND, FOURTH)
             ),
             f"duplicated: subscenes/{FOURTH}.npy and subscenes/{FOURTH}.npz hold the same of one scene",
-            f"missing: the shapefile of {FIRST} is incomplete: .shp, .shx, .dbf needed, .cpg, .dbf, .prj, .shx found",
+            f"missing: the shapefile of {FIRST} lacks .shp",
             *(
-                f"misnamed: shapefiles/{STRANGER}/{SECOND}{suffix} is not a name of shapefiles (SCENE/SCENE.shp)"
+                f"warning: misnamed: shapefiles/{STRANGER}/{SECOND}{suffix} is not a name of shapefiles "
+                "(SCENE/SCENE.shp)"
                 for suffix in SHAPEFILE_SUFFIXES
             ),
         ]
@@ -241,11 +243,11 @@ def test_a_fingerprint_changes_with_any_file(folder: Path, part: str, zipped: bo
     assert fingerprint() != before
 
 
-def test_a_fingerprint_changes_with_the_table(folder: Path) -> None:
-    before = open_release(str(folder)).fingerprint()
+def test_the_checksum_of_the_table_changes_with_it(folder: Path) -> None:
+    before = open_release(str(folder)).table_md5
     table = folder / TABLE_FILE
     table.write_text(table.read_text().replace("CALIBRATION", "MAIN").replace("VALIDATION", "MAIN"))
-    assert open_release(str(folder)).fingerprint() != before
+    assert open_release(str(folder)).table_md5 != before
 
 
 @pytest.mark.parametrize("place", ["", "nowhere"], ids=["no table", "no folder"])
@@ -257,8 +259,19 @@ def test_a_place_without_a_table_is_no_release(folder: Path, place: str) -> None
 
 
 def test_a_file_is_no_release(folder: Path) -> None:
-    with pytest.raises(ReleaseError, match=r"masks\.zip.* cannot be read: .*Not a directory"):
+    with pytest.raises(ReleaseError, match=r"masks\.zip holds no classification_tags\.csv; expected a folder"):
         open_release(str(pack(folder, "masks")))
+
+
+def test_what_is_wrong_in_the_table_and_in_the_files_is_one_report(folder: Path) -> None:
+    table = (folder / TABLE_FILE).read_text().replace("VALIDATION", "Validation").splitlines()
+    (folder / TABLE_FILE).write_text("\n".join([*table, table[1]]))
+    (folder / "masks" / f"{FIRST}.npy").unlink()
+    with pytest.raises(ReleaseError, match=r"cannot be converted: \d errors, 0 warnings") as caught:
+        open_release(str(folder))
+    caught.match(r"column 'dataset': 'Validation' is none of MAIN, VALIDATION, CALIBRATION")
+    caught.match(r"scene \S+ has several rows")
+    caught.match(rf"missing: masks has no file of scene {FIRST}")
 
 
 class _Busy(http.server.SimpleHTTPRequestHandler):

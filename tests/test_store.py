@@ -154,6 +154,13 @@ def test_a_missing_chunk_is_an_error_and_no_fill_value(store, tmp_path):
     opened.reflectance[0].compute()
 
 
+def test_missing_alternative_masks_are_no_unlabelled_ones(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / "alt_mask" / "c" / "0" / "0" / "0").unlink()
+    with pytest.raises(s2cmc.StoreError, match="alt_mask cannot be read at"):
+        s2cmc.open_catalogue(copy).alt_mask.compute()
+
+
 def test_a_missing_coordinate_is_an_error_and_no_fill_value(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "difficulty" / "c" / "0").unlink()

@@ -10,7 +10,9 @@ import pytest
 import zarr
 
 import s2cmc
+from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
+from s2cmc.conversion.write import convert
 
 
 @pytest.fixture
@@ -36,8 +38,13 @@ def test_a_whole_store_passes(store, release):
     assert verify(str(store), str(release)) == []
 
 
-@pytest.mark.parametrize("position", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("name", ["reflectance", "mask", "alt_mask", "thumbnail", "clear_percent", "scene", "cirrus"])
+ARRAYS = ["reflectance", "mask", "alt_mask", "thumbnail", "scene", "time", "cirrus", "band", "y", "wavelength", "rgb"]
+
+
+@pytest.mark.parametrize(
+    "position", [pytest.param(0.0, marks=pytest.mark.slow), 0.4, pytest.param(1.0, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", ARRAYS)
 def test_a_flipped_bit_is_found_in_every_kind_of_object(name, position, copy):
     damaged = next(path for path in sorted((copy / name / "c").rglob("*")) if path.is_file())
     flip_bit(damaged, position)
@@ -113,8 +120,6 @@ def test_alternative_masks_where_none_should_be_are_found(copy, catalogue):
 
 def test_every_kind_of_difference_from_the_release_is_listed(store, release, release_copy, catalogue):
     """Change one of each in a release of folders, and compare the store with it."""
-    from s2cmc.conversion.restore import restore
-
     scenes = list(catalogue.scene.values)
     shutil.rmtree(release_copy)
     restore(str(store), str(release_copy), layout="folder")
@@ -149,7 +154,6 @@ def test_every_kind_of_difference_from_the_release_is_listed(store, release, rel
 
 
 def test_a_moved_outline_is_found(store, release, tmp_path, catalogue):
-    from s2cmc.conversion.restore import restore
     from s2cmc.geo import Outline
     from s2cmc.published import ReleaseWriter
 
@@ -165,6 +169,43 @@ def test_a_moved_outline_is_found(store, release, tmp_path, catalogue):
     problems = verify(str(store), str(tmp_path / "release"))
     assert any(line.startswith(f"{scene}: its outline is Outline(") for line in problems)
     assert any(line.startswith(f"{scene}: x_origin is ") for line in problems)
+
+
+def test_the_first_find_does_not_hide_the_next(copy, release, catalogue):
+    (copy / ".DS_Store").write_text("")
+    flip_bit(copy / "reflectance" / "c" / "4" / "0" / "0" / "0", 0.4)
+    scenes = catalogue.scene.values
+    problems = verify(str(copy), str(release))
+    assert problems[0] == "foreign object: .DS_Store"
+    assert problems[1].startswith(f"reflectance of {scenes[4]} cannot be read")
+    assert problems[2].startswith(f"{scenes[4]}: reflectance of {scenes[4]} cannot be read")
+    assert len(problems) == 3
+
+
+def test_bands_in_another_order_are_found(copy):
+    bands = zarr.open_array(copy, path="band", mode="r+")
+    names = bands[:].tolist()
+    names[1], names[3] = names[3], names[1]
+    bands[:] = np.array(names, object)
+    assert verify(str(copy)) == ["coordinate band is not that of the catalogue"]
+
+
+def test_another_scale_is_found(copy):
+    for path in (copy / "reflectance" / "zarr.json", copy / "zarr.json"):
+        path.write_text(path.read_text().replace('"scale_factor":0.0001', '"scale_factor":0.001'))
+    assert verify(str(copy)) == ["attribute scale_factor of reflectance is 0.001; expected 0.0001"]
+
+
+def test_masks_of_mixed_dtypes_are_refused_by_conversion(store, tmp_path):
+    """A store could give only one of them back."""
+    restore(str(store), str(tmp_path / "release"), layout="folder")
+    path = sorted((tmp_path / "release" / "masks").iterdir())[3]
+    np.save(path, np.load(path).astype("float64"))
+    assert f"{path.stem}: mask is bool (64, 64, 3) in the store and float64" in "".join(
+        verify(str(store), str(tmp_path / "release"))
+    )
+    with pytest.raises(s2cmc.ReleaseError, match=rf"{path.stem}: its mask is float64, the first one bool"):
+        convert(str(tmp_path / "release"), str(tmp_path / "store.zarr"))
 
 
 def test_scenes_missing_from_the_release_are_an_error(store, release_copy):

@@ -8,6 +8,7 @@ import xarray as xr
 from s2cmc import plot, reduce
 from s2cmc import select as selection
 from s2cmc.errors import CatalogueError
+from s2cmc.schema import TAG_NAMES
 from s2cmc.select import Moment
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class CloudsAccessor:
             If a name or value does not exist; the message offers the nearest ones.
         """
         return selection.select(
-            self._catalogue(),
+            self._part("scene"),
             expression,
             split=split,
             shadows_marked=shadows_marked,
@@ -89,7 +90,7 @@ class CloudsAccessor:
     @property
     def tags(self) -> xr.DataArray:
         """All 24 tags as one array (scene, tag), bool, with coordinate ``tag_group`` on ``tag``."""
-        return selection.tags(self._catalogue())
+        return selection.tags(self._part("scene", *TAG_NAMES))
 
     @property
     def tag_groups(self) -> dict[str, list[str]]:
@@ -103,7 +104,7 @@ class CloudsAccessor:
         Scenes of one tile, or of one date and relative orbit, are not independent: keep them together, e.g. with
         scikit-learn's ``GroupKFold``.
         """
-        return self._catalogue()["group"]
+        return self._part("group")["group"]
 
     def random_split(self, fractions: Mapping[str, float], *, seed: int = 0) -> xr.DataArray:
         """Name a part for every scene at random, with all scenes of a dependence group in one part.
@@ -111,8 +112,8 @@ class CloudsAccessor:
         Parameters
         ----------
         fractions : mapping of str to float
-            Share of the scenes by name of the part, adding up to 1, e.g. ``{"train": 0.8, "valid": 0.2}``. Met as
-            closely as whole groups allow.
+            Share of the scenes by name of the part, adding up to 1, e.g. ``{"train": 0.8, "valid": 0.2}``. Met to
+            within half a group at each boundary.
         seed : int
 
         Returns
@@ -120,19 +121,19 @@ class CloudsAccessor:
         DataArray (scene,), str
             For ``ds.isel(scene=parts == "train")``.
         """
-        return selection.random_split(self._catalogue(), fractions, seed)
+        return selection.random_split(self._part("scene", "group"), fractions, seed)
 
     def class_counts(self) -> xr.DataArray:
         """Pixels of each class in each scene (scene, mask_class), int64; lazy."""
-        return reduce.class_counts(self._catalogue()["mask"])
+        return reduce.class_counts(self._part("mask")["mask"])
 
     def class_fractions(self) -> xr.DataArray:
         """Fraction of each class among the labelled pixels of each scene (scene, mask_class), float64, 0..1; lazy."""
-        return reduce.class_fractions(self._catalogue()["mask"])
+        return reduce.class_fractions(self._part("mask")["mask"])
 
     def one_hot(self) -> xr.DataArray:
         """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy."""
-        return reduce.one_hot(self._catalogue()["mask"])
+        return reduce.one_hot(self._part("mask")["mask"])
 
     def rgb(self, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
         """True-colour composite of B04, B03, B02 for ``.plot.imshow``.
@@ -149,7 +150,7 @@ class CloudsAccessor:
         DataArray (scene, y, x, rgb), float32
             0 to 1, unitless. Lazy; of a catalogue as it was opened or selected here, only the three bands are read.
         """
-        return plot.rgb(self._catalogue("reflectance")["reflectance"], gain=gain, gamma=gamma)
+        return plot.rgb(self._part("reflectance")["reflectance"], gain=gain, gamma=gamma)
 
     def gallery(self, *, columns: int = 4, gain: float = 1.2, gamma: float = 1.8, most: int = 16) -> "Figure":
         """Draw scenes in true colour with the outlines of their masks; needs ``s2cmc[plot]``.
@@ -168,17 +169,16 @@ class CloudsAccessor:
         matplotlib.figure.Figure
             For ``figure.savefig("gallery.png")``; a notebook shows it.
         """
-        return plot.gallery(self._catalogue("reflectance"), columns=columns, gain=gain, gamma=gamma, most=most)
+        return plot.gallery(
+            self._part("scene", "reflectance", "mask"), columns=columns, gain=gain, gamma=gamma, most=most
+        )
 
-    def _catalogue(self, *needed: str) -> xr.Dataset:
-        if "scene" not in self._obj.dims or "mask" not in self._obj:
-            raise CatalogueError(
-                "this Dataset is no catalogue: it has no dimension 'scene' or no variable 'mask'; open one with "
-                "s2cmc.open_catalogue, and select scenes by a list or slice, not by a single position"
-            )
+    def _part(self, *needed: str) -> xr.Dataset:
+        """The Dataset, if it has what a question needs."""
         for name in needed:
-            if name not in self._obj:
+            if name not in self._obj and name not in self._obj.dims:
                 raise CatalogueError(
-                    f"this part of the catalogue has no variable {name!r}, which is needed here; keep it"
+                    f"this Dataset has no {name!r}, which is needed here; open a catalogue with s2cmc.open_catalogue, "
+                    f"keep {name!r} in the part of it, and take scenes by a list or slice, not by a single position"
                 )
         return self._obj

@@ -51,7 +51,9 @@ StorageOption = Annotated[
 def main() -> None:
     """Entry point: errors of the catalogue are one message on stderr and exit code 1."""
     logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)]
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False, show_time=False)],
     )
     logging.getLogger("s2cmc").setLevel(logging.INFO)
     try:
@@ -111,7 +113,7 @@ def convert(
     _needs_convert()
     from s2cmc.conversion.write import convert as run
 
-    with _progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance:
+    with _progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, _resumable():
         result = run(
             release,
             store,
@@ -120,7 +122,7 @@ def convert(
             reflectance=reflectance,
             thumbnails=thumbnails,
             overwrite=overwrite,
-            storage_options=_storage_options(storage_option),
+            release_options=_storage_options(storage_option),
             progress=advance,
         )
     out.print("conversion report", style="bold")
@@ -145,7 +147,7 @@ def verify(
 
     with _progress("verifying", MofNCompleteColumn()) as advance:
         options = _storage_options(storage_option)
-        problems = run(store, release, workers=workers, storage_options=options, progress=advance)
+        problems = run(store, release, workers=workers, release_options=options, progress=advance)
     for problem in problems:
         out.print(problem, highlight=False, markup=False, soft_wrap=True)
     if problems:
@@ -222,10 +224,19 @@ def gallery(
 
 @contextmanager
 def _progress(verb: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
-    shown = (TextColumn(verb), BarColumn(), *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    shown = (TextColumn(verb), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
     with Progress(*shown, console=err) as progress:
         task = progress.add_task(verb, total=None, visible=False)
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("interrupted; what is done is kept, and the same command resumes")
+        raise typer.Exit(130) from None
 
 
 def _needs_convert() -> None:

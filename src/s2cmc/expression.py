@@ -68,8 +68,9 @@ def _parse(expression: str) -> ast.expr:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # on a backslash in a string
             return ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = getattr(error, "msg", error)
         raise QueryError(
-            f"{expression!r} is no expression: {error}; write one like 'snow_ice and (thin or cirrus)' or "
+            f"{expression!r} is no expression: {reason}; write one like 'snow_ice and (thin or cirrus)' or "
             "'cloud_percent > 50 and difficulty in [1, 2]'"
         ) from error
 

@@ -1,6 +1,7 @@
 """The published layout of a release: its names, and a writer of it (sample data, restore)."""
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ ArrayFormat = Literal["npy", "npz"]
 
 
 class ReleaseWriter:
-    """Writes a release file by file; a context manager.
+    """Writes a release file by file; a context manager that leaves nothing behind where it fails.
 
     Parameters
     ----------
@@ -62,6 +63,9 @@ class ReleaseWriter:
     ) -> None:
         for archive in self._zips.values():
             archive.close()
+        if error is not None:
+            # It was empty before; half a release would only look like one.
+            shutil.rmtree(self._out)
 
     def add_subscene(self, scene: str, reflectance: np.ndarray) -> None:
         """Add the reflectance (y, x, band) of a scene, float32."""

@@ -257,6 +257,7 @@ QUALITY_COORDINATES = (
     SceneCoordinate("invalid_alt_mask_pixels", "int32", "pixels of `alt_mask` that are not one-hot", "1"),
     SceneCoordinate("zero_pixels", "int32", "pixels with DN 0 (no data) in any band", "1"),
     SceneCoordinate("saturated_pixels", "int32", "pixels with DN 65535 (saturated) in any band", "1"),
+    SceneCoordinate("nonfinite_pixels", "int32", "pixels that are NaN or infinite in any band", "1"),
     SceneCoordinate("mask_clear_percent", "float64", "clear pixels, counted in `mask`", "percent"),
     SceneCoordinate("mask_cloud_percent", "float64", "cloud pixels, counted in `mask`", "percent"),
     SceneCoordinate("mask_shadow_percent", "float64", "cloud shadow pixels, counted in `mask`", "percent"),

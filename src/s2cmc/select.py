@@ -62,15 +62,14 @@ def select(
 
 def tags(catalogue: xr.Dataset) -> xr.DataArray:
     """All tags as one array (scene, tag), bool, with the group of each tag as coordinate ``tag_group``."""
-    present = [tag for tag in TAGS if tag.name in catalogue.coords]
-    values = np.stack([catalogue[tag.name].to_numpy() for tag in present], axis=-1)
+    values = np.stack([catalogue[tag.name].to_numpy() for tag in TAGS], axis=-1)
     return xr.DataArray(
         values,
         dims=("scene", "tag"),
         coords={
             "scene": catalogue["scene"],
-            "tag": [tag.name for tag in present],
-            "tag_group": ("tag", [str(tag.group) for tag in present]),
+            "tag": [tag.name for tag in TAGS],
+            "tag_group": ("tag", [str(tag.group) for tag in TAGS]),
         },
         name="tags",
     )

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 import xarray as xr
 
 from s2cmc.errors import StoreError, UnfinishedStoreError
+from s2cmc.filesystem import filesystem_of, store_options, unreadable
 from s2cmc.schema import (
     DN_PER_REFLECTANCE,
     FORMAT_VERSION,
@@ -74,16 +74,18 @@ def open_group(store: "str | Path | Store", *, storage_options: Mapping[str, Any
     """Open the Zarr group of a catalogue as it is stored; see `open_catalogue`."""
     import zarr
 
-    options = dict(storage_options or {})
+    options = store_options(str(store), storage_options)
     opened = _resolve(store, options)
     try:
         group = zarr.open_group(opened, mode="r", zarr_format=3, use_consolidated=True)
     except FileNotFoundError as error:
         raise _explain_absence(store, options) from error
-    except OSError as error:
+    except unreadable() as error:
         raise StoreError(f"{store} cannot be read: {error}") from error
     except ValueError as error:
-        raise StoreError(f"{store} has no consolidated metadata and is no finished catalogue: {error}") from error
+        raise StoreError(
+            f"{store} is no finished catalogue: its zarr.json is damaged or has no consolidated metadata: {error}"
+        ) from error
     found = group.attrs.get("format_version")
     if group.attrs.get("format") != "s2cmc" or not isinstance(found, str):
         raise StoreError(f"{store} is a Zarr group, but no catalogue of s2cmc (its attribute `format` is not 's2cmc')")
@@ -100,8 +102,6 @@ def _resolve(store: "str | Path | Store", options: dict[str, Any]) -> "Store":
         return store
     if "://" not in str(store):
         return LocalStore(Path(store), read_only=True)
-    if str(store).startswith("s3://"):
-        options.setdefault("anon", True)
     try:
         return FsspecStore.from_url(str(store), storage_options=options, read_only=True)
     except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is not installed
@@ -111,13 +111,13 @@ def _resolve(store: "str | Path | Store", options: dict[str, Any]) -> "Store":
 def _explain_absence(store: "str | Path | Store", options: dict[str, Any]) -> StoreError:
     """What a missing root means: no such place, an unfinished conversion, or something else."""
     if isinstance(store, str | Path):
-        filesystem, root = fsspec.url_to_fs(str(store), **options)
+        filesystem, root = filesystem_of(str(store), options)
         try:
             plan = json.loads(filesystem.cat_file(f"{root}/{JOURNAL_PLAN}"))
             return UnfinishedStoreError(
                 f"the conversion into {store} is not complete; finish it with `{plan['command']}`"
             )
-        except FileNotFoundError:
+        except unreadable():  # a place that forbids to look further is as good as empty
             pass
     return StoreError(
         f"{store} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
@@ -148,8 +148,10 @@ def _dims(array: "zarr.Array[Any]") -> tuple[str, ...]:
 def _read(array: "zarr.Array[Any]", key: Any) -> np.ndarray:
     try:
         return np.asarray(array.oindex[key])
-    except (ValueError, RuntimeError, OSError) as error:
-        raise StoreError(f"{array.store_path} cannot be read at {key}: {error}") from error
+    except unreadable(ValueError, RuntimeError) as error:
+        # What follows the first line is zarr's advice to read an absent chunk as fill values.
+        reason = str(error).partition("\n")[0]
+        raise StoreError(f"{array.store_path} cannot be read at {key}: {reason}; see s2cmc verify") from error
 
 
 def take_scenes(dataset: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
@@ -171,7 +173,7 @@ _NO_FILL: "ArrayConfigParams" = {"read_missing_chunks": False}
 """An absent chunk is an error and no fill value."""
 
 _SOURCE = "s2cmc_source"
-_STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "source_dtype")
+_STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype")
 
 
 def _opened(array: "zarr.Array[Any]") -> xr.Variable:
