@@ -54,7 +54,7 @@ wheel: $(READY)
 
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
 		--all-extras --group dev --output-file requirements.lock pyproject.toml
 
 clean:
