@@ -123,7 +123,7 @@ def test_sample_convert_verify_and_restore_go_round(tmp_path: Path, run: Callabl
     answer = run("verify", store, again)
     assert (answer.code, answer.out) == (
         0,
-        f"{store}: every object is there, every checksum holds and equals {again} bit for bit\n",
+        f"{store}: every object is there, every checksum holds, and every scene in it equals {again} bit for bit\n",
     )
 
 

@@ -151,9 +151,15 @@ def verify(
     for problem in problems:
         out.print(problem, highlight=False, markup=False, soft_wrap=True)
     if problems:
-        err.print(f"{store}: {len(problems)} differences", style="red", highlight=False, markup=False, soft_wrap=True)
+        err.print(
+            f"{store}: {display.counted(len(problems), 'difference')}",
+            style="red",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(1)
-    compared = f" and equals {release} bit for bit" if release else ""
+    compared = f", and every scene in it equals {release} bit for bit" if release else ""
     out.print(f"{store}: every object is there, every checksum holds{compared}", highlight=False, soft_wrap=True)
 
 
@@ -241,6 +247,7 @@ def _resumable() -> Iterator[None]:
 
 def _needs_convert() -> None:
     try:
+        import filelock  # noqa: F401
         import obstore  # noqa: F401
         import PIL  # noqa: F401
         import shapefile  # noqa: F401

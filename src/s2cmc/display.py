@@ -7,6 +7,11 @@ from rich.table import Table
 from s2cmc.schema import CLASS_NAMES, DATASETS, DIFFICULTIES
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 scene``, ``2 scenes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def overview(catalogue: xr.Dataset) -> list[Table]:
     """What a catalogue holds: facts, and how often each tag is set."""
     return [_facts(catalogue), _tag_frequencies(catalogue)]
@@ -14,7 +19,7 @@ def overview(catalogue: xr.Dataset) -> list[Table]:
 
 def scenes(catalogue: xr.Dataset) -> Table:
     """One row for each scene: ID, date, difficulty, cloud, tags."""
-    table = Table(title=f"{catalogue.sizes['scene']} scenes")
+    table = Table(title=counted(catalogue.sizes["scene"], "scene"))
     table.add_column("scene", overflow="fold", min_width=20)
     table.add_column("date", no_wrap=True)
     table.add_column("diff.", justify="right")
@@ -44,7 +49,8 @@ def fractions(found: xr.DataArray) -> Table:
     if len(found):
         table.add_section()
         table.add_row(
-            f"mean of {len(found)} scenes", *(f"{100 * value:.2f}" for value in found.mean("scene").to_numpy())
+            f"mean of {counted(len(found), 'scene')}",
+            *(f"{100 * value:.2f}" for value in found.mean("scene").to_numpy()),
         )
     return table
 
