@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -13,6 +13,7 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.product import Product
 from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
+from s2cmc.schema import SPLITS
 
 from .archive import Member, folder_members, zip_members
 from .read import read_scenes, read_table
@@ -155,12 +156,12 @@ def open_release(
         listing.add_part(part, members)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])
+    listing.warn_of_absent(chosen)
     if listing.problems:
         raise ReleaseError(
             f"{url} cannot be converted: {len(listing.problems)} errors, {len(listing.warnings)} warnings",
             [*listing.problems, *(f"warning: {line}" for line in listing.warnings)],
         )
-    listing.warn_of_absent(chosen)
     return Release(
         url=url,
         table=chosen,
@@ -251,7 +252,7 @@ class _Listing:
         everything = self.chosen == self.known
         (self.problems if part in REQUIRED_PARTS and everything else self.warnings).append(line)
 
-    def sources(self, scenes: Iterable[str]) -> Iterator[SceneSource]:
+    def sources(self, scenes: Iterable[str]) -> list[SceneSource]:
         found = []
         for scene in scenes:
             files = {part: self.files[part].get(scene, {}) for part in PARTS}
@@ -277,11 +278,11 @@ class _Listing:
                         files["shapefiles"],
                     )
                 )
-        return iter(found)
+        return found
 
     def warn_of_absent(self, table: pd.DataFrame) -> None:
         expected = {
-            "alt_masks": set(table.loc[table["dataset"] != "MAIN", "scene"]),
+            "alt_masks": set(table.loc[table["dataset"].isin(SPLITS["test"]), "scene"]),
             "shapefiles": set(table["scene"]),
             "thumbnails": set(table["scene"]),
         }
@@ -291,5 +292,6 @@ class _Listing:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.8)
-    return f"; did you mean {close[0]}?" if close else ""
+    by_capitals = {scene.upper(): scene for scene in known}
+    close = get_close_matches(name.upper(), by_capitals, n=1, cutoff=0.8)
+    return f"; did you mean {by_capitals[close[0]]}?" if close else ""

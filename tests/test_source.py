@@ -138,6 +138,9 @@ def test_everything_wrong_is_in_one_report(folder: Path) -> None:
             ),
             f"duplicated: subscenes/{FOURTH}.npy and subscenes/{FOURTH}.npz hold the same of one scene",
             f"missing: the shapefile of {FIRST} lacks .shp",
+            "warning: absent: alt_masks of 1 of 1 scenes that should have one",
+            "warning: absent: shapefiles of 1 of 4 scenes that should have one",
+            "warning: absent: thumbnails of 1 of 4 scenes that should have one",
             *(
                 f"warning: misnamed: shapefiles/{STRANGER}/{SECOND}{suffix} is not a name of shapefiles "
                 "(SCENE/SCENE.shp)"
