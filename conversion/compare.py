@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from s2cmc.arrayfile import read_array
 from s2cmc.errors import CatalogueError
 
 from .coordinates import geo_coordinates, product_coordinates
 from .outline import read_outlines
-from .read import read_array, read_thumbnail
+from .read import read_thumbnail
 from .readback import Readback
 from .source import Release, SceneSource
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from s2cmc.arrayfile import read_array
 from s2cmc.errors import CatalogueError, SceneError
 
 from .archive import Member
 from .check import check_subscene, count_extremes, count_labels, to_dn, to_labels
 from .plan import Plan, Task
-from .read import read_array, read_thumbnail
+from .read import read_thumbnail
 from .source import SceneSource
 
 

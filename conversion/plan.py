@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from s2cmc.arrayfile import read_array
 from s2cmc.errors import SceneError
 from s2cmc.geo import Outline
 from s2cmc.schema import FORMAT_VERSION, ReflectanceType
@@ -16,7 +17,7 @@ from s2cmc.schema import FORMAT_VERSION, ReflectanceType
 from .check import check_subscene
 from .layout import PixelArray, array_objects, pixel_arrays
 from .outline import read_outlines
-from .read import read_array, read_thumbnail
+from .read import read_thumbnail
 from .source import Release
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from s2cmc.conversion.read import read_array, read_table, read_thumbnail
+from s2cmc.arrayfile import read_array
+from s2cmc.conversion.read import read_table, read_thumbnail
 from s2cmc.errors import ReleaseError
 from s2cmc.sampletable import sample_table
 from s2cmc.schema import TABLE_COLUMNS

@@ -1,4 +1,7 @@
-"""``ds.clouds``: what a catalogue can be asked. Every method only forwards to the room that does the work."""
+"""``ds.clouds``: what a catalogue can be asked. Every method only forwards to the room that does the work.
+
+Questions of statistics and of evaluation stand in rooms of their own and are inherited.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -7,23 +10,21 @@ import xarray as xr
 
 from s2cmc import plot, reduce
 from s2cmc import select as selection
-from s2cmc.errors import CatalogueError
+from s2cmc.evaluationaccessor import EvaluationAccessor
 from s2cmc.schema import TAG_NAMES
 from s2cmc.select import Moment
+from s2cmc.statisticsaccessor import StatisticsAccessor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @xr.register_dataset_accessor("clouds")
-class CloudsAccessor:
+class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
     """Questions to a catalogue opened by `s2cmc.open_catalogue`, or to any part of one.
 
     Every answer is an ordinary xarray object, and lazy where it needs pixels.
     """
-
-    def __init__(self, dataset: xr.Dataset) -> None:
-        self._obj = dataset
 
     def select(
         self,
@@ -172,13 +173,3 @@ class CloudsAccessor:
         return plot.gallery(
             self._part("scene", "reflectance", "mask"), columns=columns, gain=gain, gamma=gamma, most=most
         )
-
-    def _part(self, *needed: str) -> xr.Dataset:
-        """The Dataset, if it has what a question needs."""
-        for name in needed:
-            if name not in self._obj and name not in self._obj.dims:
-                raise CatalogueError(
-                    f"this Dataset has no {name!r}, which is needed here; open a catalogue with s2cmc.open_catalogue, "
-                    f"keep {name!r} in the part of it, and take scenes by a list or slice, not by a single position"
-                )
-        return self._obj

@@ -41,3 +41,24 @@ class UnfinishedStoreError(StoreError):
 
 class QueryError(CatalogueError, ValueError):
     """A selection asks for something that does not exist or cannot be evaluated."""
+
+
+class PredictionError(CatalogueError, ValueError):
+    """A prediction does not fit the catalogue: scenes missing, shapes that differ, labels that no class map knows.
+
+    Parameters
+    ----------
+    message : str
+        One-line summary.
+    problems : sequence of str, optional
+        One line for each thing found; the first ones are shown.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        more = len(self.problems) - _SHOWN
+        shown = [*self.problems[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        super().__init__("\n  - ".join([message, *shown]))
+
+
+_SHOWN = 10

@@ -7,7 +7,7 @@ expression from a stranger can do nothing but select.
 import ast
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -56,6 +56,13 @@ def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarr
     except RecursionError as error:
         raise QueryError("the expression is nested too deeply; write it with fewer levels of not, ~ and -") from error
     return np.array(np.broadcast_to(result, np.shape(next(iter(coordinates.values())))))
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is not known: the nearest ones, or all."""
+    names = list(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 
 def _parse(expression: str) -> ast.expr:
@@ -163,9 +170,7 @@ class _Evaluator:
 
     def _coordinate(self, name: str) -> np.ndarray:
         if name not in self._coordinates:
-            close = get_close_matches(name, self._coordinates, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(self._coordinates)}"
-            raise QueryError(f"no scene coordinate {name!r}; {hint}")
+            raise QueryError(f"no scene coordinate {name!r}; {hint(name, self._coordinates)}")
         return self._coordinates[name]
 
     def _error(self, node: ast.expr, message: str) -> QueryError:

@@ -3,9 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from s2cmc.schema import CLASS_NAMES, MaskClass
-
-CLASS_DIM = "mask_class"
+from s2cmc.schema import CLASS_DIM, CLASS_NAMES, MaskClass
 
 
 def class_counts(mask: xr.DataArray) -> xr.DataArray:

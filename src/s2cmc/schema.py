@@ -37,6 +37,12 @@ class MaskClass(IntEnum):
 
 CLASS_NAMES = tuple(c.label for c in MaskClass)
 
+BINARY_NAMES = ("non_cloud", MaskClass.CLOUD.label)
+"""Classes where cloud shadow is merged into clear, as a cloud mask without shadows has them."""
+
+CLASS_DIM = "mask_class"
+"""Dimension of whatever is counted or scored by class."""
+
 MASK_NOT_ONE_HOT = 240
 """A pixel that is not one-hot is stored as 240 + its bits (clear 1, cloud 2, cloud_shadow 4)."""
 
@@ -279,3 +285,16 @@ DIFFICULTIES = (1, 2, 3, 4, 5)
 
 SPLITS = {"train": ("MAIN",), "test": ("CALIBRATION", "VALIDATION")}
 """Splits as the catalogue's authors advise them, by the table's ``dataset``."""
+
+SEASONS = ("winter", "spring", "summer", "autumn")
+"""Local meteorological seasons: winter is December to February in the north and June to August in the south."""
+
+LATITUDE_BANDS = {
+    "90S-60S": (-90, -60),
+    "60S-30S": (-60, -30),
+    "30S-0": (-30, 0),
+    "0-30N": (0, 30),
+    "30N-60N": (30, 60),
+    "60N-90N": (60, 90),
+}
+"""Bands of the latitude of a scene's centre, degrees north, lower end included."""

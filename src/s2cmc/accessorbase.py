@@ -1,0 +1,22 @@
+"""What the parts of ``ds.clouds`` share: the Dataset, and the check that it has what a question needs."""
+
+import xarray as xr
+
+from s2cmc.errors import CatalogueError
+
+
+class AccessorBase:
+    """An accessor that keeps nothing but its Dataset."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._obj = dataset
+
+    def _part(self, *needed: str) -> xr.Dataset:
+        """The Dataset, if it has what a question needs."""
+        for name in needed:
+            if name not in self._obj and name not in self._obj.dims:
+                raise CatalogueError(
+                    f"this Dataset has no {name!r}, which is needed here; open a catalogue with s2cmc.open_catalogue, "
+                    f"keep {name!r} in the part of it, and take scenes by a list or slice, not by a single position"
+                )
+        return self._obj

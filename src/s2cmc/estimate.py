@@ -1,0 +1,153 @@
+"""From the confusion tables of scenes to scores of strata, with intervals. Arrays in memory; no pixel is read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from s2cmc import bootstrap
+from s2cmc.schema import BINARY_NAMES, CLASS_DIM, MaskClass
+from s2cmc.score import Absent, class_scores, one_against_rest, overall_scores, to_binary
+from s2cmc.strata import of
+
+_LONG_NAMES = {
+    "precision": "precision (user's accuracy)",
+    "recall": "recall (producer's accuracy)",
+    "f1": "F1 (harmonic mean of precision and recall)",
+    "iou": "IoU (intersection over union)",
+    "balanced_accuracy": "balanced accuracy (mean of recall and specificity)",
+    "cloud_accuracy": "accuracy, cloud against non-cloud",
+    "cloud_kappa": "Cohen's kappa, cloud against non-cloud",
+    "three_class_accuracy": "accuracy of three classes, scenes with marked shadows",
+    "three_class_kappa": "Cohen's kappa of three classes, scenes with marked shadows",
+}
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made.
+
+    Attributes
+    ----------
+    resamples : int
+        Number of resamples of groups.
+    confidence : float
+        Share of the resamples inside an interval, between 0 and 1.
+    seed : int
+    """
+
+    resamples: int = 10_000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        bootstrap.check_options(self.resamples, self.confidence)
+
+
+def tables_of(counts: xr.Dataset, shadows_marked: np.ndarray) -> np.ndarray:
+    """Confusion tables (scene, 2, truth, predicted), int64: first all scenes, then those with marked shadows alone.
+
+    Where shadows are not marked, a pixel that is not cloud is clear or shadow and nobody knows which. Cloud against
+    non-cloud is known everywhere.
+    """
+    every = counts["confusion"].transpose("scene", "truth", "predicted").to_numpy()
+    return np.stack([every, every * shadows_marked[:, np.newaxis, np.newaxis]], axis=1)
+
+
+def counts_of(tables: np.ndarray) -> dict[str, np.ndarray]:
+    """Counts ``tp``, ``fp``, ``fn``, ``tn`` (..., class) of tables (..., 2, truth, predicted): cloud in all scenes."""
+    if tables.shape[-1] == len(BINARY_NAMES):
+        return one_against_rest(tables[..., 0, :, :])
+    found = one_against_rest(tables[..., 1, :, :])
+    binary = one_against_rest(to_binary(tables[..., 0, :, :]))
+    is_cloud = np.arange(tables.shape[-1]) == MaskClass.CLOUD
+    return {name: np.where(is_cloud, binary[name][..., 1:], counts) for name, counts in found.items()}
+
+
+def scores_of(tables: np.ndarray, absent: Absent) -> dict[str, np.ndarray]:
+    """All scores of tables (..., 2, truth, predicted): those of a class (..., class), the overall ones (...)."""
+    found = class_scores(counts_of(tables), absent)
+    problems = {"cloud": to_binary(tables[..., 0, :, :])}
+    if tables.shape[-1] != len(BINARY_NAMES):
+        problems["three_class"] = tables[..., 1, :, :]
+    for problem, of_problem in problems.items():
+        found |= {f"{problem}_{name}": value for name, value in overall_scores(of_problem).items()}
+    return found
+
+
+def score_strata(
+    member: xr.DataArray, tables: np.ndarray, groups: np.ndarray, resampling: Resampling | None, absent: Absent
+) -> xr.Dataset:
+    """Scores of each stratum, pooled over its pixels; with `resampling` their intervals too."""
+    rows = []
+    for name in member["stratum"].to_numpy():
+        scenes = of(member, name)
+        row = scores_of(tables[scenes].sum(axis=0), absent)
+        if resampling:
+            (drawn,) = _resampled([tables[scenes]], groups[scenes], resampling)
+            row |= _interval(scores_of(drawn, absent), resampling, row)
+        rows.append(row)
+    return _to_dataset(rows, member)
+
+
+def score_differences(
+    member: xr.DataArray, first: np.ndarray, second: np.ndarray, groups: np.ndarray, resampling: Resampling
+) -> xr.Dataset:
+    """Scores of `first` minus those of `second`, and intervals of the differences from the same resamples of both."""
+    rows = []
+    for name in member["stratum"].to_numpy():
+        scenes = of(member, name)
+        row = _minus(*(scores_of(tables[scenes].sum(axis=0), "truth") for tables in (first, second)))
+        drawn = _resampled([first[scenes], second[scenes]], groups[scenes], resampling)
+        rows.append(row | _interval(_minus(*(scores_of(one, "truth") for one in drawn)), resampling, row))
+    return _to_dataset(rows, member)
+
+
+def _minus(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: first[name] - second[name] for name in first}
+
+
+def _resampled(predictions: list[np.ndarray], groups: np.ndarray, resampling: Resampling) -> list[np.ndarray]:
+    """Tables (resample, 2, truth, predicted) of resampled groups, the same resamples for each prediction.
+
+    Cloud against non-cloud draws from all groups, three classes from those with marked shadows. Of fewer than two
+    groups there is nothing to draw, and the tables are empty.
+    """
+    sums = [bootstrap.group_sums(tables, groups).astype(float) for tables in predictions]
+    found = [np.zeros((resampling.resamples, *of_one.shape[1:])) for of_one in sums]
+    for problem in (0, 1):
+        there = np.logical_or.reduce([of_one[:, problem].any(axis=(-2, -1)) for of_one in sums])
+        if there.sum() > 1:
+            weights = bootstrap.draw(int(there.sum()), resampling.resamples, resampling.seed)
+            for drawn, of_one in zip(found, sums, strict=True):
+                # Whole numbers below 2 ** 53, so that the products are exact.
+                drawn[:, problem] = np.tensordot(weights, of_one[there, problem], 1)
+    return found
+
+
+def _interval(
+    replicates: dict[str, np.ndarray], resampling: Resampling, row: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Ends of the interval of each score in `row`; undefined where the score is."""
+    found = {}
+    for name, value in row.items():
+        ends = bootstrap.interval(replicates[name], resampling.confidence)
+        for end, bound in zip(("lower", "upper"), ends, strict=True):
+            found[f"{name}_{end}"] = np.where(np.isnan(value), np.nan, bound)
+    return found
+
+
+def _to_dataset(rows: list[dict[str, np.ndarray]], member: xr.DataArray) -> xr.Dataset:
+    found = {}
+    for name in rows[0]:
+        values = np.stack([row[name] for row in rows])
+        dims = ("stratum", CLASS_DIM)[: values.ndim]
+        found[name] = xr.DataArray(values, dims=dims, attrs={"long_name": _long_name(name), "units": "1"})
+    return xr.Dataset(found, {"stratum": member["stratum"], "by": member["by"]})
+
+
+def _long_name(name: str) -> str:
+    for end in ("lower", "upper"):
+        if name.endswith(f"_{end}"):
+            return f"{end} end of the interval of {_LONG_NAMES[name.removesuffix(f'_{end}')]}"
+    return _LONG_NAMES[name]

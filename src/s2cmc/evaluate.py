@@ -1,0 +1,265 @@
+"""Evaluation of predictions by stratum beside the human ceiling, and agreement between the annotators."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from s2cmc.annotators import Annotator, annotated, masks
+from s2cmc.classmap import find_class_map
+from s2cmc.confusion import IGNORED_REASONS, confusion
+from s2cmc.errors import CatalogueError, PredictionError, QueryError
+from s2cmc.estimate import Resampling, counts_of, score_differences, score_strata, tables_of
+from s2cmc.prediction import fit
+from s2cmc.predictionfiles import open_predictions
+from s2cmc.schema import BINARY_NAMES, CLASS_DIM
+from s2cmc.store import take_scenes
+from s2cmc.strata import By, strata
+
+Prediction = xr.DataArray | str | Path
+"""Labels or probabilities (scene, y, x), or where files of them are."""
+
+_DEFAULTS: dict[str, Any] = {
+    "class_map": None,
+    "threshold": None,
+    "boundary_buffer": 0,
+    "merge_shadow": False,
+    "truth": "primary",
+}
+
+_OTHER: dict[Annotator, Annotator] = {"primary": "other", "other": "primary", "A": "B", "B": "A"}
+
+
+def count(
+    catalogue: xr.Dataset,
+    prediction: Prediction,
+    *,
+    class_map: str | Mapping[int, int | None] | None,
+    threshold: float | None,
+    boundary_buffer: int,
+    merge_shadow: bool,
+    truth: Annotator,
+) -> xr.Dataset:
+    """Confusion tables of a prediction, lazily; see `CloudsAccessor.confusion`."""
+    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, truth)))
+    binary = threshold is not None or (isinstance(prediction, xr.DataArray) and prediction.dtype.kind == "b")
+    chosen = find_class_map(("binary" if binary else "catalogue") if class_map is None else class_map)
+    if threshold is not None and class_map is not None:
+        raise QueryError("a threshold makes cloud and non-cloud of probabilities; leave out the class map")
+    threshold = None if threshold is None else float(threshold)
+    if not isinstance(prediction, xr.DataArray):
+        prediction = open_predictions(str(prediction), part, chosen, threshold)
+    fitted = fit(part, prediction, chosen, threshold)
+    found = confusion(
+        masks(part, truth),
+        fitted,
+        chosen,
+        boundary_buffer=_pixels(boundary_buffer),
+        threshold=threshold,
+        merge_shadow=merge_shadow,
+    )
+    options: dict[str, Any] = {
+        "truth": truth,
+        "class_map": chosen.name,
+        "boundary_buffer": boundary_buffer,
+        "merge_shadow": merge_shadow or not chosen.has_shadow,
+    }
+    return found.assign_attrs(options if threshold is None else options | {"threshold": threshold})
+
+
+def counts_of_prediction(
+    catalogue: xr.Dataset, prediction: Prediction | xr.Dataset, options: Mapping[str, Any]
+) -> xr.Dataset:
+    """Counts of a prediction with these options of `count`, or counts that were made before.
+
+    Raises
+    ------
+    QueryError
+        If counts that were made before come with options that are not theirs.
+    """
+    given = _DEFAULTS | dict(options)
+    if not isinstance(prediction, xr.Dataset):
+        return count(catalogue, prediction, **given)
+    for name, value in given.items():
+        if value != _DEFAULTS[name] and value != prediction.attrs.get(name):
+            raise QueryError(f"{name}={value!r} comes too late: these counts are made; give it to ds.clouds.confusion")
+    return prediction
+
+
+def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
+    """Scores of a prediction by stratum; see `CloudsAccessor.evaluate`."""
+    part, counts = matched(catalogue, counts)
+    member = strata(part, by)
+    counts, human = computed(counts, _human_counts(part, counts))
+    tables = tables_of(counts, part["shadows_marked"].to_numpy())
+    found = _counted(member, tables, counts, part)
+    found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "truth").data_vars)
+    found = found.assign(_beside_human(member, tables, human, part).data_vars)
+    found.attrs = {"title": "scores of a prediction by stratum", **counts.attrs, **asdict(resampling)}
+    return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
+
+
+def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
+    """Differences of two predictions by stratum; see `CloudsAccessor.compare`."""
+    part, first = matched(catalogue, first)
+    _, second = matched(catalogue, second)
+    for name in ("truth", "boundary_buffer"):
+        if first.attrs.get(name) != second.attrs.get(name):
+            raise PredictionError(
+                f"the two predictions were not counted alike: {name} is {first.attrs.get(name)} and "
+                f"{second.attrs.get(name)}"
+            )
+    if not np.array_equal(first["truth"], second["truth"]):
+        raise PredictionError(
+            f"the two predictions were not counted alike: the classes are {first['truth'].values.tolist()} and "
+            f"{second['truth'].values.tolist()}; count both with merge_shadow=True"
+        )
+    member = strata(part, by)
+    first, second = computed(first, second)
+    marked = part["shadows_marked"].to_numpy()
+    found = score_differences(
+        member, tables_of(first, marked), tables_of(second, marked), part["group"].to_numpy(), resampling
+    )
+    title = "scores of the first prediction minus those of the second, by stratum"
+    found.attrs = {"title": title, **asdict(resampling)}
+    return found.assign_coords({CLASS_DIM: first["truth"].to_numpy()})
+
+
+def agreement(
+    catalogue: xr.Dataset, by: By, boundary_buffer: int, merge_shadow: bool, resampling: Resampling
+) -> xr.Dataset:
+    """Scores of annotator B against annotator A; see `CloudsAccessor.agreement`."""
+    part = take_scenes(catalogue, np.flatnonzero(catalogue["has_alt_mask"].to_numpy()))
+    if not part.sizes["scene"]:
+        raise CatalogueError("no scene here has masks of both annotators; select some where has_alt_mask is true")
+    member = strata(part, by)
+    (counts,) = computed(
+        confusion(
+            masks(part, "A"),
+            _plain(masks(part, "B")),
+            find_class_map("catalogue"),
+            boundary_buffer=_pixels(boundary_buffer),
+            merge_shadow=merge_shadow,
+        )
+    )
+    tables = tables_of(counts, part["shadows_marked"].to_numpy())
+    found = _counted(member, tables, counts, part)
+    found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "both").data_vars)
+    alike = np.trace(tables[:, 0], axis1=-2, axis2=-1)
+    found["pixel_agreement"] = _by_stratum(member, alike) / _by_stratum(member, tables[:, 0].sum((-2, -1)))
+    found["pixel_agreement"].attrs = {
+        "long_name": "share of the pixels of all scenes that both gave the same class, shadows marked or not",
+        "units": "1",
+    }
+    settings = {"resamples": resampling.resamples, "confidence": resampling.confidence, "seed": resampling.seed}
+    found.attrs = {
+        "title": "annotator B against annotator A by stratum",
+        "boundary_buffer": boundary_buffer,
+        **settings,
+    }
+    return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
+
+
+def matched(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """The scenes of the catalogue that have the truth that was counted, and their counts.
+
+    Raises
+    ------
+    PredictionError
+        If the counts are not those of a prediction, or one of the scenes is not among them.
+    """
+    if not {"confusion", "ignored"} <= set(counts.data_vars):
+        raise PredictionError(
+            f"counts are what ds.clouds.confusion(prediction) gives; this Dataset has {list(counts.data_vars)}"
+        )
+    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, counts.attrs.get("truth", "primary"))))
+    scenes = part["scene"].to_numpy()
+    missing = [f"scene {scene} is missing" for scene in scenes if scene not in counts.indexes["scene"]]
+    if missing:
+        raise PredictionError("these counts do not hold every scene to evaluate on", missing)
+    return part, counts.sel(scene=scenes)
+
+
+def computed(*datasets: xr.Dataset | None) -> Any:
+    """Compute what is lazy, in one go, so that what several need is read once."""
+    from dask.base import compute
+
+    return compute(*datasets)
+
+
+def _pixels(boundary_buffer: int) -> int:
+    if isinstance(boundary_buffer, bool) or not isinstance(boundary_buffer, int) or boundary_buffer < 0:
+        raise QueryError(f"boundary_buffer {boundary_buffer!r} is no number of pixels from 0 on")
+    return boundary_buffer
+
+
+def _plain(mask: xr.DataArray) -> xr.DataArray:
+    """A mask with `scene` as its only coordinate."""
+    return xr.DataArray(mask.data, dims=mask.dims, coords={"scene": mask["scene"].to_numpy()})
+
+
+def _human_counts(part: xr.Dataset, counts: xr.Dataset) -> xr.Dataset | None:
+    """The other annotator against the same truth, over the doubly annotated scenes; None if there are none."""
+    doubly = part["has_alt_mask"].to_numpy()
+    if not doubly.any() or "alt_mask" not in part:
+        return None
+    both = take_scenes(part, np.flatnonzero(doubly))
+    truth = counts.attrs.get("truth", "primary")
+    return confusion(
+        masks(both, truth),
+        _plain(masks(both, _OTHER[truth])),
+        find_class_map("catalogue"),
+        boundary_buffer=counts.attrs.get("boundary_buffer", 0),
+        merge_shadow=counts.sizes["truth"] == len(BINARY_NAMES),
+    )
+
+
+def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part: xr.Dataset) -> xr.Dataset:
+    """What each stratum holds: scenes, groups, counts by class, and the pixels that were left out."""
+    names = {"tp": "true positives", "fp": "false positives", "fn": "false negatives", "tn": "true negatives"}
+    everywhere, marked = member.to_numpy(), (member & part["shadows_marked"].to_numpy()).to_numpy()
+    used = np.stack([everywhere if name in BINARY_NAMES else marked for name in counts["truth"].to_numpy()], axis=1)
+    groups = part["group"].to_numpy()
+    independent = [[len(np.unique(groups[scenes])) for scenes in row] for row in used]
+    dims = ("stratum", CLASS_DIM)
+    found = xr.Dataset(
+        {
+            "scenes": (dims, used.sum(axis=-1), {"long_name": "scenes that the class is scored on", "units": "1"}),
+            "groups": (dims, independent, {"long_name": "independent groups of these scenes", "units": "1"}),
+        },
+        {"stratum": member["stratum"], "by": member["by"]},
+    )
+    pooled = np.einsum("ns,sktp->nktp", member.to_numpy().astype(np.int64), tables)
+    for name, values in counts_of(pooled).items():
+        found[name] = (("stratum", CLASS_DIM), values, {"long_name": names[name], "units": "1"})
+    for reason in IGNORED_REASONS:
+        found[f"ignored_{reason}"] = _by_stratum(member, counts["ignored"].sel(reason=reason).to_numpy())
+    if tables.shape[-1] != len(BINARY_NAMES):
+        unmarked = tables[:, 0].sum((-2, -1)) - tables[:, 1].sum((-2, -1))
+        found["ignored_shadow"] = _by_stratum(member, unmarked)
+    return found
+
+
+def _beside_human(member: xr.DataArray, tables: np.ndarray, human: xr.Dataset | None, part: xr.Dataset) -> xr.Dataset:
+    """Scores of the other annotator, and of the prediction, on the doubly annotated scenes of each stratum."""
+    doubly = part["has_alt_mask"].to_numpy() & (human is not None)
+    both = member.isel(scene=doubly)
+    by_human = tables[doubly] if human is None else tables_of(human, part["shadows_marked"].to_numpy()[doubly])
+    found = {"doubly_annotated": both.sum("scene").assign_attrs(long_name="doubly annotated scenes", units="1")}
+    for prefix, whose, of_whom in (
+        ("human", "of the other annotator", by_human),
+        ("doubly", "of the prediction on the doubly annotated scenes", tables[doubly]),
+    ):
+        scores = score_strata(both, of_whom, part["group"].to_numpy()[doubly], None, "truth")
+        for name, values in scores.data_vars.items():
+            long_name = f"{values.attrs['long_name']}, {whose}"
+            found[f"{prefix}_{name}"] = values.assign_attrs(long_name=long_name)
+    return xr.Dataset(found)
+
+
+def _by_stratum(member: xr.DataArray, values: np.ndarray) -> xr.DataArray:
+    """Sum of whole numbers (scene,) over the scenes of each stratum."""
+    return xr.DataArray(member.to_numpy().astype(np.int64) @ values, dims="stratum")

@@ -1,0 +1,89 @@
+"""Band histograms kept in a Zarr store of their own, so that the pixels are read once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import xarray as xr
+
+from s2cmc.errors import StoreError
+from s2cmc.filesystem import filesystem_of, unreadable
+
+if TYPE_CHECKING:
+    import zarr
+
+_CONTENT = "s2cmc band histograms"
+
+
+def cached(histograms: xr.DataArray, path: str | Path, fingerprint: str) -> xr.DataArray:
+    """Give histograms from the store at `path`, which is made if there is none.
+
+    Parameters
+    ----------
+    histograms : DataArray (scene, mask_class, band, dn)
+        Lazy; computed only if they have to be made.
+    path : str or Path
+        Local path or URL. What an interrupted run left there is made anew.
+    fingerprint : str
+        What the catalogue was made of; a store of another one is refused.
+
+    Raises
+    ------
+    StoreError
+        If `path` holds something else, or not all of these scenes.
+    """
+    sizes = {str(name): size for name, size in histograms.sizes.items() if name != "scene"}
+    identity: dict[str, object] = {"content": _CONTENT, "fingerprint": fingerprint, "sizes": sizes}
+    if not _is_complete(path, identity):
+        _write(histograms, path, identity)
+    return _read(histograms, path)
+
+
+def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
+    """Whether the store holds all it should; false where there is none yet, or an interrupted one."""
+    filesystem, root = filesystem_of(str(path))
+    if not filesystem.exists(root) or not filesystem.ls(root):
+        return False
+    try:
+        found: dict[str, object] = dict(_group(path).attrs)
+    except unreadable(ValueError) as error:
+        raise StoreError(f"{path} holds no band histograms; choose another place") from error
+    complete = found.pop("complete", False)
+    if found != identity:
+        raise StoreError(
+            f"{path} holds no band histograms of this catalogue ({found.get('content', 'something else')}, "
+            f"fingerprint {found.get('fingerprint')}, sizes {found.get('sizes')}); choose another place"
+        )
+    return bool(complete)
+
+
+def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, object]) -> None:
+    plain = histograms.drop_vars([name for name, c in histograms.coords.items() if name not in c.dims])
+    plain = plain.assign_coords(scene=plain["scene"].astype(object)).chunk(scene=1).drop_encoding()
+    plain.attrs = {}
+    target = plain.to_dataset(name="histogram").assign_attrs(identity)
+    target.to_zarr(str(path), mode="w", consolidated=False, zarr_format=3, write_empty_chunks=True)
+    # Last, so that what was interrupted does not pass for complete.
+    _group(path, "r+").attrs["complete"] = True
+
+
+def _read(histograms: xr.DataArray, path: str | Path) -> xr.DataArray:
+    import dask.array
+
+    arrays = dict(_group(path).arrays())
+    stored = {str(scene): i for i, scene in enumerate(np.asarray(arrays["scene"][:]).tolist())}
+    missing = [scene for scene in histograms["scene"].to_numpy().tolist() if scene not in stored]
+    if missing:
+        raise StoreError(
+            f"{path} holds histograms of {len(stored)} scenes, but {len(missing)} of those asked for are not among "
+            f"them, e.g. {missing[0]}; make them of the whole catalogue, or choose another place"
+        )
+    array = arrays["histogram"].with_config({"read_missing_chunks": False})
+    lazy = dask.array.from_array(array, chunks=array.chunks)
+    return histograms.copy(data=lazy[[stored[scene] for scene in histograms["scene"].to_numpy().tolist()]])
+
+
+def _group(path: str | Path, mode: Literal["r", "r+"] = "r") -> "zarr.Group":
+    import zarr
+
+    return zarr.open_group(str(path), mode=mode, zarr_format=3, use_consolidated=False)

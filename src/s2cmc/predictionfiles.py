@@ -1,0 +1,163 @@
+"""Predictions in files: a folder, zip or Zarr store, named by scene."""
+
+import re
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+
+import numpy as np
+import xarray as xr
+from fsspec import AbstractFileSystem
+
+from s2cmc.arrayfile import read_array
+from s2cmc.classmap import ClassMap, value_problems
+from s2cmc.errors import CatalogueError, PredictionError
+from s2cmc.filesystem import filesystem_of, unreadable
+from s2cmc.prediction import fit
+from s2cmc.schema import DIMS
+
+SUFFIXES = (".npy", ".npz", ".tif", ".tiff")
+_PRODUCT_ID = re.compile(r"S2[A-Z]_MSIL1C_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d{2}[A-Z]{3}_\d{8}T\d{6}")
+_THREADS = 16
+
+
+def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
+    """Predictions for the scenes of a catalogue, lazily, one scene in a chunk.
+
+    Parameters
+    ----------
+    path : str
+        Folder or zip, local or a URL, with one file for each scene: npy or npz with one array, or GeoTIFF with one
+        band, its name holding the product ID. Or a Zarr store with one variable (scene, y, x).
+    catalogue : Dataset
+    class_map, threshold
+        What the values mean; every file is looked through before anything of the catalogue is read.
+
+    Returns
+    -------
+    DataArray (scene, y, x)
+
+    Raises
+    ------
+    PredictionError
+        With one line for every scene that is missing, or whose file cannot be read, or does not fit.
+    """
+    filesystem, root = filesystem_of(path)
+    try:
+        if not filesystem.exists(root):
+            raise PredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
+        if root.endswith(".zip"):
+            filesystem, root = _zip(filesystem, root), ""
+        elif any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zgroup")):
+            return _of_zarr(path, catalogue, class_map, threshold)
+        names = filesystem.find(root)
+    except unreadable(ValueError) as error:
+        raise PredictionError(f"{path} cannot be read: {error}") from error
+    scenes = [str(scene) for scene in catalogue["scene"].to_numpy()]
+    files, problems = _by_scene(names, scenes)
+    shape = (catalogue.sizes["y"], catalogue.sizes["x"])
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read = pool.map(lambda scene: _look(filesystem, files[scene], shape, class_map, threshold), files)
+        looked = dict(zip(files, read, strict=True))
+    problems += [f"{scene}: {found}" for scene, found in looked.items() if isinstance(found, str)]
+    dtypes = {found for found in looked.values() if isinstance(found, np.dtype)}
+    if problems:
+        raise PredictionError(f"the predictions in {path} do not fit the catalogue", problems)
+    return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
+
+
+def _zip(filesystem: AbstractFileSystem, root: str) -> AbstractFileSystem:
+    import zipfile
+
+    from fsspec.implementations.zip import ZipFileSystem
+
+    try:
+        return ZipFileSystem(filesystem.open(root, "rb"))
+    except zipfile.BadZipFile as error:
+        raise PredictionError(f"{root} is no readable zip: {error}") from error
+
+
+def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list[str]]:
+    """File of each scene, and what is missing or there twice."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        product = _PRODUCT_ID.search(path.stem)
+        if product and path.suffix.lower() in SUFFIXES:
+            found.setdefault(product[0], []).append(name)
+    problems = [f"scene {scene} is missing" for scene in scenes if scene not in found]
+    if problems:
+        kinds = ", ".join(SUFFIXES)
+        problems.append(
+            f"found {len(found)} files named by a product ID ({kinds}); select the scenes to evaluate on first"
+        )
+    problems += [
+        f"scene {scene} has several files: {', '.join(found[scene])}"
+        for scene in scenes
+        if len(found.get(scene, [])) > 1
+    ]
+    return {scene: found[scene][0] for scene in scenes if len(found.get(scene, [])) == 1}, problems
+
+
+def _look(
+    filesystem: AbstractFileSystem,
+    path: str,
+    shape: tuple[int, int],
+    class_map: ClassMap,
+    threshold: float | None,
+) -> np.dtype | str:
+    """Dtype of a prediction, or what is wrong with it."""
+    try:
+        values = _read(filesystem, path)
+    except CatalogueError as error:
+        return str(error)
+    if values.shape != shape:
+        return f"{path} has shape {values.shape}; expected {shape} (y, x)"
+    if (values.dtype.kind == "f") != (threshold is not None) or values.dtype.kind not in "biuf":
+        return values.dtype  # said once for all of them
+    problems = value_problems(values, class_map, threshold)
+    return f"{path} has {problems[0]}" if problems else values.dtype
+
+
+def _read(filesystem: AbstractFileSystem, path: str) -> np.ndarray:
+    """Read one prediction (y, x); single further dims are dropped."""
+    try:
+        content = filesystem.cat_file(path)
+    except unreadable() as error:
+        raise PredictionError(f"{path} cannot be read: {error}") from error
+    values = _read_tiff(content, path) if path.lower().endswith((".tif", ".tiff")) else read_array(content, path)
+    return np.squeeze(values) if values.ndim > 2 else values
+
+
+def _read_tiff(content: bytes, path: str) -> np.ndarray:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.MemoryFile(content) as file, file.open() as raster:
+            return raster.read()
+    except RasterioError as error:
+        raise PredictionError(f"{path} is no readable GeoTIFF: {error}") from error
+
+
+def _lazy(
+    filesystem: AbstractFileSystem, files: list[str], scenes: list[str], shape: tuple[int, int], dtype: np.dtype
+) -> xr.DataArray:
+    import dask.array
+    from dask.delayed import delayed
+
+    load = delayed(lambda file: _read(filesystem, file).astype(dtype, copy=False)[np.newaxis], pure=False)
+    blocks = [dask.array.from_delayed(load(file), (1, *shape), dtype) for file in files]
+    return xr.DataArray(dask.array.concatenate(blocks), dims=DIMS["mask"], coords={"scene": scenes})
+
+
+def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on metadata that is not consolidated
+        opened = xr.open_dataset(path, engine="zarr", chunks={}, decode_cf=False)
+    fitting = [name for name, variable in opened.data_vars.items() if set(variable.dims) == set(DIMS["mask"])]
+    if len(fitting) != 1:
+        raise PredictionError(
+            f"{path} holds {len(fitting)} variables (scene, y, x) {fitting}; expected one: open it with xarray and "
+            "give the DataArray"
+        )
+    return fit(catalogue, opened[fitting[0]], class_map, threshold, look_through=True)
