@@ -115,9 +115,7 @@ def find_class_map(wanted: str | Mapping[int, int | None]) -> ClassMap:
     """
     if isinstance(wanted, str):
         if wanted not in CLASS_MAPS:
-            raise QueryError(
-                f"no class map {wanted!r}; {hint(wanted, CLASS_MAPS)}, or give a mapping of label to class"
-            )
+            raise QueryError(f"no class map {wanted!r}; {hint(wanted, CLASS_MAPS)} A mapping will do as well")
         return CLASS_MAPS[wanted]
     labels: dict[int, MaskClass | None] = {}
     for label, number in wanted.items():

@@ -2,18 +2,20 @@
 
 import re
 import warnings
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import numpy as np
 import xarray as xr
 from fsspec import AbstractFileSystem
+from fsspec.implementations.zip import ZipFileSystem
 
 from s2cmc.arrayfile import read_array
 from s2cmc.classmap import ClassMap, value_problems
 from s2cmc.errors import CatalogueError, PredictionError
 from s2cmc.filesystem import filesystem_of, unreadable
-from s2cmc.prediction import fit
+from s2cmc.prediction import MISSING_ADVICE, fit
 from s2cmc.schema import DIMS
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff")
@@ -42,17 +44,19 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     PredictionError
         With one line for every scene that is missing, or whose file cannot be read, or does not fit.
     """
-    filesystem, root = filesystem_of(path)
     try:
-        if not filesystem.exists(root):
-            raise PredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
-        if root.endswith(".zip"):
-            filesystem, root = _zip(filesystem, root), ""
-        elif any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zgroup")):
-            return _of_zarr(path, catalogue, class_map, threshold)
-        names = filesystem.find(root)
-    except unreadable(ValueError) as error:
+        filesystem, root = filesystem_of(path)
+        there = filesystem.exists(root)
+        is_store = any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zgroup"))
+        if there and root.endswith(".zip"):
+            filesystem, root = ZipFileSystem(filesystem.open(root, "rb")), ""
+        names = [] if is_store or not there else filesystem.find(root)
+    except unreadable(ValueError, ImportError, zipfile.BadZipFile) as error:
         raise PredictionError(f"{path} cannot be read: {error}") from error
+    if is_store:
+        return _of_zarr(path, catalogue, class_map, threshold)
+    if not there:
+        raise PredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
     scenes = [str(scene) for scene in catalogue["scene"].to_numpy()]
     files, problems = _by_scene(names, scenes)
     shape = (catalogue.sizes["y"], catalogue.sizes["x"])
@@ -62,19 +66,10 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     problems += [f"{scene}: {found}" for scene, found in looked.items() if isinstance(found, str)]
     dtypes = {found for found in looked.values() if isinstance(found, np.dtype)}
     if problems:
-        raise PredictionError(f"the predictions in {path} do not fit the catalogue", problems)
+        found = f"{len(files)} of {len(scenes)} scenes have one file ({', '.join(SUFFIXES)})"
+        advice = f"{found}; {class_map.advice}; {MISSING_ADVICE}"
+        raise PredictionError(f"the predictions in {path} do not fit the catalogue: {advice}", problems)
     return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
-
-
-def _zip(filesystem: AbstractFileSystem, root: str) -> AbstractFileSystem:
-    import zipfile
-
-    from fsspec.implementations.zip import ZipFileSystem
-
-    try:
-        return ZipFileSystem(filesystem.open(root, "rb"))
-    except zipfile.BadZipFile as error:
-        raise PredictionError(f"{root} is no readable zip: {error}") from error
 
 
 def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -86,17 +81,9 @@ def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list
         if product and path.suffix.lower() in SUFFIXES:
             found.setdefault(product[0], []).append(name)
     problems = [f"scene {scene} is missing" for scene in scenes if scene not in found]
-    if problems:
-        kinds = ", ".join(SUFFIXES)
-        problems.append(
-            f"found {len(found)} files named by a product ID ({kinds}); select the scenes to evaluate on first"
-        )
-    problems += [
-        f"scene {scene} has several files: {', '.join(found[scene])}"
-        for scene in scenes
-        if len(found.get(scene, [])) > 1
-    ]
-    return {scene: found[scene][0] for scene in scenes if len(found.get(scene, [])) == 1}, problems
+    given = {scene: found[scene] for scene in scenes if scene in found}
+    problems += [f"scene {scene} has several files: {', '.join(of)}" for scene, of in given.items() if len(of) > 1]
+    return {scene: of[0] for scene, of in given.items() if len(of) == 1}, problems
 
 
 def _look(
