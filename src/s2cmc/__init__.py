@@ -6,7 +6,16 @@
 from importlib.metadata import version
 
 from s2cmc.accessor import CloudsAccessor  # importing it registers ds.clouds
-from s2cmc.errors import CatalogueError, QueryError, ReleaseError, SceneError, StoreError, UnfinishedStoreError
+from s2cmc.errors import (
+    CatalogueError,
+    PredictionError,
+    QueryError,
+    ReleaseError,
+    SceneError,
+    StoreError,
+    UnfinishedStoreError,
+)
+from s2cmc.resultaccessor import ResultAccessor  # and this one result.evaluation
 from s2cmc.store import open_catalogue
 
 __version__ = version("s2cmc")
@@ -14,8 +23,10 @@ __version__ = version("s2cmc")
 __all__ = [
     "CatalogueError",
     "CloudsAccessor",
+    "PredictionError",
     "QueryError",
     "ReleaseError",
+    "ResultAccessor",
     "SceneError",
     "StoreError",
     "UnfinishedStoreError",

@@ -4,6 +4,9 @@ import xarray as xr
 
 from s2cmc.errors import CatalogueError
 
+COUNTED = ("scene", "mask", "shadows_marked", "has_alt_mask", "annotator", "group")
+"""What counting and scoring needs."""
+
 
 class AccessorBase:
     """An accessor that keeps nothing but its Dataset."""

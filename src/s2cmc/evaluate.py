@@ -97,7 +97,7 @@ def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resa
     tables = tables_of(counts, part["shadows_marked"].to_numpy())
     found = _counted(member, tables, counts, part)
     found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "truth").data_vars)
-    found = found.assign(_beside_human(member, tables, human, part).data_vars)
+    found = found.assign(_beside_human(member, tables, human, part, counts["truth"].to_numpy()).data_vars)
     found.attrs = {"title": "scores of a prediction by stratum", **counts.attrs, **asdict(resampling)}
     return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
 
@@ -220,8 +220,7 @@ def _human_counts(part: xr.Dataset, counts: xr.Dataset) -> xr.Dataset | None:
 def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part: xr.Dataset) -> xr.Dataset:
     """What each stratum holds: scenes, groups, counts by class, and the pixels that were left out."""
     names = {"tp": "true positives", "fp": "false positives", "fn": "false negatives", "tn": "true negatives"}
-    everywhere, marked = member.to_numpy(), (member & part["shadows_marked"].to_numpy()).to_numpy()
-    used = np.stack([everywhere if name in BINARY_NAMES else marked for name in counts["truth"].to_numpy()], axis=1)
+    used = _scored_on(member, part["shadows_marked"].to_numpy(), counts["truth"].to_numpy())
     groups = part["group"].to_numpy()
     independent = [[len(np.unique(groups[scenes])) for scenes in row] for row in used]
     dims = ("stratum", CLASS_DIM)
@@ -243,12 +242,22 @@ def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part:
     return found
 
 
-def _beside_human(member: xr.DataArray, tables: np.ndarray, human: xr.Dataset | None, part: xr.Dataset) -> xr.Dataset:
+def _scored_on(member: xr.DataArray, shadows_marked: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Scenes (stratum, class, scene), bool, that each class is scored on."""
+    everywhere = member.to_numpy()
+    return np.stack([everywhere if name in BINARY_NAMES else everywhere & shadows_marked for name in classes], axis=1)
+
+
+def _beside_human(
+    member: xr.DataArray, tables: np.ndarray, human: xr.Dataset | None, part: xr.Dataset, classes: np.ndarray
+) -> xr.Dataset:
     """Scores of the other annotator, and of the prediction, on the doubly annotated scenes of each stratum."""
     doubly = part["has_alt_mask"].to_numpy() & (human is not None)
     both = member.isel(scene=doubly)
     by_human = tables[doubly] if human is None else tables_of(human, part["shadows_marked"].to_numpy()[doubly])
-    found = {"doubly_annotated": both.sum("scene").assign_attrs(long_name="doubly annotated scenes", units="1")}
+    used = _scored_on(both, part["shadows_marked"].to_numpy()[doubly], classes)
+    attributes = {"long_name": "doubly annotated scenes that the class is scored on", "units": "1"}
+    found = {"doubly_annotated": xr.DataArray(used.sum(axis=-1), dims=("stratum", CLASS_DIM), attrs=attributes)}
     for prefix, whose, of_whom in (
         ("human", "of the other annotator", by_human),
         ("doubly", "of the prediction on the doubly annotated scenes", tables[doubly]),

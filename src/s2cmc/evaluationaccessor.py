@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from s2cmc import annotators, curve, evaluate
-from s2cmc.accessorbase import AccessorBase
+from s2cmc import annotators, curve, evaluate, pages
+from s2cmc.accessorbase import COUNTED, AccessorBase
 from s2cmc.annotators import Annotator
 from s2cmc.estimate import Resampling
 from s2cmc.evaluate import Prediction
+from s2cmc.schema import TAG_NAMES
 from s2cmc.strata import By
-
-_NEEDED = ("scene", "mask", "shadows_marked", "has_alt_mask", "annotator", "group")
 
 
 class EvaluationAccessor(AccessorBase):
@@ -84,7 +83,7 @@ class EvaluationAccessor(AccessorBase):
             If an option does not exist.
         """
         return evaluate.count(
-            self._part(*_NEEDED),
+            self._part(*COUNTED),
             prediction,
             class_map=class_map,
             threshold=threshold,
@@ -143,8 +142,8 @@ class EvaluationAccessor(AccessorBase):
                 Ends of the interval of each of them.
             ignored_truth, ignored_prediction, ignored_boundary, ignored_shadow : (stratum,), int64
                 Pixels left out: see `confusion`; the last those left out of three classes for unmarked shadows.
-            doubly_annotated : (stratum,), int64
-                Scenes with masks of both annotators.
+            doubly_annotated : int64
+                Of the scenes that a class is scored on, those with masks of both annotators.
             human_..., doubly_...
                 On these scenes alone: each score of the other annotator against the same truth, and of the prediction.
 
@@ -155,7 +154,7 @@ class EvaluationAccessor(AccessorBase):
         PredictionError, QueryError
             See `confusion`.
         """
-        part = self._part(*_NEEDED)
+        part = self._part(*COUNTED)
         options = {
             "class_map": class_map,
             "threshold": threshold,
@@ -198,7 +197,7 @@ class EvaluationAccessor(AccessorBase):
         PredictionError
             If the two were not counted for the same scenes, classes, truth and boundary_buffer.
         """
-        part = self._part(*_NEEDED)
+        part = self._part(*COUNTED)
         ones, others = (evaluate.counts_of_prediction(part, one, {}) for one in (first, second))
         return evaluate.compare(part, ones, others, by, Resampling(resamples, confidence, seed))
 
@@ -229,7 +228,7 @@ class EvaluationAccessor(AccessorBase):
             average_precision : (stratum,), float64
                 Sum over the thresholds of the gain in recall times the precision.
         """
-        part = self._part(*_NEEDED)
+        part = self._part(*COUNTED)
         threshold = prediction.attrs.get("threshold") if isinstance(prediction, xr.Dataset) else 0.5
         options = {"threshold": threshold, "boundary_buffer": boundary_buffer, "truth": truth}
         return curve.precision_recall(part, evaluate.counts_of_prediction(part, prediction, options), by)
@@ -268,5 +267,38 @@ class EvaluationAccessor(AccessorBase):
         CatalogueError
             If no scene has masks of both.
         """
-        part = self._part(*_NEEDED, "alt_mask")
+        part = self._part(*COUNTED, "alt_mask")
         return evaluate.agreement(part, by, boundary_buffer, merge_shadow, Resampling(resamples, confidence, seed))
+
+    def evaluation_page(
+        self,
+        prediction: Prediction | xr.Dataset,
+        by: By = None,
+        *,
+        worst: int = 12,
+        resamples: int = 10_000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> str:
+        """`evaluate` as one self-contained HTML page.
+
+        Scores by stratum with intervals and the human ceiling, as charts and tables; the precision-recall curve of
+        probabilities; the worst scenes with their thumbnails. Needs ``s2cmc[plot]``.
+
+        Parameters
+        ----------
+        prediction : Dataset, DataArray, str or Path
+            What `confusion` gave, or a prediction that needs none of its options.
+        by, resamples, confidence, seed
+            See `evaluate`.
+        worst : int
+            How many scenes to show, lowest accuracy of cloud against non-cloud first.
+
+        Returns
+        -------
+        str
+            For ``Path("report.html").write_text(...)``.
+        """
+        part = self._part(*COUNTED, *TAG_NAMES, "difficulty")
+        counts = evaluate.counts_of_prediction(part, prediction, {})
+        return pages.evaluation_page(part, counts, by, Resampling(resamples, confidence, seed), worst)

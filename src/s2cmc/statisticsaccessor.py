@@ -5,8 +5,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from s2cmc import histogram, histogramcache, indices, tables
-from s2cmc.accessorbase import AccessorBase
+from s2cmc import census, histogram, histogramcache, indices, pages, tables
+from s2cmc.accessorbase import COUNTED, AccessorBase
 from s2cmc.histogram import Within
 from s2cmc.schema import TAG_NAMES
 from s2cmc.strata import By
@@ -61,6 +61,24 @@ class StatisticsAccessor(AccessorBase):
     def tag_cooccurrence(self) -> xr.DataArray:
         """Scenes with both of two tags (tag, other_tag), int64; on the diagonal those with the tag."""
         return tables.tag_cooccurrence(self._part("scene", *TAG_NAMES))
+
+    def statistics_page(self, by: By = census.DEFAULT_BY) -> str:
+        """All of these tables with charts, and the agreement of the annotators, as one self-contained HTML page.
+
+        Needs ``s2cmc[plot]``; reads the masks.
+
+        Parameters
+        ----------
+        by : str, DataArray or sequence of these, optional
+            Strata of the class prevalence; see `prevalence`.
+
+        Returns
+        -------
+        str
+            For ``Path("statistics.html").write_text(...)``.
+        """
+        part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
+        return pages.statistics_page(part, census.gather(part, by))
 
     def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
         """Pixels with each digital number, by scene, class of `mask`, and band.
