@@ -3,31 +3,15 @@
 Exit codes: 0 all is well; 1 an error, or differences that `verify` found; 2 a wrong command line.
 """
 
-import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
-from s2cmc import __version__, display, open_catalogue
+from s2cmc import __version__, cliask, clievaluate, clirelease
+from s2cmc.console import err, out
 from s2cmc.errors import CatalogueError
-from s2cmc.published import ArrayFormat, Layout
-from s2cmc.schema import ReflectanceType
 
 app = typer.Typer(
     help="The Sentinel-2 Cloud Mask Catalogue as one Zarr store: make it, prove it, ask it.",
@@ -35,17 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
-
-Store = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of a store.")]
-Release = Annotated[str, typer.Argument(metavar="RELEASE", help="Folder or URL in the published layout.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads; one for each core by default.")]
-Where = Annotated[str | None, typer.Option(metavar="EXPR", help="Tag expression, e.g. 'snow_ice and thin'.")]
-StorageOption = Annotated[
-    list[str] | None,
-    typer.Option("--storage-option", metavar="KEY=VALUE", help="Option of RELEASE's file system, e.g. anon=true."),
-]
+for command in (
+    *(clirelease.sample, clirelease.convert, clirelease.verify, clirelease.restore),
+    *(cliask.info, cliask.select, cliask.fractions, cliask.gallery),
+    *(clievaluate.stats, clievaluate.evaluate),
+):
+    app.command()(command)
 
 
 def main() -> None:
@@ -68,210 +47,3 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
     if version:
         out.print(f"s2cmc {__version__}", highlight=False)
         raise typer.Exit
-
-
-@app.command()
-def sample(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 8,
-    size: Annotated[int, typer.Option(min=16, help="Pixels along y and x; 1022 as published.")] = 256,
-    seed: Annotated[int, typer.Option(help="Same seed, same release.")] = 0,
-    quirks: Annotated[bool, typer.Option("--quirks", help="Plant the known quirks of the real release.")] = False,
-    layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
-    arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
-) -> None:
-    """Write a small synthetic release in the published layout."""
-    _needs_convert()
-    from s2cmc.testing import make_release
-
-    make_release(folder, scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
-    out.print(
-        f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False, soft_wrap=True
-    )
-
-
-@app.command()
-def convert(
-    release: Release,
-    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")],
-    scenes: Annotated[
-        str | None,
-        typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
-    ] = None,
-    workers: Workers = None,
-    reflectance: Annotated[
-        ReflectanceType, typer.Option(help="Digital numbers, or the published floats as they are.")
-    ] = "uint16",
-    thumbnails: Annotated[bool, typer.Option("--thumbnails/--no-thumbnails", help="Keep the thumbnails.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
-    storage_option: StorageOption = None,
-) -> None:
-    """Convert a release into one Zarr store. Killed and run again, it resumes."""
-    if report and not report.parent.is_dir():
-        raise CatalogueError(f"{report} cannot be written: there is no folder {report.parent}")
-    _needs_convert()
-    from s2cmc.conversion.write import convert as run
-
-    with _progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, _resumable():
-        result = run(
-            release,
-            store,
-            scenes=_scene_list(scenes),
-            workers=workers,
-            reflectance=reflectance,
-            thumbnails=thumbnails,
-            overwrite=overwrite,
-            release_options=_storage_options(storage_option),
-            progress=advance,
-        )
-    out.print("conversion report", style="bold")
-    for line in result.lines():
-        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-    if report:
-        report.write_text(result.to_json() + "\n", encoding="utf-8")
-
-
-@app.command()
-def verify(
-    store: Store,
-    release: Annotated[
-        str | None, typer.Argument(metavar="[RELEASE]", help="The release it was converted from.")
-    ] = None,
-    workers: Workers = None,
-    storage_option: StorageOption = None,
-) -> None:
-    """Prove that every chunk is intact and, with RELEASE, equal to its source bit for bit."""
-    _needs_convert()
-    from s2cmc.conversion.verify import verify as run
-
-    with _progress("verifying", MofNCompleteColumn()) as advance:
-        options = _storage_options(storage_option)
-        problems = run(store, release, workers=workers, release_options=options, progress=advance)
-    for problem in problems:
-        out.print(problem, highlight=False, markup=False, soft_wrap=True)
-    if problems:
-        err.print(
-            f"{store}: {display.counted(len(problems), 'difference')}",
-            style="red",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(1)
-    compared = f", and every scene in it equals {release} bit for bit" if release else ""
-    out.print(f"{store}: every object is there, every checksum holds{compared}", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def restore(
-    store: Store,
-    folder: Annotated[str, typer.Argument(metavar="OUT", help="New or empty folder.")],
-    layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
-    arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
-) -> None:
-    """Write the release that STORE was converted from."""
-    _needs_convert()
-    from s2cmc.conversion.restore import restore as run
-
-    with _progress("restoring", MofNCompleteColumn()) as advance:
-        run(store, folder, layout=layout, arrays=arrays, progress=advance)
-    out.print(f"{store} restored into {folder}", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def info(store: Store) -> None:
-    """Show what a store holds. No pixel is read."""
-    for table in display.overview(open_catalogue(store)):
-        out.print(table)
-
-
-@app.command()
-def select(
-    store: Store,
-    expression: Annotated[
-        str | None, typer.Argument(metavar="EXPR", help="e.g. 'snow_ice and (thin or cirrus)'")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="train or test.")] = None,
-    ids: Annotated[bool, typer.Option("--ids", help="Only the product IDs, one a line.")] = False,
-) -> None:
-    """List the scenes that meet a tag expression. No pixel is read."""
-    chosen = open_catalogue(store).clouds.select(expression, split=split)
-    if ids:
-        for scene in chosen["scene"].values:
-            out.print(scene, highlight=False, soft_wrap=True)
-    else:
-        out.print(display.scenes(chosen))
-
-
-@app.command()
-def fractions(store: Store, where: Where = None) -> None:
-    """Reduce the masks to the fraction of each class."""
-    chosen = open_catalogue(store).clouds.select(where)
-    out.print(display.fractions(chosen.clouds.class_fractions().compute()))
-
-
-@app.command()
-def gallery(
-    store: Store,
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="File to write, e.g. gallery.png.")],
-    where: Where = None,
-    columns: Annotated[int, typer.Option(min=1, help="Pictures in a row.")] = 4,
-    most: Annotated[int, typer.Option(min=1, help="Scenes at most.")] = 16,
-) -> None:
-    """Draw scenes in true colour with the outlines of their masks."""
-    chosen = open_catalogue(store).clouds.select(where)
-    try:
-        chosen.clouds.gallery(columns=columns, most=most).savefig(picture, dpi=110)
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{picture} cannot be written: {error}") from error
-    out.print(f"picture of {min(most, chosen.sizes['scene'])} scenes in {picture}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress(verb: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
-    shown = (TextColumn(verb), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*shown, console=err) as progress:
-        task = progress.add_task(verb, total=None, visible=False)
-        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        err.print("interrupted; what is done is kept, and the same command resumes")
-        raise typer.Exit(130) from None
-
-
-def _needs_convert() -> None:
-    try:
-        import filelock  # noqa: F401
-        import obstore  # noqa: F401
-        import PIL  # noqa: F401
-        import shapefile  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert]'") from error
-
-
-def _scene_list(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    path = Path(text)
-    names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
-    return [name.strip() for name in names if name.strip()]
-
-
-def _storage_options(pairs: list[str] | None) -> dict[str, object] | None:
-    """``KEY=VALUE``, where the value is JSON if it reads as such, and text otherwise."""
-    options: dict[str, object] = {}
-    for pair in pairs or []:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint="--storage-option")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
-    return options or None

@@ -1,6 +1,7 @@
 """What the command shows of a catalogue, as rich tables."""
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from rich.table import Table
 
@@ -90,3 +91,16 @@ def _tag_frequencies(catalogue: xr.Dataset) -> Table:
 
 def _counts(values: np.ndarray, names: "tuple[object, ...] | list[object]") -> str:
     return ", ".join(f"{name} {int((values == name).sum())}" for name in names)
+
+
+def frame(found: pd.DataFrame, title: str) -> Table:
+    """Any frame of text, without its index. Its first column folds where the terminal is narrow."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(found.columns):
+        if i == 0:
+            table.add_column(str(name), overflow="fold", min_width=10)
+        else:
+            table.add_column(str(name), justify="right", no_wrap=True)
+    for row in found.itertuples(index=False):
+        table.add_row(*map(str, row))
+    return table

@@ -6,24 +6,18 @@ import xarray as xr
 
 from s2cmc.schema import CLASS_DIM
 
-_CLASS_SCORES = {
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "iou": "IoU",
-    "balanced_accuracy": "bal. acc.",
-}
+_CLASS_SCORES = {"f1": "F1", "precision": "prec.", "recall": "recall", "iou": "IoU", "balanced_accuracy": "bal.acc."}
 _OVERALL_SCORES = {
-    "cloud_accuracy": "accuracy, cloud",
-    "cloud_kappa": "kappa, cloud",
-    "three_class_accuracy": "accuracy, 3 classes",
-    "three_class_kappa": "kappa, 3 classes",
+    "cloud_accuracy": "accuracy",
+    "cloud_kappa": "kappa",
+    "three_class_accuracy": "acc. of 3",
+    "three_class_kappa": "kappa of 3",
 }
 UNDEFINED = "-"
 
 
 def class_table(result: xr.Dataset) -> pd.DataFrame:
-    """Scores of each stratum and class, F1 with its interval, and the human ceiling where it is known.
+    """Scores of each stratum and class: F1 with its interval, and the human F1 beside that on the same scenes.
 
     Parameters
     ----------
@@ -42,14 +36,15 @@ def class_table(result: xr.Dataset) -> pd.DataFrame:
             if "scenes" in at:
                 row |= {"scenes": str(at["scenes"].item())}
             for score, title in _CLASS_SCORES.items():
-                row[title] = _with_interval(at, score) if score == "f1" else _number(at[score].item())
-            row |= _beside_human(at, "f1", "F1")
-            rows.append(row)
+                row[title] = _number(at[score].item())
+                if score == "f1":
+                    row["interval"] = _interval(at, score)
+            rows.append(row | _beside_human(at, "f1"))
     return pd.DataFrame(rows)
 
 
-def overall_table(result: xr.Dataset) -> pd.DataFrame:
-    """Overall scores of each stratum with their intervals; see `class_table`."""
+def overall_table(result: xr.Dataset, *, intervals: bool = True) -> pd.DataFrame:
+    """Overall scores of each stratum, cloud against non-cloud first; see `class_table`."""
     rows = []
     for stratum in _strata(result):
         at = result.sel(stratum=stratum)
@@ -58,20 +53,22 @@ def overall_table(result: xr.Dataset) -> pd.DataFrame:
             row |= {"scenes": str(at["scenes"].max().item()), "groups": str(at["groups"].max().item())}
         for score, title in _OVERALL_SCORES.items():
             if score in at:
-                row[title] = _with_interval(at, score)
+                row[title] = _number(at[score].item())
+                if intervals and _interval(at, score) != UNDEFINED:
+                    row[title] += f" [{_interval(at, score)}]"
         if "pixel_agreement" in at:
             row["agreeing pixels"] = _number(at["pixel_agreement"].item())
-        rows.append(row | _beside_human(at, "cloud_accuracy", "accuracy, cloud"))
+        rows.append(row | _beside_human(at, "cloud_accuracy"))
     return pd.DataFrame(rows)
 
 
 def ignored_table(result: xr.Dataset) -> pd.DataFrame:
     """Pixels left out of each stratum, by reason."""
     titles = {
-        "ignored_truth": "no label in the truth",
-        "ignored_prediction": "none in the prediction",
+        "ignored_truth": "no truth",
+        "ignored_prediction": "no prediction",
         "ignored_boundary": "near a boundary",
-        "ignored_shadow": "shadows unmarked (3 classes)",
+        "ignored_shadow": "shadows unmarked",
     }
     rows = []
     for stratum in _strata(result):
@@ -89,7 +86,7 @@ def prevalence_table(result: xr.Dataset) -> pd.DataFrame:
         for name in result[CLASS_DIM].to_numpy():
             row[f"{name} %"] = f"{at['percent'].sel({CLASS_DIM: name}).item():.4f}"
         largest = float(np.abs(at["difference"]).max())
-        row |= {"table differs in": f"{at['differing_scenes'].item()} scenes", "by at most": f"{largest:.4f} %"}
+        row |= {"table differs in": str(at["differing_scenes"].item()), "by up to %": f"{largest:.4f}"}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -120,16 +117,14 @@ def _number(value: float) -> str:
     return UNDEFINED if np.isnan(value) else f"{value:.3f}"
 
 
-def _with_interval(at: xr.Dataset, score: str) -> str:
-    value, low, high = (_number(at[name].item()) for name in (score, f"{score}_lower", f"{score}_upper"))
-    return value if low == UNDEFINED else f"{value} [{low}, {high}]"
+def _interval(at: xr.Dataset, score: str) -> str:
+    low, high = (_number(at[f"{score}_{end}"].item()) for end in ("lower", "upper"))
+    return UNDEFINED if low == UNDEFINED else f"{low}, {high}"
 
 
-def _beside_human(at: xr.Dataset, score: str, title: str) -> dict[str, str]:
-    """The other annotator's score, and the prediction's on the same scenes."""
+def _beside_human(at: xr.Dataset, score: str) -> dict[str, str]:
+    """The other annotator's score, the prediction's on the same scenes, and how many these are."""
     if f"human_{score}" not in at:
         return {}
-    return {
-        f"human {title}": _number(at[f"human_{score}"].item()),
-        "same scenes": f"{_number(at[f'doubly_{score}'].item())} ({at['doubly_annotated'].max().item()})",
-    }
+    human, prediction = (_number(at[f"{whose}_{score}"].item()) for whose in ("human", "doubly"))
+    return {"human": human, "beside it": prediction, "on": str(at["doubly_annotated"].max().item())}

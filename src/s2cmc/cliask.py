@@ -1,0 +1,56 @@
+"""Subcommands that ask a store: info, select, fractions, gallery."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from s2cmc import display
+from s2cmc.console import Store, Where, out
+from s2cmc.errors import CatalogueError
+from s2cmc.store import open_catalogue
+
+
+def info(store: Store) -> None:
+    """Show what a store holds. No pixel is read."""
+    for table in display.overview(open_catalogue(store)):
+        out.print(table)
+
+
+def select(
+    store: Store,
+    expression: Annotated[
+        str | None, typer.Argument(metavar="EXPR", help="e.g. 'snow_ice and (thin or cirrus)'")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="train or test.")] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="Only the product IDs, one a line.")] = False,
+) -> None:
+    """List the scenes that meet a tag expression. No pixel is read."""
+    chosen = open_catalogue(store).clouds.select(expression, split=split)
+    if ids:
+        for scene in chosen["scene"].values:
+            out.print(scene, highlight=False, soft_wrap=True)
+    else:
+        out.print(display.scenes(chosen))
+
+
+def fractions(store: Store, where: Where = None) -> None:
+    """Reduce the masks to the fraction of each class."""
+    chosen = open_catalogue(store).clouds.select(where)
+    out.print(display.fractions(chosen.clouds.class_fractions().compute()))
+
+
+def gallery(
+    store: Store,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="File to write, e.g. gallery.png.")],
+    where: Where = None,
+    columns: Annotated[int, typer.Option(min=1, help="Pictures in a row.")] = 4,
+    most: Annotated[int, typer.Option(min=1, help="Scenes at most.")] = 16,
+) -> None:
+    """Draw scenes in true colour with the outlines of their masks."""
+    chosen = open_catalogue(store).clouds.select(where)
+    try:
+        chosen.clouds.gallery(columns=columns, most=most).savefig(picture, dpi=110)
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f"{picture} cannot be written: {error}") from error
+    out.print(f"picture of {min(most, chosen.sizes['scene'])} scenes in {picture}", highlight=False, soft_wrap=True)

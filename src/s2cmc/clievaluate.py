@@ -1,0 +1,136 @@
+"""Subcommands of statistics and evaluation: stats, evaluate."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+import xarray as xr
+
+from s2cmc import census, display, summary
+from s2cmc.annotators import Annotator
+from s2cmc.console import Store, Where, out
+from s2cmc.errors import CatalogueError
+from s2cmc.pages import statistics_page
+from s2cmc.store import open_catalogue
+
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="QUESTION", help="Tag, tag group, coordinate, split, season, ...; may be repeated."),
+]
+Split = Annotated[str | None, typer.Option(help="train or test.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every number as JSON.")]
+Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write every number as CSV.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page with charts.")]
+
+
+def stats(
+    store: Store,
+    by: By = None,
+    where: Where = None,
+    split: Split = None,
+    json_file: Json = None,
+    csv_file: Csv = None,
+    html_file: Html = None,
+) -> None:
+    """Show the catalogue's own tables: class prevalence, difficulty, tags, agreement of the annotators."""
+    _check_folders(json_file, csv_file, html_file)
+    chosen = _chosen(store, where, split)
+    found = census.gather(chosen, by or census.DEFAULT_BY)
+    _show("class prevalence, % of the labelled pixels", summary.prevalence_table(found["prevalence"]))
+    _show("difficulty", summary.share_table(found["difficulty"]))
+    _show("tags", summary.share_table(found["tags"]))
+    if "agreement" in found:
+        _show_scores("annotator B against annotator A", found["agreement"])
+    else:
+        out.print("no scene here has masks of both annotators")
+    if json_file:
+        _write(json_file, census.to_json(found))
+    if csv_file:
+        _write(csv_file, census.to_csv(found))
+    if html_file:
+        _write(html_file, statistics_page(chosen, found))
+
+
+def evaluate(
+    store: Store,
+    predictions: Annotated[
+        str,
+        typer.Argument(metavar="PREDICTIONS", help="Folder, zip or Zarr of predictions named by scene."),
+    ],
+    by: By = None,
+    where: Where = None,
+    split: Split = None,
+    class_map: Annotated[
+        str | None,
+        typer.Option(help="What labels mean: catalogue, binary, s2cloudless, sen2cor, fmask, cloudsen12, ..."),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="For probabilities: cloud from here on.")] = None,
+    boundary_buffer: Annotated[
+        int, typer.Option(min=0, help="Leave out so many pixels on each side of a class boundary.")
+    ] = 0,
+    merge_shadow: Annotated[bool, typer.Option("--merge-shadow", help="Count shadow as clear.")] = False,
+    truth: Annotated[Annotator, typer.Option(help="Whose masks are the truth.")] = "primary",
+    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same intervals.")] = 0,
+    json_file: Json = None,
+    csv_file: Csv = None,
+    html_file: Html = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
+) -> None:
+    """Score predictions against the masks by stratum, beside the human ceiling."""
+    _check_folders(json_file, csv_file, html_file, markdown_file)
+    chosen = _chosen(store, where, split)
+    counts = chosen.clouds.confusion(
+        predictions,
+        class_map=class_map,
+        threshold=threshold,
+        boundary_buffer=boundary_buffer,
+        merge_shadow=merge_shadow,
+        truth=truth,
+    ).compute()
+    result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
+    _show_scores("prediction against masks", result)
+    _show("pixels left out", summary.ignored_table(result).head(1))
+    if json_file:
+        _write(json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1))
+    if csv_file:
+        _write(csv_file, result.to_dataframe().to_csv())
+    if html_file:
+        _write(html_file, chosen.clouds.evaluation_page(counts, by, resamples=resamples, seed=seed))
+    if markdown_file:
+        _write(markdown_file, result.evaluation.to_markdown())
+
+
+def _chosen(store: str, where: str | None, split: str | None) -> xr.Dataset:
+    chosen = open_catalogue(store).clouds.select(where, split=split)
+    if not chosen.sizes["scene"]:
+        raise CatalogueError(f"no scene of {store} is left to look at; choose another --where or --split")
+    return chosen
+
+
+def _show(title: str, frame: pd.DataFrame) -> None:
+    out.print()
+    out.print(display.frame(frame, title))
+
+
+def _show_scores(title: str, result: xr.Dataset) -> None:
+    """Show what fits into 80 columns; the files have every number."""
+    found = summary.class_table(result).drop(columns=["IoU", "bal.acc."])
+    for mask_class in found["class"].unique():
+        _show(f"{title}: {mask_class}", found[found["class"] == mask_class].drop(columns="class"))
+    _show(f"{title}: cloud or not, and 3 classes", summary.overall_table(result, intervals=False))
+
+
+def _check_folders(*files: Path | None) -> None:
+    for file in files:
+        if file and not file.parent.is_dir():
+            raise CatalogueError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    out.print(f"written: {file}", highlight=False, soft_wrap=True)

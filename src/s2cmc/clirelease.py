@@ -1,0 +1,179 @@
+"""Subcommands between a release and its store: sample, convert, verify, restore."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from s2cmc import display
+from s2cmc.console import Release, StorageOption, Store, Workers, err, out
+from s2cmc.errors import CatalogueError
+from s2cmc.published import ArrayFormat, Layout
+from s2cmc.schema import ReflectanceType
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
+    scenes: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 8,
+    size: Annotated[int, typer.Option(min=16, help="Pixels along y and x; 1022 as published.")] = 256,
+    seed: Annotated[int, typer.Option(help="Same seed, same release.")] = 0,
+    quirks: Annotated[bool, typer.Option("--quirks", help="Plant the known quirks of the real release.")] = False,
+    layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
+    arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
+) -> None:
+    """Write a small synthetic release in the published layout."""
+    _needs_convert()
+    from s2cmc.testing import make_release
+
+    make_release(folder, scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
+    out.print(
+        f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False, soft_wrap=True
+    )
+
+
+def convert(
+    release: Release,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")],
+    scenes: Annotated[
+        str | None,
+        typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
+    ] = None,
+    workers: Workers = None,
+    reflectance: Annotated[
+        ReflectanceType, typer.Option(help="Digital numbers, or the published floats as they are.")
+    ] = "uint16",
+    thumbnails: Annotated[bool, typer.Option("--thumbnails/--no-thumbnails", help="Keep the thumbnails.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Convert a release into one Zarr store. Killed and run again, it resumes."""
+    if report and not report.parent.is_dir():
+        raise CatalogueError(f"{report} cannot be written: there is no folder {report.parent}")
+    _needs_convert()
+    from s2cmc.conversion.write import convert as run
+
+    with _progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, _resumable():
+        result = run(
+            release,
+            store,
+            scenes=_scene_list(scenes),
+            workers=workers,
+            reflectance=reflectance,
+            thumbnails=thumbnails,
+            overwrite=overwrite,
+            release_options=_storage_options(storage_option),
+            progress=advance,
+        )
+    out.print("conversion report", style="bold")
+    for line in result.lines():
+        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    if report:
+        report.write_text(result.to_json() + "\n", encoding="utf-8")
+
+
+def verify(
+    store: Store,
+    release: Annotated[
+        str | None, typer.Argument(metavar="[RELEASE]", help="The release it was converted from.")
+    ] = None,
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Prove that every chunk is intact and, with RELEASE, equal to its source bit for bit."""
+    _needs_convert()
+    from s2cmc.conversion.verify import verify as run
+
+    with _progress("verifying", MofNCompleteColumn()) as advance:
+        options = _storage_options(storage_option)
+        problems = run(store, release, workers=workers, release_options=options, progress=advance)
+    for problem in problems:
+        out.print(problem, highlight=False, markup=False, soft_wrap=True)
+    if problems:
+        err.print(
+            f"{store}: {display.counted(len(problems), 'difference')}",
+            style="red",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+    compared = f", and every scene in it equals {release} bit for bit" if release else ""
+    out.print(f"{store}: every object is there, every checksum holds{compared}", highlight=False, soft_wrap=True)
+
+
+def restore(
+    store: Store,
+    folder: Annotated[str, typer.Argument(metavar="OUT", help="New or empty folder.")],
+    layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
+    arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
+) -> None:
+    """Write the release that STORE was converted from."""
+    _needs_convert()
+    from s2cmc.conversion.restore import restore as run
+
+    with _progress("restoring", MofNCompleteColumn()) as advance:
+        run(store, folder, layout=layout, arrays=arrays, progress=advance)
+    out.print(f"{store} restored into {folder}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(verb: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
+    shown = (TextColumn(verb), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*shown, console=err) as progress:
+        task = progress.add_task(verb, total=None, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("interrupted; what is done is kept, and the same command resumes")
+        raise typer.Exit(130) from None
+
+
+def _needs_convert() -> None:
+    try:
+        import filelock  # noqa: F401
+        import obstore  # noqa: F401
+        import PIL  # noqa: F401
+        import shapefile  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert]'") from error
+
+
+def _scene_list(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    path = Path(text)
+    names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def _storage_options(pairs: list[str] | None) -> dict[str, object] | None:
+    """``KEY=VALUE``, where the value is JSON if it reads as such, and text otherwise."""
+    options: dict[str, object] = {}
+    for pair in pairs or []:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint="--storage-option")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options or None
