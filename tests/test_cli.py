@@ -14,7 +14,7 @@ import xarray as xr
 from PIL import Image
 
 import s2cmc
-from s2cmc import cli
+from s2cmc import cli, clirelease
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
@@ -170,7 +170,7 @@ def test_storage_options_reach_the_file_system(tiny: Path, tmp_path: Path, run: 
 
 def test_the_value_of_a_storage_option_is_json_or_text() -> None:
     pairs = ["anon=true", "port=80", 'client_kwargs={"a": [1]}', "key=abc", "secret=x=y", "empty="]
-    assert cli._storage_options(pairs) == {
+    assert clirelease._storage_options(pairs) == {
         "anon": True,
         "port": 80,
         "client_kwargs": {"a": [1]},
