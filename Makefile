@@ -25,6 +25,7 @@ demo: $(READY)
 	$(BIN)/s2cmc info demo/catalogue.zarr
 	$(BIN)/s2cmc select demo/catalogue.zarr "cumulus and not snow_ice" --split train
 	$(BIN)/s2cmc fractions demo/catalogue.zarr --where "cumulus and not snow_ice"
+	$(BIN)/s2cmc stats demo/catalogue.zarr --by difficulty --html demo/statistics.html
 	$(BIN)/s2cmc gallery demo/catalogue.zarr demo/gallery.png
 
 test: $(READY)

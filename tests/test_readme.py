@@ -37,7 +37,7 @@ def test_the_first_block_is_six_lines_on_what_matters():
     assert len(first) == 6
 
 
-@pytest.mark.parametrize("name", [name for name in vars(CloudsAccessor) if not name.startswith("_")])
+@pytest.mark.parametrize("name", [name for name in dir(CloudsAccessor) if not name.startswith("_")])
 def test_every_method_of_the_accessor_is_named(name):
     assert re.search(rf"`{name}\b", README) or f" {name}" in README
 
