@@ -2,16 +2,19 @@
 
 import http.server
 import re
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import dask
 import pytest
 import xarray as xr
 
 import s2cmc
+from s2cmc import cli
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
@@ -61,6 +64,36 @@ def no_compute() -> Iterator[None]:
 
     with dask.config.set(scheduler=refuse):
         yield
+
+
+class Answer(NamedTuple):
+    """How the command ended, and what it said where."""
+
+    code: int
+    out: str
+    err: str
+
+    def is_one_message(self, *parts: object) -> bool:
+        """Exit code 1, and on stderr one message with these parts, after what the progress bar left."""
+        message = self.err.strip()
+        said = message.startswith("error: ") and all(str(part) in message for part in parts)
+        return self.code == 1 and said and "Traceback" not in message and not self.out
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run the command in this process, through its own entry point: ``run("info", store)``."""
+    monkeypatch.setenv("COLUMNS", "200")  # for the help, which has its own console
+
+    def command(*arguments: object, width: int = 200) -> Answer:
+        monkeypatch.setattr(cli.out, "width", width)
+        monkeypatch.setattr(cli.err, "width", width)
+        monkeypatch.setattr(sys, "argv", ["s2cmc", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Answer(ended.value.code or 0, *capsys.readouterr())
+
+    return command
 
 
 class _RangeHandler(http.server.SimpleHTTPRequestHandler):

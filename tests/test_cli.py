@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import typer.main
 import xarray as xr
+from conftest import Answer
 from PIL import Image
 
 import s2cmc
@@ -19,28 +19,6 @@ from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
 COMMANDS = typer.main.get_command(cli.app).commands
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Run the command in this process, through its own entry point: ``run("info", store)``."""
-    monkeypatch.setenv("COLUMNS", "200")  # for the help, which has its own console
-
-    def command(*arguments: object, width: int = 200) -> Answer:
-        monkeypatch.setattr(cli.out, "width", width)
-        monkeypatch.setattr(cli.err, "width", width)
-        monkeypatch.setattr(sys, "argv", ["s2cmc", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Answer(ended.value.code or 0, *capsys.readouterr())
-
-    return command
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +33,6 @@ def tiny_store(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "store"
     convert(str(tiny), str(path))
     return path
-
-
-def _is_one_message(answer: Answer, *parts: object) -> bool:
-    """Exit code 1, and on stderr one message with these parts, after what the progress bar left."""
-    message = answer.err.strip()
-    said = message.startswith("error: ") and all(str(part) in message for part in parts)
-    return answer.code == 1 and said and "Traceback" not in message and not answer.out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -131,7 +102,7 @@ def test_a_report_that_cannot_be_written_stops_before_the_work(
     tiny: Path, tmp_path: Path, run: Callable[..., Answer]
 ) -> None:
     answer = run("convert", tiny, tmp_path / "store", "--report", tmp_path / "nowhere" / "report.json")
-    assert _is_one_message(answer, "report.json")
+    assert answer.is_one_message("report.json")
     assert not (tmp_path / "store").exists()
 
 
@@ -273,7 +244,7 @@ def test_an_error_is_one_message_without_a_traceback(
     run: Callable[..., Answer],
 ) -> None:
     answer = run(*(word.format(store=store, tiny=tiny, tiny_store=tiny_store, tmp=tmp_path) for word in line))
-    assert _is_one_message(answer, *parts)
+    assert answer.is_one_message(*parts)
     assert not (tmp_path / "new" / "zarr.json").exists()
 
 

@@ -1,8 +1,12 @@
 """The tables of the command hold the right numbers."""
 
+import io
+
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from rich.console import Console
 from rich.table import Table
 
 from s2cmc import display
@@ -79,3 +83,36 @@ def test_tables_of_no_scene_are_empty(catalogue: xr.Dataset) -> None:
 def test_overview_of_no_scene_says_so(catalogue: xr.Dataset) -> None:
     facts, _ = display.overview(catalogue.clouds.select("difficulty > 5"))
     assert dict(_cells(facts))["scenes"] == "0, in 0 independent groups"
+
+
+def _shown(frame: pd.DataFrame, width: int) -> list[str]:
+    """Lines of a frame in a terminal of `width` columns, below title and header."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(display.frame(frame, "title"))
+    title, header, *lines = console.file.getvalue().splitlines()
+    assert title.strip() == "title"
+    assert header.split() == list(frame.columns)
+    return lines
+
+
+def test_only_the_first_column_of_a_frame_folds() -> None:
+    names = ["altocumulus_stratocumulus", "cirrus"]
+    numbers = {f"column{i}": [f"0.{i}2345678", "-"] for i in range(6)}
+    lines = _shown(pd.DataFrame({"stratum": names} | numbers), 80)
+    assert all(len(line) <= 80 for line in lines)
+    *folded, last = lines
+    assert "".join(line.split()[0] for line in folded) == names[0]
+    assert folded[0].split()[1:] == [f"0.{i}2345678" for i in range(6)]
+    assert last.split() == ["cirrus", *"------"]
+
+
+def test_a_frame_stays_in_one_line_where_there_is_room() -> None:
+    frame = pd.DataFrame({"stratum": ["altocumulus_stratocumulus"], "n": ["1"]})
+    assert [line.split() for line in _shown(frame, 80)] == [["altocumulus_stratocumulus", "1"]]
+    assert display.frame(frame, "title").columns[1].justify == "right"
+
+
+@pytest.mark.parametrize("name", ["[bold]x", "[/b]", "0.5 [0.4, 0.6]"])
+def test_a_frame_shows_its_text_as_it_is(name: str) -> None:
+    (line,) = _shown(pd.DataFrame({"stratum": [name], "n": ["1"]}), 80)
+    assert line.removesuffix("1").rstrip() == name

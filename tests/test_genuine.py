@@ -8,6 +8,8 @@ import lzma
 from dataclasses import replace
 from pathlib import Path
 
+import dask
+import dask.array
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +24,8 @@ from s2cmc.testing import make_release, make_scene, write_release
 
 TABLE_MD5 = "6911e5a8915daf9a98638eb21ba4afd3"
 """As published in record 4172871."""
+
+_COVER = ["cloud_percent", "shadow_percent"]
 
 pytestmark = pytest.mark.slow
 
@@ -157,3 +161,55 @@ def test_real_pixels_survive_bit_for_bit(shared_data, tmp_path):
             assert found.dtype == np.float32
             np.testing.assert_array_equal(found.view("uint32"), scene.reflectance.view("uint32"))
         np.testing.assert_array_equal(ds.clouds.one_hot()[i], mask)
+
+
+def test_check_values_by_the_accessor(full):
+    """The numbers of `test_check_values_of_the_table`, as the tables of ``ds.clouds`` give them."""
+    difficulty = full.clouds.difficulty()
+    assert difficulty.scenes.to_series().to_dict() == {1: 270, 2: 32, 3: 122, 4: 67, 5: 22}
+    np.testing.assert_allclose(difficulty.percent, [52.63, 6.24, 23.78, 13.06, 4.29], atol=0.005)
+    tags = full.clouds.tag_frequencies()
+    names = ["cumulus", "cirrus", "snow_ice", "open_water", "contrails"]
+    assert tags.scenes.sel(tag=names).values.tolist() == [292, 188, 113, 120, 4]
+    np.testing.assert_allclose(tags.percent.sel(tag=names), [56.92, 36.65, 22.03, 23.39, 0.78], atol=0.005)
+
+
+def test_strata_of_the_genuine_table(full):
+    by = ["split", "surface_type", "annotator", "dataset", "shadows_marked"]
+    scenes = full.clouds.prevalence(by).scenes.to_series()
+    assert scenes["all"] == 513
+    assert scenes["no surface_type"] == 116
+    assert (scenes["split=train"], scenes["split=test"]) == (453, 60)
+    assert (scenes["annotator=A"], scenes["annotator=B"]) == (260, 253)
+    assert [scenes[f"dataset={name}"] for name in ("MAIN", "VALIDATION", "CALIBRATION")] == [453, 50, 10]
+    assert scenes["shadows_marked=True"] == 424
+    assert scenes["snow_ice"] == 113
+
+
+def test_published_prevalence_is_the_mean_of_the_table(full):
+    published = full.clouds.prevalence().published_percent.sel(stratum="all")
+    assert published.round(4).values.tolist() == [45.9429, 52.5811, 1.4759]
+
+
+def test_full_size_masks_give_the_published_prevalence(full):
+    """All 513 masks of 1022 x 1022 px, each with exactly the pixels that the table says, as lazy arrays of dask."""
+    size = 1022
+    cloud, shadow = (np.rint(full[name].values / 100 * size**2).astype(int) for name in _COVER)
+    counts = np.stack([size**2 - cloud - shadow, cloud, shadow], axis=-1)
+
+    def labels(row: np.ndarray) -> np.ndarray:
+        return np.repeat(np.arange(3, dtype="uint8"), row).reshape(1, size, size)
+
+    masks = [dask.array.from_delayed(dask.delayed(labels)(row), shape=(1, size, size), dtype="uint8") for row in counts]
+    ds = xr.Dataset(
+        {"mask": (("scene", "y", "x"), dask.array.concatenate(masks))},
+        {name: c.variable for name, c in full.coords.items() if c.dims == ("scene",)},
+    )
+    found = ds.clouds.prevalence("dataset").compute()
+    np.testing.assert_array_equal(found.pixels.sel(stratum="all"), counts.sum(axis=0))
+    assert found.percent.sel(stratum="all").round(4).values.tolist() == [45.9429, 52.5811, 1.4759]
+    # The table's percentages are those of whole pixels, so that counting gives their means.
+    table = full[["clear_percent", *_COVER]].to_dataframe().groupby(full.dataset.values)
+    for name, means in table[["clear_percent", *_COVER]].mean().iterrows():
+        np.testing.assert_allclose(found.percent.sel(stratum=f"dataset={name}"), means, atol=1e-9)
+    np.testing.assert_allclose(found.difference, 0, atol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.schema import ANNOTATORS
+from s2cmc.schema import ANNOTATORS, DIMS
 from s2cmc.store import take_scenes
 
 Annotator = Literal["primary", "other", "A", "B"]
@@ -35,12 +35,13 @@ def masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
         in_alt = part["annotator"].to_numpy() != annotator
     if in_alt.any() and "alt_mask" not in part:
         raise CatalogueError("this Dataset has no 'alt_mask', which holds masks of the other annotator; keep it")
-    sources = [part["mask"].isel(scene=~in_alt)]
+    dims = DIMS["mask"]
+    sources = [part["mask"].variable.transpose(*dims).isel(scene=np.flatnonzero(~in_alt))]
     if in_alt.any():
-        sources.append(part["alt_mask"].isel(scene=in_alt))
-    joined = xr.concat([source.rename("mask") for source in sources], "scene", combine_attrs="override")
+        sources.append(part["alt_mask"].variable.transpose(*dims).isel(scene=np.flatnonzero(in_alt)))
     order = np.argsort(np.concatenate([np.flatnonzero(~in_alt), np.flatnonzero(in_alt)]))
-    found = joined.isel(scene=order).assign_coords(annotator=_makers(part, in_alt))
+    joined = xr.Variable.concat(sources, "scene").isel(scene=order)
+    found = part["mask"].transpose(*dims).copy(data=joined.data).assign_coords(annotator=_makers(part, in_alt))
     return found.assign_attrs(long_name=f"clear, cloud and cloud shadow, by annotator {annotator}")
 
 

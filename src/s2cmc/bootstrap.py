@@ -5,20 +5,23 @@ and Tibshirani 1993, An Introduction to the Bootstrap, chapter 8). An interval h
 (percentile method).
 """
 
+from numbers import Integral
+
 import numpy as np
 
 from s2cmc.errors import QueryError
 
 
-def check_options(resamples: int, confidence: float) -> None:
+def check_options(resamples: int, confidence: float, seed: int) -> None:
     """Refuse what makes no interval.
 
     Raises
     ------
     QueryError
     """
-    if resamples < 1:
-        raise QueryError(f"resamples {resamples} is less than 1")
+    for name, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise QueryError(f"{name} {value!r} is no whole number from {least} on")
     if not 0 < confidence < 1:
         raise QueryError(f"confidence {confidence} is not between 0 and 1, e.g. 0.95")
 

@@ -77,7 +77,7 @@ def scores_chart(result: xr.Dataset, score: str = "f1") -> "Figure":
         value, low, high = (at[name].to_numpy() for name in (score, f"{score}_lower", f"{score}_upper"))
         rows = np.arange(len(names))
         panel.hlines(rows, low, high, color=CLASS_COLOURS[mask_class], linewidth=3, alpha=0.5)
-        panel.plot(value, rows, "o", color=CLASS_COLOURS[mask_class], label="prediction, with interval")
+        panel.plot(value, rows, "o", color=CLASS_COLOURS[mask_class], label="with interval")
         if f"human_{score}" in at:
             panel.plot(at[f"doubly_{score}"].to_numpy(), rows, "|", color="black", label="on doubly annotated scenes")
             panel.plot(at[f"human_{score}"].to_numpy(), rows, "D", color=_HUMAN, label="other annotator there")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -43,11 +44,6 @@ class ClassMap:
     def known(self) -> list[int]:
         """Every label that is known, 255 included."""
         return np.flatnonzero(self.table() != UNKNOWN).tolist()
-
-    @property
-    def advice(self) -> str:
-        """What to say where labels are unknown."""
-        return f"class map {self.name!r} knows {', '.join(map(str, self.known))}; choose the one that fits"
 
     def table(self) -> np.ndarray:
         """Class number of each label 0 to 255 (256,), uint8: a `MaskClass`, `IGNORED` or `UNKNOWN`."""
@@ -98,11 +94,18 @@ def value_problems(values: np.ndarray, class_map: ClassMap, threshold: float | N
         wrong = ~(np.isnan(values) | ((values >= 0) & (values <= 1)))
         if not wrong.any():
             return []
-        return [f"{wrong.sum()} values are no probabilities in 0..1, e.g. {values[wrong][0]}"]
+        return [f"{wrong.sum()} values that are no probability, e.g. {values[wrong][0]}"]
     labels, counts = np.unique(values, return_counts=True)
     known = class_map.known
-    unknown = [f"{label} ({n} pixels)" for label, n in zip(labels.tolist(), counts, strict=True) if label not in known]
+    unknown = [f"{label} ({n} px)" for label, n in zip(labels.tolist(), counts, strict=True) if label not in known]
     return [f"unknown labels {', '.join(unknown[:5])}"] if unknown else []
+
+
+def advice(class_map: ClassMap, threshold: float | None) -> str:
+    """What to say with `value_problems`."""
+    if threshold is not None:
+        return "probabilities are 0 to 1, NaN for none"
+    return f"class map {class_map.name!r} knows {', '.join(map(str, class_map.known))}; choose the one that fits"
 
 
 def find_class_map(wanted: str | Mapping[int, int | None]) -> ClassMap:
@@ -115,11 +118,14 @@ def find_class_map(wanted: str | Mapping[int, int | None]) -> ClassMap:
     """
     if isinstance(wanted, str):
         if wanted not in CLASS_MAPS:
-            raise QueryError(f"no class map {wanted!r}; {hint(wanted, CLASS_MAPS)} A mapping will do as well")
+            raise QueryError(f"no class map {wanted!r}, and no mapping of labels; {hint(wanted, CLASS_MAPS)}")
         return CLASS_MAPS[wanted]
+    if not isinstance(wanted, Mapping):
+        raise QueryError(f"a class map is a name or a mapping of label to class; got {type(wanted).__name__}")
     labels: dict[int, MaskClass | None] = {}
     for label, number in wanted.items():
-        if not 0 <= label <= 255 or (number is not None and number not in list(MaskClass)):
+        whole = isinstance(label, Integral) and 0 <= label <= 255
+        if not whole or (number is not None and number not in list(MaskClass)):
             raise QueryError(
                 f"class map {{{label!r}: {number!r}}} is not of label 0..255 to class 0 (clear), 1 (cloud), "
                 "2 (cloud_shadow) or None"

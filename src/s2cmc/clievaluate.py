@@ -94,6 +94,7 @@ def evaluate(
     ).compute()
     result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
     _show_scores("prediction against masks", result)
+    out.print(summary.HUMAN_NOTE, highlight=False)
     _show("pixels left out", summary.ignored_table(result).head(1))
     if json_file:
         _write(json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1))

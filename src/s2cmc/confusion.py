@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from s2cmc.classmap import IGNORED, UNKNOWN, ClassMap, value_problems
+from s2cmc.classmap import IGNORED, UNKNOWN, ClassMap, advice, value_problems
 from s2cmc.errors import PredictionError
 from s2cmc.schema import BINARY_NAMES, CLASS_NAMES, MaskClass
 
@@ -27,14 +27,17 @@ def confusion(
 ) -> xr.Dataset:
     """Count the pixels of each pair of truth and prediction, lazily.
 
+    Coordinates besides ``scene`` cost time and are best given to the result.
+
     Parameters
     ----------
     truth : DataArray (scene, y, x), uint8
         0 clear, 1 cloud, 2 cloud_shadow, 255 no label.
     prediction : DataArray (scene, y, x)
-        The same scenes in the same order. Labels, or with `threshold` probabilities of cloud, 0 to 1, NaN for none.
+        The same scenes in the same order, as `prediction.fit` gives them: whole numbers or booleans are labels, floats
+        with `threshold` probabilities of cloud, 0 to 1, NaN for none.
     class_map : ClassMap
-        What the labels mean.
+        What the labels mean; of probabilities, one without shadow.
     boundary_buffer : int
         Leave out the pixels on each side of a boundary between classes of the truth, so many deep: those in whose
         square of ``2 * boundary_buffer + 1`` pixels there is another class.
@@ -74,7 +77,7 @@ def confusion(
         _count,
         truth,
         prediction,
-        truth["scene"].reset_coords(drop=True),
+        truth["scene"],
         kwargs=options | {"width": width},
         input_core_dims=[["y", "x"], ["y", "x"], []],
         output_core_dims=[["cell"]],
@@ -177,12 +180,12 @@ def _classes(prediction: np.ndarray, class_map: ClassMap, threshold: float | Non
         valid = bool((unknown | ((prediction >= 0) & (prediction <= 1))).all())
     if not valid:
         problem = value_problems(prediction, class_map, threshold)[0]
-        raise PredictionError(f"the prediction for {scene} has {problem}; {class_map.advice}")
+        raise PredictionError(f"the prediction for {scene} has {problem}; {advice(class_map, threshold)}")
     return classes
 
 
 def near_boundary(classes: np.ndarray, reach: int) -> np.ndarray:
-    """Where (y, x) another class stands within `reach` pixels, diagonals included; `IGNORED` is no class."""
+    """Where two classes stand within `reach` pixels, diagonals and the pixel itself included; `IGNORED` is none."""
     highest = np.where(classes == IGNORED, np.uint8(0), classes)
     lowest = np.where(classes == IGNORED, np.uint8(255), classes)
     for axis in (0, 1):

@@ -6,7 +6,7 @@ import xarray as xr
 from s2cmc.errors import PredictionError
 from s2cmc.evaluate import computed, matched
 from s2cmc.score import ratio
-from s2cmc.strata import By, strata
+from s2cmc.strata import By, labelled, strata
 
 
 def precision_recall(catalogue: xr.Dataset, counts: xr.Dataset, by: By) -> xr.Dataset:
@@ -14,7 +14,7 @@ def precision_recall(catalogue: xr.Dataset, counts: xr.Dataset, by: By) -> xr.Da
     if "cloud_probability" not in counts:
         raise PredictionError("a precision-recall curve needs probabilities; these counts are of labels")
     part, counts = matched(catalogue, counts)
-    member = strata(part, by)
+    member = strata(part, labelled(catalogue, by))
     (counts,) = computed(counts)
     histogram = counts["cloud_probability"].transpose("scene", "cloud", "probability").to_numpy()
     pooled = np.einsum("ns,scp->cnp", member.to_numpy().astype(np.int64), histogram)

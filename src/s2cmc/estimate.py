@@ -41,7 +41,7 @@ class Resampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        bootstrap.check_options(self.resamples, self.confidence)
+        bootstrap.check_options(self.resamples, self.confidence, self.seed)
 
 
 def tables_of(counts: xr.Dataset, shadows_marked: np.ndarray) -> np.ndarray:
@@ -110,9 +110,11 @@ def _minus(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[
 def _resampled(predictions: list[np.ndarray], groups: np.ndarray, resampling: Resampling) -> list[np.ndarray]:
     """Tables (resample, 2, truth, predicted) of resampled groups, the same resamples for each prediction.
 
-    Cloud against non-cloud draws from all groups, three classes from those with marked shadows. Of fewer than two
-    groups there is nothing to draw, and the tables are empty.
+    Cloud against non-cloud draws from all groups, three classes from those with marked shadows. Where these are fewer
+    than two there is nothing to draw, and the tables are all zero.
     """
+    if len(np.unique(groups)) < 2:
+        return [np.zeros((1, *tables.shape[1:])) for tables in predictions]
     sums = [bootstrap.group_sums(tables, groups).astype(float) for tables in predictions]
     found = [np.zeros((resampling.resamples, *of_one.shape[1:])) for of_one in sums]
     for problem in (0, 1):

@@ -13,11 +13,11 @@ from s2cmc.classmap import find_class_map
 from s2cmc.confusion import IGNORED_REASONS, confusion
 from s2cmc.errors import CatalogueError, PredictionError, QueryError
 from s2cmc.estimate import Resampling, counts_of, score_differences, score_strata, tables_of
-from s2cmc.prediction import fit
+from s2cmc.prediction import fit, plain
 from s2cmc.predictionfiles import open_predictions
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM
 from s2cmc.store import take_scenes
-from s2cmc.strata import By, strata
+from s2cmc.strata import By, labelled, strata
 
 Prediction = xr.DataArray | str | Path
 """Labels or probabilities (scene, y, x), or where files of them are."""
@@ -52,9 +52,11 @@ def count(
     threshold = None if threshold is None else float(threshold)
     if not isinstance(prediction, xr.DataArray):
         prediction = open_predictions(str(prediction), part, chosen, threshold)
+        if class_map is None and prediction.dtype.kind == "b":
+            chosen = find_class_map("binary")
     fitted = fit(part, prediction, chosen, threshold)
     found = confusion(
-        masks(part, truth),
+        plain(masks(part, truth)),
         fitted,
         chosen,
         boundary_buffer=_pixels(boundary_buffer),
@@ -64,9 +66,10 @@ def count(
     options: dict[str, Any] = {
         "truth": truth,
         "class_map": chosen.name,
-        "boundary_buffer": boundary_buffer,
-        "merge_shadow": merge_shadow or not chosen.has_shadow,
+        "boundary_buffer": _pixels(boundary_buffer),
+        "merge_shadow": int(merge_shadow or not chosen.has_shadow),  # netCDF has no booleans
     }
+    found = found.assign_coords({name: c for name, c in part.coords.items() if c.dims == ("scene",)})
     return found.assign_attrs(options if threshold is None else options | {"threshold": threshold})
 
 
@@ -92,7 +95,7 @@ def counts_of_prediction(
 def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
     """Scores of a prediction by stratum; see `CloudsAccessor.evaluate`."""
     part, counts = matched(catalogue, counts)
-    member = strata(part, by)
+    member = strata(part, labelled(catalogue, by))
     counts, human = computed(counts, _human_counts(part, counts))
     tables = tables_of(counts, part["shadows_marked"].to_numpy())
     found = _counted(member, tables, counts, part)
@@ -107,17 +110,16 @@ def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By
     part, first = matched(catalogue, first)
     _, second = matched(catalogue, second)
     for name in ("truth", "boundary_buffer"):
-        if first.attrs.get(name) != second.attrs.get(name):
+        if first.attrs[name] != second.attrs[name]:
             raise PredictionError(
-                f"the two predictions were not counted alike: {name} is {first.attrs.get(name)} and "
-                f"{second.attrs.get(name)}"
+                f"the two predictions were not counted alike: {name} is {first.attrs[name]} and {second.attrs[name]}"
             )
     if not np.array_equal(first["truth"], second["truth"]):
         raise PredictionError(
             f"the two predictions were not counted alike: the classes are {first['truth'].values.tolist()} and "
             f"{second['truth'].values.tolist()}; count both with merge_shadow=True"
         )
-    member = strata(part, by)
+    member = strata(part, labelled(catalogue, by))
     first, second = computed(first, second)
     marked = part["shadows_marked"].to_numpy()
     found = score_differences(
@@ -135,11 +137,11 @@ def agreement(
     part = take_scenes(catalogue, np.flatnonzero(catalogue["has_alt_mask"].to_numpy()))
     if not part.sizes["scene"]:
         raise CatalogueError("no scene here has masks of both annotators; select some where has_alt_mask is true")
-    member = strata(part, by)
+    member = strata(part, labelled(catalogue, by))
     (counts,) = computed(
         confusion(
-            masks(part, "A"),
-            _plain(masks(part, "B")),
+            plain(masks(part, "A")),
+            plain(masks(part, "B")),
             find_class_map("catalogue"),
             boundary_buffer=_pixels(boundary_buffer),
             merge_shadow=merge_shadow,
@@ -175,7 +177,12 @@ def matched(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.D
         raise PredictionError(
             f"counts are what ds.clouds.confusion(prediction) gives; this Dataset has {list(counts.data_vars)}"
         )
-    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, counts.attrs.get("truth", "primary"))))
+    if "truth" not in counts.attrs:
+        raise PredictionError(
+            "these counts lost their attributes, which say what was counted; add them under "
+            "xr.set_options(keep_attrs=True), or give them back with counts.assign_attrs(first.attrs)"
+        )
+    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, counts.attrs["truth"])))
     scenes = part["scene"].to_numpy()
     missing = [f"scene {scene} is missing" for scene in scenes if scene not in counts.indexes["scene"]]
     if missing:
@@ -191,14 +198,10 @@ def computed(*datasets: xr.Dataset | None) -> Any:
 
 
 def _pixels(boundary_buffer: int) -> int:
-    if isinstance(boundary_buffer, bool) or not isinstance(boundary_buffer, int) or boundary_buffer < 0:
+    whole = hasattr(boundary_buffer, "__index__") and not isinstance(boundary_buffer, bool)
+    if not whole or boundary_buffer < 0:
         raise QueryError(f"boundary_buffer {boundary_buffer!r} is no number of pixels from 0 on")
-    return boundary_buffer
-
-
-def _plain(mask: xr.DataArray) -> xr.DataArray:
-    """A mask with `scene` as its only coordinate."""
-    return xr.DataArray(mask.data, dims=mask.dims, coords={"scene": mask["scene"].to_numpy()})
+    return int(boundary_buffer)
 
 
 def _human_counts(part: xr.Dataset, counts: xr.Dataset) -> xr.Dataset | None:
@@ -207,12 +210,12 @@ def _human_counts(part: xr.Dataset, counts: xr.Dataset) -> xr.Dataset | None:
     if not doubly.any() or "alt_mask" not in part:
         return None
     both = take_scenes(part, np.flatnonzero(doubly))
-    truth = counts.attrs.get("truth", "primary")
+    truth = counts.attrs["truth"]
     return confusion(
-        masks(both, truth),
-        _plain(masks(both, _OTHER[truth])),
+        plain(masks(both, truth)),
+        plain(masks(both, _OTHER[truth])),
         find_class_map("catalogue"),
-        boundary_buffer=counts.attrs.get("boundary_buffer", 0),
+        boundary_buffer=counts.attrs["boundary_buffer"],
         merge_shadow=counts.sizes["truth"] == len(BINARY_NAMES),
     )
 
@@ -235,10 +238,12 @@ def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part:
     for name, values in counts_of(pooled).items():
         found[name] = (("stratum", CLASS_DIM), values, {"long_name": names[name], "units": "1"})
     for reason in IGNORED_REASONS:
-        found[f"ignored_{reason}"] = _by_stratum(member, counts["ignored"].sel(reason=reason).to_numpy())
+        ignored = _by_stratum(member, counts["ignored"].sel(reason=reason).to_numpy())
+        found[f"ignored_{reason}"] = ignored.assign_attrs(long_name=f"pixels left out, by {reason}", units="1")
     if tables.shape[-1] != len(BINARY_NAMES):
         unmarked = tables[:, 0].sum((-2, -1)) - tables[:, 1].sum((-2, -1))
-        found["ignored_shadow"] = _by_stratum(member, unmarked)
+        long_name = "pixels left out of three classes, where shadows are not marked"
+        found["ignored_shadow"] = _by_stratum(member, unmarked).assign_attrs(long_name=long_name, units="1")
     return found
 
 

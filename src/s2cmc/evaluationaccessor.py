@@ -48,7 +48,8 @@ class EvaluationAccessor(AccessorBase):
         prediction : DataArray, str or Path
             DataArray (scene, y, x) with product IDs as coordinate ``scene``, in any order and chunks; more scenes than
             these may be there. Or a folder, zip or Zarr store of predictions named by scene: npy, npz or GeoTIFF. Whole
-            numbers are labels, booleans cloud or not, floats probabilities of cloud (NaN for none).
+            numbers are labels, booleans cloud or not, floats probabilities of cloud (NaN for none). What was never
+            written in a Zarr store is its fill value.
         class_map : str or mapping of int to int or None, optional
             What the labels mean: ``"catalogue"`` (0 clear, 1 cloud, 2 cloud_shadow; the default), ``"binary"`` or
             ``"s2cloudless"`` (0, 1), ``"sen2cor"`` (SCL), ``"fmask"``, ``"python-fmask"``, ``"cloudsen12"``,
@@ -146,6 +147,7 @@ class EvaluationAccessor(AccessorBase):
                 Of the scenes that a class is scored on, those with masks of both annotators.
             human_..., doubly_...
                 On these scenes alone: each score of the other annotator against the same truth, and of the prediction.
+                (`agreement` has A in the place of the truth, so that precision, recall and kappa differ a little.)
 
             ``ds.clouds.evaluate(...).evaluation`` shows it as a table.
 

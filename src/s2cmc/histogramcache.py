@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CONTENT = "s2cmc band histograms"
 
 
-def cached(histograms: xr.DataArray, path: str | Path, fingerprint: str) -> xr.DataArray:
+def cached(histograms: xr.DataArray, path: str | Path, catalogue: xr.Dataset) -> xr.DataArray:
     """Give histograms from the store at `path`, which is made if there is none.
 
     Parameters
@@ -24,19 +24,30 @@ def cached(histograms: xr.DataArray, path: str | Path, fingerprint: str) -> xr.D
         Lazy; computed only if they have to be made.
     path : str or Path
         Local path or URL. What an interrupted run left there is made anew.
-    fingerprint : str
-        What the catalogue was made of; a store of another one is refused.
+    catalogue : Dataset
+        What they are of. A store of another catalogue, window or bands is refused; that reflectance or masks were
+        changed after they were opened is not noticed.
 
     Raises
     ------
     StoreError
         If `path` holds something else, or not all of these scenes.
     """
-    sizes = {str(name): size for name, size in histograms.sizes.items() if name != "scene"}
-    identity: dict[str, object] = {"content": _CONTENT, "fingerprint": fingerprint, "sizes": sizes}
+    identity = _identity(catalogue)
     if not _is_complete(path, identity):
         _write(histograms, path, identity)
     return _read(histograms, path)
+
+
+def _identity(catalogue: xr.Dataset) -> dict[str, object]:
+    """What the histograms of any scenes of one catalogue have in common: source, bands, and window in y and x."""
+    return {
+        "content": _CONTENT,
+        "fingerprint": str(catalogue.attrs.get("source_fingerprint", "")),
+        "bands": [str(band) for band in catalogue["band"].to_numpy()],
+        "y": [float(value) for value in catalogue["y"].to_numpy()[[0, -1]]] + [catalogue.sizes["y"]],
+        "x": [float(value) for value in catalogue["x"].to_numpy()[[0, -1]]] + [catalogue.sizes["x"]],
+    }
 
 
 def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
@@ -51,8 +62,8 @@ def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
     complete = found.pop("complete", False)
     if found != identity:
         raise StoreError(
-            f"{path} holds no band histograms of this catalogue ({found.get('content', 'something else')}, "
-            f"fingerprint {found.get('fingerprint')}, sizes {found.get('sizes')}); choose another place"
+            f"{path} holds no band histograms of this catalogue, window and bands: expected {identity}, "
+            f"found {found}; choose another place"
         )
     return bool(complete)
 

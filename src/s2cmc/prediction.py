@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from s2cmc.classmap import ClassMap, value_problems
+from s2cmc.classmap import ClassMap, advice, value_problems
 from s2cmc.errors import PredictionError
 from s2cmc.schema import DIMS
 
@@ -53,24 +53,30 @@ def fit(
         )
     names = [str(scene) for scene in prediction["scene"].to_numpy()]  # stores give them in several dtypes
     prediction = prediction.transpose(*expected).assign_coords(scene=names)
-    problems = [*_shape_problems(catalogue, prediction), *_dtype_problems(prediction.dtype, threshold)]
+    problems = [*_shape_problems(catalogue, prediction), *dtype_problems(prediction.dtype, threshold)]
     problems += _scene_problems(catalogue["scene"].to_numpy(), prediction["scene"].to_numpy())
     if problems:
         raise PredictionError(f"the prediction does not fit the catalogue; {MISSING_ADVICE}", problems)
     scenes = catalogue["scene"].to_numpy()
     if not np.array_equal(prediction["scene"].to_numpy(), scenes):
         prediction = prediction.sel(scene=scenes)
-    plain = xr.DataArray(prediction.data, dims=tuple(expected), coords={"scene": scenes})
-    if look_through or plain.chunks is None:
-        _check_values(plain, class_map, threshold)
-    return plain
+    fitted = plain(prediction)
+    if look_through or fitted.chunks is None:
+        _check_values(fitted, class_map, threshold)
+    return fitted
+
+
+def plain(pixels: xr.DataArray) -> xr.DataArray:
+    """Pixels (scene, y, x), whatever order their dims had, with ``scene`` as their only coordinate."""
+    dims = DIMS["mask"]
+    return xr.DataArray(pixels.transpose(*dims).data, dims=dims, coords={"scene": pixels["scene"].to_numpy()})
 
 
 def _scene_problems(wanted: np.ndarray, given: np.ndarray) -> list[str]:
     names, counts = np.unique(given, return_counts=True)
-    problems = [f"scene {name} is there {count} times" for name, count in zip(names, counts, strict=True) if count > 1]
-    there = set(names.tolist())
-    return problems + [f"scene {name} is missing" for name in wanted if name not in there]
+    times = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    problems = [f"scene {name} is there {times[name]} times" for name in wanted.tolist() if times.get(name, 0) > 1]
+    return problems + [f"scene {name} is missing" for name in wanted.tolist() if name not in times]
 
 
 def _shape_problems(catalogue: xr.Dataset, prediction: xr.DataArray) -> list[str]:
@@ -88,7 +94,8 @@ def _shape_problems(catalogue: xr.Dataset, prediction: xr.DataArray) -> list[str
     return problems
 
 
-def _dtype_problems(dtype: np.dtype, threshold: float | None) -> list[str]:
+def dtype_problems(dtype: np.dtype, threshold: float | None) -> list[str]:
+    """Why values of this dtype are neither labels nor, with `threshold`, probabilities; empty if they are."""
     if threshold is not None and not 0 < threshold <= 1:
         return [f"threshold {threshold} is not above 0 and up to 1"]
     if threshold is not None and dtype.kind != "f":
@@ -112,4 +119,4 @@ def _check_values(prediction: xr.DataArray, class_map: ClassMap, threshold: floa
             found += [f"{scene} has {problem}" for problem in value_problems(values, class_map, threshold)]
         start += length
     if found:
-        raise PredictionError(f"the prediction holds values that mean nothing; {class_map.advice}", found)
+        raise PredictionError(f"the prediction holds values that mean nothing; {advice(class_map, threshold)}", found)

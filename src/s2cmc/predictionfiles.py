@@ -1,8 +1,10 @@
 """Predictions in files: a folder, zip or Zarr store, named by scene."""
 
 import re
+import threading
 import warnings
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
@@ -12,15 +14,16 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 
 from s2cmc.arrayfile import read_array
-from s2cmc.classmap import ClassMap, value_problems
+from s2cmc.classmap import ClassMap, advice, value_problems
 from s2cmc.errors import CatalogueError, PredictionError
 from s2cmc.filesystem import filesystem_of, unreadable
-from s2cmc.prediction import MISSING_ADVICE, fit
+from s2cmc.prediction import MISSING_ADVICE, dtype_problems, fit
 from s2cmc.schema import DIMS
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff")
 _PRODUCT_ID = re.compile(r"S2[A-Z]_MSIL1C_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d{2}[A-Z]{3}_\d{8}T\d{6}")
 _THREADS = 16
+_WARNINGS = threading.Lock()
 
 
 def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
@@ -65,10 +68,13 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
         looked = dict(zip(files, read, strict=True))
     problems += [f"{scene}: {found}" for scene, found in looked.items() if isinstance(found, str)]
     dtypes = {found for found in looked.values() if isinstance(found, np.dtype)}
+    problems += sorted({problem for dtype in dtypes for problem in dtype_problems(dtype, threshold)})
     if problems:
         found = f"{len(files)} of {len(scenes)} scenes have one file ({', '.join(SUFFIXES)})"
-        advice = f"{found}; {class_map.advice}; {MISSING_ADVICE}"
-        raise PredictionError(f"the predictions in {path} do not fit the catalogue: {advice}", problems)
+        hints = f"{found}; {advice(class_map, threshold)}; {MISSING_ADVICE}"
+        raise PredictionError(f"the predictions in {path} do not fit the catalogue: {hints}", problems)
+    if not scenes:
+        return xr.DataArray(np.empty((0, *shape), np.uint8 if threshold is None else np.float32), {"scene": []}, DIMS["mask"])
     return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
 
 
@@ -78,7 +84,7 @@ def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list
     for name in sorted(names):
         path = PurePosixPath(name)
         product = _PRODUCT_ID.search(path.stem)
-        if product and path.suffix.lower() in SUFFIXES:
+        if product and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):  # as macOS puts beside others
             found.setdefault(product[0], []).append(name)
     problems = [f"scene {scene} is missing" for scene in scenes if scene not in found]
     given = {scene: found[scene] for scene in scenes if scene in found}
@@ -100,7 +106,7 @@ def _look(
         return str(error)
     if values.shape != shape:
         return f"{path} has shape {values.shape}; expected {shape} (y, x)"
-    if (values.dtype.kind == "f") != (threshold is not None) or values.dtype.kind not in "biuf":
+    if dtype_problems(values.dtype, threshold):
         return values.dtype  # said once for all of them
     problems = value_problems(values, class_map, threshold)
     return f"{path} has {problems[0]}" if problems else values.dtype
@@ -110,7 +116,7 @@ def _read(filesystem: AbstractFileSystem, path: str) -> np.ndarray:
     """Read one prediction (y, x); single further dims are dropped."""
     try:
         content = filesystem.cat_file(path)
-    except unreadable() as error:
+    except unreadable(zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # a member of a zip: damaged, encrypted
         raise PredictionError(f"{path} cannot be read: {error}") from error
     values = _read_tiff(content, path) if path.lower().endswith((".tif", ".tiff")) else read_array(content, path)
     return np.squeeze(values) if values.ndim > 2 else values
@@ -118,11 +124,15 @@ def _read(filesystem: AbstractFileSystem, path: str) -> np.ndarray:
 
 def _read_tiff(content: bytes, path: str) -> np.ndarray:
     import rasterio
-    from rasterio.errors import RasterioError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
-        with rasterio.MemoryFile(content) as file, file.open() as raster:
-            return raster.read()
+        with rasterio.MemoryFile(content) as file:
+            # Where a prediction lies on Earth is not asked. Warning filters are shared by all threads.
+            with _WARNINGS, warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+                raster = file.open()
+            with raster:
+                return raster.read()
     except RasterioError as error:
         raise PredictionError(f"{path} is no readable GeoTIFF: {error}") from error
 
@@ -139,12 +149,20 @@ def _lazy(
 
 
 def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on metadata that is not consolidated
-        opened = xr.open_dataset(path, engine="zarr", chunks={}, decode_cf=False)
-    fitting = [name for name, variable in opened.data_vars.items() if set(variable.dims) == set(DIMS["mask"])]
+    try:
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on metadata that is not consolidated
+            opened = xr.open_dataset(path, engine="zarr", chunks={}, mask_and_scale=False, decode_times=False)
+    except unreadable(ValueError, KeyError, TypeError) as error:
+        raise PredictionError(f"{path} cannot be read: {error}") from error
+    fitting = sorted(str(name) for name, array in opened.data_vars.items() if set(array.dims) == set(DIMS["mask"]))
     if len(fitting) != 1:
         raise PredictionError(
             f"{path} holds {len(fitting)} variables (scene, y, x) {fitting}; expected one: open it with xarray and "
             "give the DataArray"
         )
-    return fit(catalogue, opened[fitting[0]], class_map, threshold, look_through=True)
+    try:
+        return fit(catalogue, opened[fitting[0]], class_map, threshold, look_through=True)
+    except PredictionError:
+        raise
+    except unreadable(ValueError, RuntimeError) as error:  # a damaged chunk
+        raise PredictionError(f"{path} cannot be read: {error}") from error

@@ -7,7 +7,7 @@ precision          TP / (TP + FP)                user's accuracy
 recall             TP / (TP + FN)                producer's accuracy
 f1                 2 TP / (2 TP + FP + FN)       harmonic mean of the two; Dice; symmetrical
 iou                TP / (TP + FP + FN)           intersection over union; Jaccard; symmetrical
-balanced_accuracy  (recall + TN / (TN + FP)) / 2  mean of recall and specificity
+balanced_accuracy  (recall + TN / (TN + FP)) / 2  mean of recall and specificity, where both are defined
 =================  ============================  ===========================================
 
 accuracy is the share of pixels of which both say the same; kappa is Cohen's (1960), (accuracy - chance) / (1 - chance)
@@ -27,7 +27,9 @@ OVERALL_SCORES = ("accuracy", "kappa")
 """Scores of a whole table."""
 
 Absent = Literal["truth", "both"]
-"""When a class is absent, so that it has no score: when the truth has no pixel of it, or when neither side has."""
+"""When a class is absent, so that it has no score at all: when the truth has no pixel of it, or when neither side has.
+
+What is a share of the truth's pixels (recall, balanced accuracy) is undefined without them in either case."""
 
 
 def one_against_rest(tables: np.ndarray) -> dict[str, np.ndarray]:

@@ -106,7 +106,7 @@ class StatisticsAccessor(AccessorBase):
         """
         part = self._part("scene", "reflectance", "mask")
         found = histogram.band_histograms(part)
-        return found if cache is None else histogramcache.cached(found, cache, part.attrs.get("source_fingerprint", ""))
+        return found if cache is None else histogramcache.cached(found, cache, part)
 
     def band_statistics(
         self,

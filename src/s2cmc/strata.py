@@ -80,6 +80,18 @@ def strata(catalogue: xr.Dataset, by: By) -> xr.DataArray:
     )
 
 
+def labelled(catalogue: xr.Dataset, by: By) -> By:
+    """The same questions, with labels that do not name their scenes taken for those of `catalogue`, in its order."""
+    return [
+        question.assign_coords(scene=catalogue["scene"].to_numpy())
+        if isinstance(question, xr.DataArray)
+        and question.sizes == {"scene": catalogue.sizes["scene"]}
+        and "scene" not in question.coords
+        else question
+        for question in _questions(by)
+    ]
+
+
 def of(member: xr.DataArray, name: str) -> np.ndarray:
     """Positions of the scenes of stratum `name`."""
     return np.flatnonzero(member.sel(stratum=name).to_numpy())

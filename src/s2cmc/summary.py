@@ -14,6 +14,10 @@ _OVERALL_SCORES = {
     "three_class_kappa": "kappa of 3",
 }
 UNDEFINED = "-"
+HUMAN_NOTE = (
+    "human: the other annotator against the same masks, on the scenes that both masked; beside it: the prediction on "
+    "these scenes; on: how many they are"
+)
 
 
 def class_table(result: xr.Dataset) -> pd.DataFrame:
