@@ -175,7 +175,7 @@ def test_the_ceiling_of_a_prediction_is_agreement_on_the_same_scenes(opened: xr.
 
 def test_the_ceiling_is_the_other_mask_against_the_same_truth(opened: xr.Dataset, result: xr.Dataset) -> None:
     part = opened.clouds.select(has_alt_mask=True)
-    expected = part.clouds.evaluate(part.alt_mask.load(), ["dataset", "cirrus"], resamples=20)
+    expected = part.clouds.evaluate(part.alt_mask.compute(), ["dataset", "cirrus"], resamples=20)
     for name in (*SCORES, *SYMMETRICAL):
         np.testing.assert_array_equal(result[f"human_{name}"], expected[name], err_msg=name)
 

@@ -232,7 +232,7 @@ def test_what_cannot_be_asked_is_refused_before_a_pixel_is_read(
 def test_scores_are_pooled_over_pixels(opened: xr.Dataset) -> None:
     # One scene is cloud all over and all of it is found; of the 709 cloudy pixels of the other none is.
     two = opened.isel(scene=[5, 4])
-    found_one = xr.zeros_like(two.mask.load())
+    found_one = xr.zeros_like(two.mask.compute())
     found_one[0] = 1
     found = two.clouds.evaluate(found_one, "scene", resamples=20).sel(mask_class="cloud")
     assert found.recall.values.tolist() == [4096 / (4096 + 709), 1, 0]
@@ -278,7 +278,7 @@ def _scl(mask: xr.DataArray) -> xr.DataArray:
 def test_a_perfect_prediction_in_other_labels_has_perfect_scores(
     class_map: str | dict, to_labels: Callable, opened: xr.Dataset
 ) -> None:
-    labels = to_labels(opened.mask.load()).transpose("scene", "y", "x")
+    labels = to_labels(opened.mask.compute()).transpose("scene", "y", "x")
     found = opened.clouds.evaluate(labels, class_map=class_map, resamples=20)
     np.testing.assert_array_equal([found[score].values.ravel() for score in SCORES], np.ones((5, 3)))
     assert [float(found[name].item()) for name in OVERALL] == [1, 1, 1, 1]

@@ -254,7 +254,7 @@ def test_intervals_themselves_stand_in_their_order_and_leave_out_what_is_in_none
         ("qqqqqq", "there are surface_type, cloud_type, .*, split, season, latitude_band, .*cumulus"),
         ("reflectance", "no question 'reflectance' to ask by"),
         ("band", "no question 'band' to ask by"),
-        ("time", r"time \(datetime64\[ns\]\) has no strata of its own"),
+        ("time", r"time is a time; ask by .season., or by=ds"),
         ("lat_min", r"lat_min \(float64\) has no strata of its own; .*pd.cut\(ds\['lat_min'\].values, 5\)"),
         (["split", 3], r"`by` is the name of a question or a DataArray \(scene,\); got int"),
         (["split", None], "got NoneType"),

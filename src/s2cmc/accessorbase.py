@@ -3,6 +3,7 @@
 import xarray as xr
 
 from s2cmc.errors import CatalogueError
+from s2cmc.schema import DIMS
 
 COUNTED = ("scene", "mask", "shadows_marked", "has_alt_mask", "annotator", "group")
 """What counting and scoring needs."""
@@ -17,7 +18,7 @@ class AccessorBase:
     def _part(self, *needed: str) -> xr.Dataset:
         """The Dataset, if it has what a question needs."""
         for name in needed:
-            if name not in self._obj and name not in self._obj.dims:
+            if name not in (self._obj.dims if name in DIMS["reflectance"] else self._obj.variables):
                 raise CatalogueError(
                     f"this Dataset has no {name!r}, which is needed here; open a catalogue with s2cmc.open_catalogue, "
                     f"keep {name!r} in the part of it, and take scenes by a list or slice, not by a single position"

@@ -156,12 +156,8 @@ def agreement(
         "long_name": "share of the pixels of all scenes that both gave the same class, shadows marked or not",
         "units": "1",
     }
-    settings = {"resamples": resampling.resamples, "confidence": resampling.confidence, "seed": resampling.seed}
-    found.attrs = {
-        "title": "annotator B against annotator A by stratum",
-        "boundary_buffer": boundary_buffer,
-        **settings,
-    }
+    options = {"boundary_buffer": _pixels(boundary_buffer), "merge_shadow": int(merge_shadow)}
+    found.attrs = {"title": "annotator B against annotator A by stratum", **options, **asdict(resampling)}
     return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
 
 

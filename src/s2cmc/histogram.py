@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from s2cmc.errors import QueryError, SceneError
@@ -41,10 +42,14 @@ def band_statistics(
     """Statistics of each band and stratum, lazily; see `CloudsAccessor.band_statistics`."""
     if within is not None and within not in CLASS_NAMES:
         raise QueryError(f"within {within!r} is none of {', '.join(map(repr, CLASS_NAMES))}, None")
-    wanted = np.array(percentiles, float)
+    try:
+        wanted = np.array(percentiles, float)
+    except ValueError:
+        wanted = np.array(np.nan)
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise QueryError(f"percentiles {percentiles!r} are not a list of numbers from 0 to 100")
     member = strata(catalogue, by)
+    histograms = _of_scenes(histograms, catalogue["scene"].to_numpy())
     per_scene = histograms.drop_vars([name for name, c in histograms.coords.items() if "scene" in c.dims])
     per_scene = per_scene.sel({CLASS_DIM: within}, drop=True) if within else per_scene.sum(CLASS_DIM, dtype=np.uint32)
     names = member["stratum"].to_numpy()
@@ -52,6 +57,14 @@ def band_statistics(
     return xr.concat([_statistics(one, wanted) for one in merged], "stratum", combine_attrs="override").assign_coords(
         stratum=member["stratum"], by=member["by"]
     )
+
+
+def _of_scenes(histograms: xr.DataArray, scenes: np.ndarray) -> xr.DataArray:
+    """Histograms in the order of the scenes."""
+    positions = histograms.get_index("scene").get_indexer(pd.Index(scenes))
+    if (missing := scenes[positions < 0]).size:
+        raise QueryError(f"the histograms lack {missing.size} scenes of this Dataset, the first is {missing[0]}")
+    return histograms.isel(scene=positions)
 
 
 def _histograms(reflectance: np.ndarray, mask: np.ndarray, scenes: np.ndarray) -> np.ndarray:

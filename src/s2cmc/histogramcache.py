@@ -69,11 +69,15 @@ def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
 
 
 def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, object]) -> None:
+    import zarr
+
     plain = histograms.drop_vars([name for name, c in histograms.coords.items() if name not in c.dims])
     plain = plain.assign_coords(scene=plain["scene"].astype(object)).chunk(scene=1).drop_encoding()
     plain.attrs = {}
+    # Group and attributes in one write, so that what an interrupted run leaves is known as such.
+    zarr.create_group(str(path), attributes=identity, overwrite=True, zarr_format=3)
     target = plain.to_dataset(name="histogram").assign_attrs(identity)
-    target.to_zarr(str(path), mode="w", consolidated=False, zarr_format=3, write_empty_chunks=True)
+    target.to_zarr(str(path), mode="a", consolidated=False, zarr_format=3, write_empty_chunks=True)
     # Last, so that what was interrupted does not pass for complete.
     _group(path, "r+").attrs["complete"] = True
 

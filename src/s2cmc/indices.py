@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
@@ -46,15 +47,22 @@ def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
         raise QueryError(f"no spectral index {name!r}; {hint(name, INDICES)}")
     index = INDICES[name]
     of_band = [str(key) for key, c in reflectance.coords.items() if "band" in c.dims]
-    bands = []
+    names = reflectance["band"].values.tolist() if "band" in reflectance.dims else []
     for band in (index.first, index.second):
-        if "band" not in reflectance.dims or band not in reflectance["band"].to_numpy():
+        if band not in names:
             raise CatalogueError(f"{name} needs bands {index.first} and {index.second}; there is no {band}")
-        # One band by its name: dask hands that down to the read.
-        bands.append(reflectance.sel(band=band).drop_vars(of_band))
-    first, second = bands
-    total = first + second
-    found = (first - second) / total.where(total != 0)
+    positions = [names.index(index.first), names.index(index.second)]
+    low, high = sorted(positions)
+    # One slice with a step, used once: dask hands that down to the read, but no two slices of the same pixels.
+    pair = reflectance.drop_vars(of_band).isel(band=slice(low, high + 1, high - low))
+    found = xr.apply_ufunc(
+        _normalised_difference,
+        pair if positions[0] == low else pair.isel(band=slice(None, None, -1)),
+        input_core_dims=[["band"]],
+        dask="parallelized",
+        output_dtypes=[reflectance.dtype],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
     found.attrs = {
         "long_name": f"normalised difference {index.long_name} index, ({index.first} - {index.second}) / "
         f"({index.first} + {index.second})",
@@ -62,3 +70,10 @@ def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
         "source": index.source,
     }
     return found.rename(name)
+
+
+def _normalised_difference(pair: np.ndarray) -> np.ndarray:
+    """Index of two bands (..., band); NaN where their sum is 0."""
+    first, second = pair[..., 0], pair[..., 1]
+    total = first + second
+    return np.divide(first - second, total, out=np.full_like(total, np.nan), where=total != 0)

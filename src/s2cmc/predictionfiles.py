@@ -74,7 +74,8 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
         hints = f"{found}; {advice(class_map, threshold)}; {MISSING_ADVICE}"
         raise PredictionError(f"the predictions in {path} do not fit the catalogue: {hints}", problems)
     if not scenes:
-        return xr.DataArray(np.empty((0, *shape), np.uint8 if threshold is None else np.float32), {"scene": []}, DIMS["mask"])
+        nothing = np.empty((0, *shape), np.uint8 if threshold is None else np.float32)
+        return xr.DataArray(nothing, dims=DIMS["mask"], coords={"scene": []})
     return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
 
 

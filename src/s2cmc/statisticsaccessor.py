@@ -48,7 +48,7 @@ class StatisticsAccessor(AccessorBase):
         QueryError
             If there is no such question.
         """
-        return tables.prevalence(self._part("scene", "mask", "percentages_agree"), by)
+        return tables.prevalence(self._part("scene", "mask", "percentages_agree", *tables.PUBLISHED), by)
 
     def tag_frequencies(self) -> xr.Dataset:
         """Scenes with each tag (tag,): `scenes`, int64, and `percent` of all scenes; coordinate ``tag_group``."""
@@ -88,8 +88,8 @@ class StatisticsAccessor(AccessorBase):
         Parameters
         ----------
         cache : str or Path, optional
-            Zarr store to keep them in; made if it is not there, or left unfinished. Give it histograms of the whole
-            catalogue, so that every part of it finds its scenes.
+            Zarr store to keep them in; made if it is not there, or left unfinished. Make it of the whole catalogue, so
+            that every part of it finds its scenes. That reflectance or masks were changed since is not noticed.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class StatisticsAccessor(AccessorBase):
         SceneError
             When it is computed: if a reflectance is no whole DN.
         """
-        part = self._part("scene", "reflectance", "mask")
+        part = self._part("scene", "band", "reflectance", "mask")
         found = histogram.band_histograms(part)
         return found if cache is None else histogramcache.cached(found, cache, part)
 
@@ -146,7 +146,7 @@ class StatisticsAccessor(AccessorBase):
         QueryError
             If a question, class or percentile does not exist.
         """
-        part = self._part("scene", "reflectance", "mask")
+        part = self._part("scene", "band", "reflectance", "mask")
         if histograms is None:
             histograms = histogram.band_histograms(part)
         return histogram.band_statistics(part, histograms, by, within, percentiles)

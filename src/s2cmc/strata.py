@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s2cmc.errors import QueryError
+from s2cmc.errors import CatalogueError, QueryError
 from s2cmc.expression import hint
 from s2cmc.schema import (
     ANNOTATORS,
@@ -52,7 +52,7 @@ def strata(catalogue: xr.Dataset, by: By) -> xr.DataArray:
         - ``split``, ``season`` (local), ``latitude_band`` (30 degrees each), ``scene`` (each for itself),
         - a coordinate of the scenes with text, whole numbers or booleans (``difficulty``: ``difficulty=1`` ...),
         - a DataArray (scene,) of labels, e.g. two coordinates joined, or a number cut into intervals. A scene whose
-          label is missing (None, NaN) belongs to none of its strata.
+          label is missing (None, NaN) belongs to none of its strata. Its name is the question's.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def of(member: xr.DataArray, name: str) -> np.ndarray:
 def _questions(by: By) -> list[str | xr.DataArray]:
     if by is None:
         return []
-    return [by] if isinstance(by, str | xr.DataArray) else list(by)
+    return list(by) if isinstance(by, Iterable) and not isinstance(by, str | xr.DataArray) else [by]
 
 
 def _name(question: xr.DataArray) -> str:
@@ -115,6 +115,7 @@ def _rows(catalogue: xr.Dataset, question: str | xr.DataArray) -> Iterator[tuple
     if not isinstance(question, str):
         raise QueryError(f"`by` is the name of a question or a DataArray (scene,); got {type(question).__name__}")
     name = coordinate_name(question)
+    _require(catalogue, name)
     if name in [str(group) for group in TagGroup]:
         members = {tag.name: catalogue[tag.name].to_numpy() for tag in TAGS if tag.group == name}
         yield from members.items()
@@ -136,16 +137,32 @@ def _rows(catalogue: xr.Dataset, question: str | xr.DataArray) -> Iterator[tuple
         yield from _categories(name, _coordinate(catalogue, name))
 
 
+def _require(catalogue: xr.Dataset, name: str) -> None:
+    """Refuse a question whose coordinates were dropped."""
+    needed = {
+        "split": ("dataset",),
+        "season": ("time", "epsg"),
+        "latitude_band": ("lat_min", "lat_max"),
+        **{str(group): tuple(tag.name for tag in TAGS if tag.group is group) for group in TagGroup},
+        **{tag: (tag,) for tag in TAG_NAMES},
+    }
+    for coordinate in needed.get(name, ()):
+        if coordinate not in catalogue.coords:
+            raise CatalogueError(f"this Dataset has no {coordinate!r}, which is needed to ask by {name}; keep it")
+
+
 def _coordinate(catalogue: xr.Dataset, name: str) -> np.ndarray:
     known = [str(key) for key, c in catalogue.coords.items() if c.dims == ("scene",)]
     if name not in known:
         questions = [*map(str, TagGroup), "split", "season", "latitude_band", *known]
         raise QueryError(f"no question {name!r} to ask by; {hint(name, questions)}")
     values = catalogue[name].to_numpy()
+    if values.dtype.kind == "M":
+        raise QueryError(f"{name} is a time; ask by 'season', or by=ds[{name!r}].dt.month")
     if values.dtype.kind not in "biuUO":
         raise QueryError(
             f"{name} ({values.dtype}) has no strata of its own; cut it into intervals and ask by these, e.g. "
-            f"by=xr.DataArray(pd.cut(ds[{name!r}].values, 5).astype(str), dims='scene', name={name!r})"
+            f"by=xr.DataArray(pd.cut(ds[{name!r}].values, 5).astype(object), dims='scene', name={name!r})"
         )
     return values
 
@@ -154,6 +171,8 @@ def _labels(catalogue: xr.Dataset, question: xr.DataArray) -> np.ndarray:
     if question.dims != ("scene",):
         raise QueryError(f"labels to ask by have dims ('scene',); {_name(question)!r} has {question.dims}")
     if "scene" in question.coords:
+        if not question.indexes["scene"].is_unique:
+            raise QueryError(f"{_name(question)!r} has several labels for a scene")
         missing = ~catalogue["scene"].isin(question["scene"]).to_numpy()
         if missing.any():
             scene = catalogue["scene"].to_numpy()[missing][0]

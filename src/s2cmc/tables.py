@@ -8,7 +8,7 @@ from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DIFFICULTIES
 from s2cmc.select import tags
 from s2cmc.strata import By, strata
 
-_PUBLISHED = ("clear_percent", "cloud_percent", "shadow_percent")  # in the order of CLASS_NAMES
+PUBLISHED = ("clear_percent", "cloud_percent", "shadow_percent")  # in the order of CLASS_NAMES
 
 
 def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
@@ -20,7 +20,7 @@ def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
     percent = 100 * pixels / labelled.where(labelled > 0)
     scenes = member.sum("scene")
     table = xr.DataArray(
-        np.stack([catalogue[name].to_numpy() for name in _PUBLISHED], axis=-1), dims=("scene", CLASS_DIM)
+        np.stack([catalogue[name].to_numpy() for name in PUBLISHED], axis=-1), dims=("scene", CLASS_DIM)
     )
     published = xr.where(member, table, 0.0).sum("scene") / scenes.where(scenes > 0)
     differing = member & ~catalogue["percentages_agree"].drop_vars(_scene_coordinates(catalogue))
