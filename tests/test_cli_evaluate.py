@@ -105,7 +105,7 @@ def test_stats_shows_the_numbers_of_the_accessor(store: Path, opened: xr.Dataset
         "difficulty": summary.share_table(opened.clouds.difficulty()),
         "tags": summary.share_table(opened.clouds.tag_frequencies()),
         "annotator B against annotator A": summary.class_table(agreement).drop(columns=["class", "IoU", "bal.acc."]),
-        "cloud or not": summary.overall_table(agreement, intervals=False),
+        "cloud or not": summary.overall_table(agreement, intervals=False).drop(columns="groups"),
     }.items():
         assert title in answer.out
         assert _shows(answer.out, table)
@@ -123,7 +123,7 @@ def test_stats_asks_by_several_questions_on_the_scenes_that_are_left(
     assert _shows(answer.out, table)
     prevalence = answer.out.split("annotator B against")[0]
     assert "dataset=" not in prevalence, "nobody asked for that"
-    assert _shows(answer.out, summary.overall_table(left.clouds.agreement(), intervals=False))
+    assert _shows(answer.out, summary.overall_table(left.clouds.agreement(), intervals=False).drop(columns="groups"))
 
 
 def test_stats_says_that_no_scene_is_doubly_annotated(store: Path, run: Callable[..., Answer]) -> None:
@@ -229,8 +229,8 @@ def test_evaluate_shows_the_numbers_of_the_accessor(
         of_class = scores[scores["class"] == name]
         assert _shows(part, of_class.drop(columns=["class", "IoU", "bal.acc."]))
     assert {"human", "beside", "interval"} < set(classes[0].split())
-    assert _shows(overall, summary.overall_table(result, intervals=False))
-    assert _shows(overall.split("pixels left out")[1], summary.ignored_table(result).head(1))
+    assert _shows(overall, summary.overall_table(result, intervals=False).drop(columns="groups"))
+    assert _shows(overall.split("pixels left out of all strata together")[1], summary.ignored_table(result).head(1))
 
 
 @pytest.mark.slow
@@ -420,7 +420,7 @@ def test_80_columns_hold_every_row_of_stats(store: Path, opened: xr.Dataset, run
     assert "…" not in answer.out
     assert _shows(answer.out, summary.prevalence_table(opened.clouds.prevalence("cloud_type").compute()))
     assert _shows(answer.out, summary.share_table(opened.clouds.tag_frequencies()))
-    assert _shows(answer.out, summary.overall_table(opened.clouds.agreement(), intervals=False))
+    assert _shows(answer.out, summary.overall_table(opened.clouds.agreement(), intervals=False).drop(columns="groups"))
 
 
 @pytest.mark.slow
@@ -437,5 +437,5 @@ def test_80_columns_hold_every_row_of_evaluate(
     assert "…" not in answer.out
     result = opened.clouds.evaluate(str(predictions), "cloud_type", resamples=20)
     assert _shows(answer.out, summary.class_table(result).drop(columns=["class", "IoU", "bal.acc."]))
-    assert _shows(answer.out, summary.overall_table(result, intervals=False))
+    assert _shows(answer.out, summary.overall_table(result, intervals=False).drop(columns="groups"))
     assert _shows(answer.out, summary.ignored_table(result).head(1))

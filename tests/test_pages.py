@@ -252,7 +252,7 @@ def test_the_statistics_show_every_table(statistics: str, opened: xr.Dataset) ->
 @pytest.mark.slow
 def test_statistics_of_scenes_that_one_alone_annotated_say_so(opened: xr.Dataset) -> None:
     text = opened.clouds.select("not has_alt_mask").clouds.statistics_page(None)
-    assert "<p>No scene here has masks of both annotators.</p>" in text
+    assert "<p>There are no masks of both annotators here.</p>" in text
     _check_loads_nothing(text)
 
 

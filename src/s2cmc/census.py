@@ -30,7 +30,7 @@ def gather(catalogue: xr.Dataset, by: By) -> dict[str, xr.Dataset]:
         "tags": tables.tag_frequencies(catalogue),
         "tag_cooccurrence": tables.tag_cooccurrence(catalogue).to_dataset(),
     }
-    if catalogue["has_alt_mask"].any():
+    if "alt_mask" in catalogue and catalogue["has_alt_mask"].any():
         found["agreement"] = agreement(catalogue, "dataset", 0, False, Resampling())
     return found
 
@@ -44,7 +44,7 @@ def to_csv(found: dict[str, xr.Dataset]) -> str:
     """All tables in one: columns ``table``, ``row``, ``column``, ``value``."""
     parts = []
     for name, table in found.items():
-        frame = table.to_dataframe()
+        frame = table.reset_coords(drop=True).to_dataframe().astype(object)  # whole numbers stay whole beside others
         rows = [" / ".join(map(str, key if isinstance(key, tuple) else (key,))) for key in frame.index]
         long = frame.set_axis(pd.Index(rows, name="row")).reset_index().melt("row", var_name="column")
         parts.append(long.assign(table=name)[["table", "row", "column", "value"]])
@@ -53,5 +53,6 @@ def to_csv(found: dict[str, xr.Dataset]) -> str:
 
 def records(table: xr.Dataset) -> list[dict[str, Any]]:
     """One record for each row of a table."""
-    frame = table.to_dataframe().reset_index()
-    return json.loads(frame.to_json(orient="records", double_precision=15))
+    frame = table.to_dataframe().reset_index().astype(object)
+    found: Any = frame.where(frame.notna(), None).to_dict("records")
+    return found

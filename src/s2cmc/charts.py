@@ -1,6 +1,6 @@
 """Charts of tables and scores, by matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ from s2cmc.errors import CatalogueError
 from s2cmc.schema import CLASS_DIM
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CLASS_COLOURS = {
@@ -24,7 +25,7 @@ _ROW = 0.28  # inches
 
 def prevalence_chart(prevalence: xr.Dataset) -> "Figure":
     """Stacked bars of the percentage of each class by stratum."""
-    names = prevalence["stratum"].to_numpy().tolist()
+    names = _plain(prevalence["stratum"].to_numpy())
     figure = _figure(8, len(names))
     panel = figure.subplots()
     left = np.zeros(len(names))
@@ -42,7 +43,7 @@ def shares_chart(names: Sequence[object], scenes: np.ndarray, colour: str = "#6f
     """Bars of the number of scenes."""
     figure = _figure(8, len(names))
     panel = figure.subplots()
-    bars = panel.barh([str(name) for name in names], scenes, color=colour)
+    bars = panel.barh(_plain(names), scenes, color=colour)
     panel.bar_label(bars, padding=3, size=8)
     panel.invert_yaxis()
     panel.set(xlabel="scenes")
@@ -69,7 +70,7 @@ def scores_chart(result: xr.Dataset, score: str = "f1") -> "Figure":
     """One panel for each class: a score by stratum with its interval, and the human ceiling as a diamond."""
     classes = result[CLASS_DIM].to_numpy()
     there = result["scenes"].max(CLASS_DIM).to_numpy() > 0
-    names = result["stratum"].to_numpy()[there]
+    names = _plain(result["stratum"].to_numpy()[there])
     figure = _figure(10, len(names) + 1)
     panels = figure.subplots(1, len(classes), sharey=True, squeeze=False)[0]
     for panel, mask_class in zip(panels, classes, strict=True):
@@ -97,7 +98,7 @@ def curve_chart(curve: xr.Dataset, threshold: float) -> "Figure":
         at = curve.sel(stratum=name)
         if at["precision"].isnull().all():
             continue
-        label = f"{name} (average precision {at['average_precision'].item():.3f})"
+        label = f"{_plain([name])[0]} (average precision {at['average_precision'].item():.3f})"
         (line,) = panel.plot(at["recall"], at["precision"], label=label)
         here = at.sel(threshold=threshold, method="nearest")
         panel.plot(here["recall"], here["precision"], "o", color=line.get_color())
@@ -107,15 +108,31 @@ def curve_chart(curve: xr.Dataset, threshold: float) -> "Figure":
     return figure
 
 
-def _figure(width: float, rows: int) -> "Figure":
+def require_matplotlib() -> None:
+    """Refuse to go on without matplotlib.
+
+    Raises
+    ------
+    CatalogueError
+    """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib as mpl  # noqa: F401
     except ModuleNotFoundError as error:
         raise CatalogueError("charts need matplotlib; install it with: pip install 's2cmc[plot]'") from error
+
+
+def _figure(width: float, rows: int) -> "Figure":
+    require_matplotlib()
+    from matplotlib.figure import Figure
 
     return Figure(figsize=(width, 1.2 + _ROW * rows), layout="constrained")
 
 
-def _legend(figure: "Figure", panel: "object | None" = None) -> None:
-    handles, labels = (panel or figure.axes[0]).get_legend_handles_labels()  # type: ignore[attr-defined]
+def _plain(names: Iterable[object]) -> list[str]:
+    """Names as matplotlib shows them unchanged: a dollar begins no formula."""
+    return [str(name).replace("$", r"\$") for name in names]
+
+
+def _legend(figure: "Figure", panel: "Axes | None" = None) -> None:
+    handles, labels = (panel or figure.axes[0]).get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2 if panel is None else 3, frameon=False)

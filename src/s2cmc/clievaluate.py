@@ -10,9 +10,10 @@ import xarray as xr
 
 from s2cmc import census, display, summary
 from s2cmc.annotators import Annotator
+from s2cmc.charts import require_matplotlib
 from s2cmc.console import Store, Where, out
 from s2cmc.errors import CatalogueError
-from s2cmc.pages import statistics_page
+from s2cmc.pages import evaluation_page, statistics_page
 from s2cmc.store import open_catalogue
 
 By = Annotated[
@@ -35,7 +36,9 @@ def stats(
     html_file: Html = None,
 ) -> None:
     """Show the catalogue's own tables: class prevalence, difficulty, tags, agreement of the annotators."""
-    _check_folders(json_file, csv_file, html_file)
+    _check_files(json_file, csv_file, html_file)
+    if html_file:
+        require_matplotlib()
     chosen = _chosen(store, where, split)
     found = census.gather(chosen, by or census.DEFAULT_BY)
     _show("class prevalence, % of the labelled pixels", summary.prevalence_table(found["prevalence"]))
@@ -82,7 +85,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score predictions against the masks by stratum, beside the human ceiling."""
-    _check_folders(json_file, csv_file, html_file, markdown_file)
+    _check_files(json_file, csv_file, html_file, markdown_file)
+    if html_file:
+        require_matplotlib()
     chosen = _chosen(store, where, split)
     counts = chosen.clouds.confusion(
         predictions,
@@ -94,14 +99,15 @@ def evaluate(
     ).compute()
     result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
     _show_scores("prediction against masks", result)
-    out.print(summary.HUMAN_NOTE, highlight=False)
-    _show("pixels left out", summary.ignored_table(result).head(1))
+    if result["doubly_annotated"].any():
+        out.print(summary.HUMAN_NOTE, highlight=False)
+    _show("pixels left out of all strata together", summary.ignored_table(result.isel(stratum=[0])))
     if json_file:
         _write(json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1))
     if csv_file:
         _write(csv_file, result.to_dataframe().to_csv())
     if html_file:
-        _write(html_file, chosen.clouds.evaluation_page(counts, by, resamples=resamples, seed=seed))
+        _write(html_file, evaluation_page(chosen, counts, result, worst=12))
     if markdown_file:
         _write(markdown_file, result.evaluation.to_markdown())
 
@@ -123,13 +129,18 @@ def _show_scores(title: str, result: xr.Dataset) -> None:
     found = summary.class_table(result).drop(columns=["IoU", "bal.acc."])
     for mask_class in found["class"].unique():
         _show(f"{title}: {mask_class}", found[found["class"] == mask_class].drop(columns="class"))
-    _show(f"{title}: cloud or not, and 3 classes", summary.overall_table(result, intervals=False))
+    problems = "cloud or not, and 3 classes" if "three_class_accuracy" in result else "cloud or not"
+    overall = summary.overall_table(result, intervals=False).drop(columns="groups")
+    _show(f"{title}: {problems}", overall)
 
 
-def _check_folders(*files: Path | None) -> None:
+def _check_files(*files: Path | None) -> None:
+    """Refuse files that cannot be written before anything is read."""
     for file in files:
         if file and not file.parent.is_dir():
             raise CatalogueError(f"{file} cannot be written: there is no folder {file.parent}")
+        if file and file.is_dir():
+            raise CatalogueError(f"{file} cannot be written: it is a folder")
 
 
 def _write(file: Path, text: str) -> None:

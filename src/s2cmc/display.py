@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from rich.table import Table
+from rich.text import Text
 
 from s2cmc.schema import CLASS_NAMES, DATASETS, DIFFICULTIES
 
@@ -102,5 +103,5 @@ def frame(found: pd.DataFrame, title: str) -> Table:
         else:
             table.add_column(str(name), justify="right", no_wrap=True)
     for row in found.itertuples(index=False):
-        table.add_row(*map(str, row))
+        table.add_row(*(Text(str(cell)) for cell in row))  # names of strata are no markup
     return table

@@ -302,5 +302,6 @@ class EvaluationAccessor(AccessorBase):
             For ``Path("report.html").write_text(...)``.
         """
         part = self._part(*COUNTED, *TAG_NAMES, "difficulty")
-        counts = evaluate.counts_of_prediction(part, prediction, {})
-        return pages.evaluation_page(part, counts, by, Resampling(resamples, confidence, seed), worst)
+        (counts,) = evaluate.computed(evaluate.counts_of_prediction(part, prediction, {}))
+        result = evaluate.evaluate(part, counts, by, Resampling(resamples, confidence, seed))
+        return pages.evaluation_page(part, counts, result, worst)

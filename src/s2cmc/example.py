@@ -65,11 +65,17 @@ def _cloud_probability(reflectance: np.ndarray) -> np.ndarray:
 
 def main(store: str, html_file: Path) -> None:
     """Evaluate s2cloudless on a store by surface and cloud type, and write the page."""
-    ds = open_catalogue(store)
-    counts = ds.clouds.confusion(cloud_probability(ds.reflectance), threshold=THRESHOLD).compute()
-    result = ds.clouds.evaluate(counts, by=["surface_type", "cloud_type"])
-    typer.echo(result.evaluation)
-    html_file.write_text(ds.clouds.evaluation_page(counts, by=["surface_type", "cloud_type"]), encoding="utf-8")
+    if not html_file.parent.is_dir():
+        raise typer.BadParameter(f"{html_file} cannot be written: there is no folder {html_file.parent}")
+    try:
+        ds = open_catalogue(store)
+        counts = ds.clouds.confusion(cloud_probability(ds.reflectance), threshold=THRESHOLD).compute()
+        by = ["surface_type", "cloud_type"]
+        typer.echo(ds.clouds.evaluate(counts, by).evaluation)
+        html_file.write_text(ds.clouds.evaluation_page(counts, by), encoding="utf-8")
+    except CatalogueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ import xarray as xr
 
 from s2cmc import charts, page, summary
 from s2cmc.curve import precision_recall
-from s2cmc.estimate import Resampling
-from s2cmc.evaluate import computed, evaluate, matched
+from s2cmc.errors import QueryError
+from s2cmc.evaluate import computed, matched
 from s2cmc.schema import TAGS
 from s2cmc.score import overall_scores, to_binary
-from s2cmc.strata import By
 
+_SCORES_CHART = "F1 of each class by stratum, with interval and human ceiling"
 _DEFAULT_TITLE = "Sentinel-2 Cloud Mask Catalogue"
 
 
@@ -21,11 +21,19 @@ def statistics_page(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> str:
     return page.page(_title(catalogue), _statistics_parts(catalogue, found))
 
 
-def evaluation_page(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resampling, worst: int) -> str:
+def result_page(result: xr.Dataset) -> str:
+    """Scores by stratum with a chart; see `ResultAccessor.to_html`."""
+    parts = [page.chart(charts.scores_chart(result), _SCORES_CHART), *_score_tables(result)]
+    return page.page(str(result.attrs["title"]), parts)
+
+
+def evaluation_page(catalogue: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, worst: int) -> str:
     """Scores by stratum with charts, and the worst scenes; see `CloudsAccessor.evaluation_page`."""
+    if worst < 1:
+        raise QueryError(f"worst {worst} is no number of scenes from 1 on")
     part, counts = matched(catalogue, counts)
     (counts,) = computed(counts)
-    return page.page(f"Evaluation on the {_title(catalogue)}", _evaluation_parts(part, counts, by, resampling, worst))
+    return page.page(f"Evaluation on the {_title(catalogue)}", _evaluation_parts(part, counts, result, worst))
 
 
 def _title(catalogue: xr.Dataset) -> str:
@@ -57,22 +65,20 @@ def _statistics_parts(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> It
         yield page.chart(charts.scores_chart(found["agreement"]), "F1 of each class by dataset")
         yield from _score_tables(found["agreement"])
     else:
-        yield page.paragraph("No scene here has masks of both annotators.")
+        yield page.paragraph("There are no masks of both annotators here.")
 
 
-def _evaluation_parts(
-    part: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resampling, worst: int
-) -> Iterator[str]:
-    result = evaluate(part, counts, by, resampling)
+def _evaluation_parts(part: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, worst: int) -> Iterator[str]:
     settings = ", ".join(f"{name} {value}" for name, value in result.attrs.items() if name != "title")
     yield page.paragraph(f"{part.sizes['scene']} scenes; {settings}.")
     yield page.heading("Scores by stratum")
     yield page.paragraph(
         "Pooled over the pixels of a stratum; a scene with several tags is in several strata. Intervals: bootstrap "
         "over independent groups of scenes. Cloud is scored on all scenes, clear and cloud shadow where shadows are "
-        "marked. The human ceiling is the other annotator against the same masks, on the scenes that both masked."
+        "marked."
     )
-    yield page.chart(charts.scores_chart(result), "F1 of each class by stratum, with interval and human ceiling")
+    yield page.paragraph(f"In the tables, {summary.HUMAN_NOTE}.")
+    yield page.chart(charts.scores_chart(result), _SCORES_CHART)
     yield from _score_tables(result)
     if "cloud_probability" in counts:
         yield page.heading("Precision and recall")
@@ -80,9 +86,10 @@ def _evaluation_parts(
         yield page.chart(charts.curve_chart(curve, counts.attrs["threshold"]), "precision against recall of cloud")
     yield page.heading("Pixels left out")
     yield page.table(summary.ignored_table(result))
-    yield page.heading(f"The {min(worst, part.sizes['scene'])} worst scenes")
+    scenes = list(_worst_scenes(part, counts, worst))
+    yield page.heading(f"The {len(scenes)} worst scenes")
     yield page.paragraph("Lowest accuracy of cloud against non-cloud.")
-    yield page.grid(_worst_scenes(part, counts, worst))
+    yield page.grid(scenes)
 
 
 def _score_tables(result: xr.Dataset) -> Iterator[str]:

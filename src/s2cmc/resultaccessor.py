@@ -4,6 +4,7 @@ import pandas as pd
 import xarray as xr
 
 from s2cmc.errors import CatalogueError
+from s2cmc.pages import result_page
 from s2cmc.schema import CLASS_DIM
 from s2cmc.summary import class_table, markdown, overall_table
 
@@ -29,6 +30,13 @@ class ResultAccessor:
     def to_markdown(self) -> str:
         """Both tables in Markdown."""
         return f"{markdown(self.class_table())}\n\n{markdown(self.overall_table())}\n"
+
+    def to_html(self) -> str:
+        """Both tables and a chart of F1 as one self-contained page; needs ``s2cmc[plot]``.
+
+        `CloudsAccessor.evaluation_page` adds the worst scenes and the precision-recall curve.
+        """
+        return result_page(self._result())
 
     def __repr__(self) -> str:
         frames = (self.class_table(), self.overall_table())

@@ -1,5 +1,8 @@
 """Results as short tables for people: rounded, with intervals and the human ceiling beside the scores."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -33,35 +36,31 @@ def class_table(result: xr.Dataset) -> pd.DataFrame:
     DataFrame of str
     """
     rows = []
-    for stratum in _strata(result):
-        for name in result[CLASS_DIM].to_numpy():
-            at = result.sel({"stratum": stratum, CLASS_DIM: name})
-            row = {"stratum": stratum, "class": name}
-            if "scenes" in at:
-                row |= {"scenes": str(at["scenes"].item())}
-            for score, title in _CLASS_SCORES.items():
-                row[title] = _number(at[score].item())
-                if score == "f1":
-                    row["interval"] = _interval(at, score)
-            rows.append(row | _beside_human(at, "f1"))
+    for at in _rows(_with_scenes(result)):
+        row = {"stratum": at["stratum"], "class": at[CLASS_DIM]}
+        if "scenes" in at:
+            row["scenes"] = str(at["scenes"])
+        for score, title in _CLASS_SCORES.items():
+            row[title] = _number(at[score])
+            if score == "f1":
+                row["interval"] = _interval(at, score)
+        rows.append(row | _beside_human(at, "f1"))
     return pd.DataFrame(rows)
 
 
 def overall_table(result: xr.Dataset, *, intervals: bool = True) -> pd.DataFrame:
     """Overall scores of each stratum, cloud against non-cloud first; see `class_table`."""
     rows = []
-    for stratum in _strata(result):
-        at = result.sel(stratum=stratum)
-        row = {"stratum": stratum}
-        if "scenes" in at:
-            row |= {"scenes": str(at["scenes"].max().item()), "groups": str(at["groups"].max().item())}
+    for at in _rows(_with_scenes(result).max(CLASS_DIM)):  # of what differs by class, that of cloud, which is the most
+        row = {"stratum": at["stratum"]}
+        row |= {name: str(at[name]) for name in ("scenes", "groups") if name in at}
         for score, title in _OVERALL_SCORES.items():
             if score in at:
-                row[title] = _number(at[score].item())
+                row[title] = _number(at[score])
                 if intervals and _interval(at, score) != UNDEFINED:
                     row[title] += f" [{_interval(at, score)}]"
         if "pixel_agreement" in at:
-            row["agreeing pixels"] = _number(at["pixel_agreement"].item())
+            row["agreeing pixels"] = _number(at["pixel_agreement"])
         rows.append(row | _beside_human(at, "cloud_accuracy"))
     return pd.DataFrame(rows)
 
@@ -74,31 +73,28 @@ def ignored_table(result: xr.Dataset) -> pd.DataFrame:
         "ignored_boundary": "near a boundary",
         "ignored_shadow": "shadows unmarked",
     }
-    rows = []
-    for stratum in _strata(result):
-        at = result.sel(stratum=stratum)
-        rows.append({"stratum": stratum} | {title: f"{at[n].item():,}" for n, title in titles.items() if n in at})
-    return pd.DataFrame(rows)
+    there = [name for name in titles if name in result]
+    rows = _rows(_with_scenes(result)[there])
+    return pd.DataFrame([{"stratum": at["stratum"]} | {titles[n]: f"{at[n]:,}" for n in there} for at in rows])
 
 
 def prevalence_table(result: xr.Dataset) -> pd.DataFrame:
     """Percentages of each class by stratum, and where masks and table differ."""
+    found = _with_scenes(result)
+    largest = abs(found["difference"]).max(CLASS_DIM).to_numpy()
     rows = []
-    for stratum in _strata(result):
-        at = result.sel(stratum=stratum)
-        row = {"stratum": stratum, "scenes": str(at["scenes"].item())}
-        for name in result[CLASS_DIM].to_numpy():
-            row[f"{name} %"] = f"{at['percent'].sel({CLASS_DIM: name}).item():.4f}"
-        largest = float(np.abs(at["difference"]).max())
-        row |= {"table differs in": str(at["differing_scenes"].item()), "by up to %": f"{largest:.4f}"}
-        rows.append(row)
+    for i, at in enumerate(_rows(found[["scenes", "differing_scenes"]])):
+        percent = {f"{c} %": found["percent"].sel({CLASS_DIM: c}).to_numpy()[i] for c in found[CLASS_DIM].to_numpy()}
+        row = {"stratum": at["stratum"], "scenes": str(at["scenes"])}
+        row |= {title: _number(value, 4) for title, value in percent.items()}
+        rows.append(row | {"table differs in": str(at["differing_scenes"]), "by up to %": _number(largest[i], 4)})
     return pd.DataFrame(rows)
 
 
 def share_table(result: xr.Dataset) -> pd.DataFrame:
     """Scenes and their percentage, as `difficulty` and `tag_frequencies` give them."""
     frame = result.reset_coords().to_dataframe().reset_index()
-    frame["percent"] = [f"{value:.1f}" for value in frame["percent"]]
+    frame["percent"] = [_number(value, 1) for value in frame["percent"]]
     return frame.astype(str)
 
 
@@ -108,27 +104,31 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def _strata(result: xr.Dataset) -> list[str]:
-    """Names of the strata that have scenes."""
-    names = result["stratum"].to_numpy().tolist()
+def _with_scenes(result: xr.Dataset) -> xr.Dataset:
+    """The strata that have scenes; of a comparison, which does not count them, those that have an accuracy."""
     if "scenes" not in result:
-        return names
-    there = result["scenes"].max([dim for dim in result["scenes"].dims if dim != "stratum"]).to_numpy() > 0
-    return [name for name, holds in zip(names, there, strict=True) if holds]
+        return result.isel(stratum=result["cloud_accuracy"].notnull().to_numpy())
+    scenes = result["scenes"]
+    return result.isel(stratum=(scenes.max([dim for dim in scenes.dims if dim != "stratum"]) > 0).to_numpy())
 
 
-def _number(value: float) -> str:
-    return UNDEFINED if np.isnan(value) else f"{value:.3f}"
+def _rows(result: xr.Dataset) -> list[dict[str, Any]]:
+    """One mapping of names to values for each stratum, or stratum and class."""
+    return result.to_dataframe().reset_index().to_dict("records")  # type: ignore[return-value]  # its keys are text
 
 
-def _interval(at: xr.Dataset, score: str) -> str:
-    low, high = (_number(at[f"{score}_{end}"].item()) for end in ("lower", "upper"))
+def _number(value: float, digits: int = 3) -> str:
+    return UNDEFINED if np.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.000
+
+
+def _interval(at: Mapping[str, Any], score: str) -> str:
+    low, high = (_number(at[f"{score}_{end}"]) for end in ("lower", "upper"))
     return UNDEFINED if low == UNDEFINED else f"{low}, {high}"
 
 
-def _beside_human(at: xr.Dataset, score: str) -> dict[str, str]:
+def _beside_human(at: Mapping[str, Any], score: str) -> dict[str, str]:
     """The other annotator's score, the prediction's on the same scenes, and how many these are."""
     if f"human_{score}" not in at:
         return {}
-    human, prediction = (_number(at[f"{whose}_{score}"].item()) for whose in ("human", "doubly"))
-    return {"human": human, "beside it": prediction, "on": str(at["doubly_annotated"].max().item())}
+    human, prediction = (_number(at[f"{whose}_{score}"]) for whose in ("human", "doubly"))
+    return {"human": human, "beside it": prediction, "on": str(at["doubly_annotated"])}
