@@ -171,7 +171,7 @@ def _check_long_csv(file: Path, tables: dict[str, xr.Dataset]) -> None:
     assert len(cells) == len(found)
     expected = {}
     for name, table in tables.items():
-        for key, row in table.to_dataframe().iterrows():
+        for key, row in table.reset_coords(drop=True).to_dataframe().iterrows():
             label = " / ".join(map(str, key)) if isinstance(key, tuple) else str(key)
             expected |= {(name, label, column): value for column, value in row.items()}
     assert set(cells) == set(expected)
