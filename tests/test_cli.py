@@ -151,6 +151,7 @@ def test_the_value_of_a_storage_option_is_json_or_text() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", ["reflectance", "mask", "cloud_percent"])
 def test_verify_lists_what_is_damaged(array: str, tiny_store: Path, tmp_path: Path, run: Callable[..., Answer]) -> None:
     copy = shutil.copytree(tiny_store, tmp_path / "copy")
@@ -248,6 +249,7 @@ def test_an_error_is_one_message_without_a_traceback(
     assert not (tmp_path / "new" / "zarr.json").exists()
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command(store: Path) -> None:
     module = [sys.executable, "-m", "s2cmc"]
     done = subprocess.run([*module, "select", store, "cirus"], capture_output=True, text=True, check=False)

@@ -42,6 +42,7 @@ def test_every_layout_gives_the_same_store(layout, arrays, release, store, tmp_p
     assert verify(str(tmp_path / "other.zarr"), str(release)) == []
 
 
+@pytest.mark.slow
 def test_folders_and_zips_mix(store, release, tmp_path):
     """Masks in a folder of npz, the rest in zips of npy."""
     mixed = tmp_path / "mixed"
@@ -126,6 +127,7 @@ def test_a_subset_keeps_the_order_of_the_table(release, catalogue, tmp_path):
     assert verify(str(tmp_path / "store.zarr"), str(release)) == []
 
 
+@pytest.mark.slow
 def test_optional_parts_may_be_absent(release, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(release, bare)
@@ -145,6 +147,7 @@ def test_optional_parts_may_be_absent(release, tmp_path):
     assert verify(str(tmp_path / "store.zarr"), str(bare)) == []
 
 
+@pytest.mark.slow
 def test_thumbnails_can_be_left_out(release, tmp_path):
     convert(str(release), str(tmp_path / "store.zarr"), thumbnails=False)
     assert "thumbnail" not in s2cmc.open_catalogue(tmp_path / "store.zarr")
@@ -206,6 +209,7 @@ def test_every_problem_is_reported_at_once(tmp_path):
         assert caught.match(fault)
 
 
+@pytest.mark.slow
 def test_a_finished_store_is_not_overwritten_unasked(release, store, tmp_path):
     copy = tmp_path / "store.zarr"
     shutil.copytree(store, copy)

@@ -79,6 +79,7 @@ def test_an_index_says_what_it_is(catalogue: xr.Dataset, name: str) -> None:
     assert set(found.coords) == {n for n, c in catalogue.reflectance.coords.items() if "band" not in c.dims}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ask",
     [

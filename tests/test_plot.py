@@ -36,6 +36,7 @@ def test_rgb_reads_nothing_until_it_is_computed(catalogue: xr.Dataset) -> None:
     assert catalogue.clouds.rgb().chunks is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ask",
     [

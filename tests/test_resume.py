@@ -20,6 +20,8 @@ from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def interrupted(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -179,7 +181,6 @@ def test_a_run_killed_after_publishing_leaves_a_whole_store(release, tmp_path, m
         convert(str(release), str(tmp_path / "store.zarr"))
 
 
-@pytest.mark.slow
 def test_sigkill_at_random_moments(release, tmp_path):
     """Kill the command again and again; then the same command completes a store that equals its source."""
     store = tmp_path / "store.zarr"
@@ -208,7 +209,6 @@ def test_sigkill_at_random_moments(release, tmp_path):
     assert verify(str(store), str(release)) == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_sigkill_at_every_write(tmp_path):
     """Kill before each of the first writes, each of the last, and some between; see kill_at_write.py."""

@@ -126,6 +126,7 @@ def test_a_catalogue_survives_pickling(catalogue):
     xr.testing.assert_identical(again.mask.compute(), catalogue.mask.compute())
 
 
+@pytest.mark.slow
 def test_a_catalogue_is_saved_again_by_plain_xarray(catalogue, tmp_path):
     catalogue.isel(scene=slice(2)).drop_encoding().to_zarr(tmp_path / "part.zarr", zarr_format=2)
     xr.testing.assert_equal(xr.open_zarr(tmp_path / "part.zarr").mask, catalogue.mask[:2])
