@@ -52,6 +52,7 @@ wheel: $(READY)
 	cd build && empty/bin/s2cmc sample release --scenes 2 --size 64
 	cd build && empty/bin/s2cmc convert release store.zarr
 	cd build && empty/bin/s2cmc verify store.zarr release
+	cd build && empty/bin/s2cmc stats store.zarr --json statistics.json > statistics.txt
 
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
