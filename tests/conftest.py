@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dask
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -53,6 +54,20 @@ def opened(store: Path) -> xr.Dataset:
 def catalogue(opened: xr.Dataset) -> xr.Dataset:
     """`store`, opened; a test may load or change its copy."""
     return opened.copy()
+
+
+@pytest.fixture(scope="session")
+def labels(opened: xr.Dataset) -> xr.DataArray:
+    """The masks moved by some pixels, 3 without a label: a prediction with all errors that there can be."""
+    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
+    moved[0, 0, :3] = 255
+    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values}, name="labels")
+
+
+@pytest.fixture(scope="session")
+def counts(opened: xr.Dataset, labels: xr.DataArray) -> xr.Dataset:
+    """What `labels` are counted as."""
+    return opened.clouds.confusion(labels).compute()
 
 
 @pytest.fixture

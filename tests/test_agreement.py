@@ -18,13 +18,6 @@ def found(opened: xr.Dataset) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def labels(opened: xr.Dataset) -> xr.DataArray:
-    """The masks moved by some pixels."""
-    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
-    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values})
-
-
-@pytest.fixture(scope="module")
 def result(opened: xr.Dataset, labels: xr.DataArray) -> xr.Dataset:
     """Scores of a prediction beside the human ceiling."""
     return opened.clouds.evaluate(labels, ["dataset", "cirrus"], resamples=50)

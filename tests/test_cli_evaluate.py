@@ -22,14 +22,6 @@ LINE = [*BY, "--resamples", 20]
 
 
 @pytest.fixture(scope="module")
-def labels(opened: xr.Dataset) -> xr.DataArray:
-    """The masks moved by some pixels, some without a label: a prediction with all errors that there can be."""
-    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
-    moved[0, 0, :3] = 255
-    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values}, name="labels")
-
-
-@pytest.fixture(scope="module")
 def probability(labels: xr.DataArray) -> xr.DataArray:
     """Probability of cloud: high where `labels` have cloud, low elsewhere, and some on the wrong side of 0.5."""
     noise = np.random.default_rng(0).uniform(0, 0.6, labels.shape)

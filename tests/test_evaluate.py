@@ -25,20 +25,6 @@ QUESTIONS = ["surface_type", "cirrus", "difficulty", "season", "latitude_band", 
 
 
 @pytest.fixture(scope="module")
-def labels(opened: xr.Dataset) -> xr.DataArray:
-    """The masks moved by some pixels, some without a label: a prediction with all errors that there can be."""
-    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
-    moved[0, 0, :3] = 255
-    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values})
-
-
-@pytest.fixture(scope="module")
-def counts(opened: xr.Dataset, labels: xr.DataArray) -> xr.Dataset:
-    """What `labels` are counted as."""
-    return opened.clouds.confusion(labels).compute()
-
-
-@pytest.fixture(scope="module")
 def result(opened: xr.Dataset, counts: xr.Dataset) -> xr.Dataset:
     """Scores of `labels` by many strata."""
     return opened.clouds.evaluate(counts, QUESTIONS, resamples=200)

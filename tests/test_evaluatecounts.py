@@ -13,19 +13,6 @@ OVERALL = ["cloud_accuracy", "cloud_kappa", "three_class_accuracy", "three_class
 
 
 @pytest.fixture(scope="module")
-def labels(opened: xr.Dataset) -> xr.DataArray:
-    """The masks moved by some pixels: a prediction with all errors that there can be."""
-    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
-    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values})
-
-
-@pytest.fixture(scope="module")
-def counts(opened: xr.Dataset, labels: xr.DataArray) -> xr.Dataset:
-    """What `labels` are counted as."""
-    return opened.clouds.confusion(labels).compute()
-
-
-@pytest.fixture(scope="module")
 def result(opened: xr.Dataset, counts: xr.Dataset) -> xr.Dataset:
     """Scores of `labels`."""
     return opened.clouds.evaluate(counts, "difficulty", resamples=50)

@@ -18,20 +18,6 @@ FOREIGN = "S2A_MSIL1C_20190101T000000_N0207_R001_T31UDQ_20190101T000000"  # not 
 
 
 @pytest.fixture(scope="module")
-def labels(opened: xr.Dataset) -> xr.DataArray:
-    """The masks moved by some pixels, 3 pixels without a label: a prediction with all errors that there can be."""
-    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
-    moved[0, 0, :3] = 255
-    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values})
-
-
-@pytest.fixture(scope="module")
-def counts(opened: xr.Dataset, labels: xr.DataArray) -> xr.Dataset:
-    """What `labels` are counted as."""
-    return opened.clouds.confusion(labels).compute()
-
-
-@pytest.fixture(scope="module")
 def probabilities(labels: xr.DataArray) -> xr.DataArray:
     """Probabilities of cloud in steps of 0.001, NaN where `labels` has no label."""
     steps = (labels == 1) * 400 + np.random.default_rng(1).integers(0, 600, labels.shape)

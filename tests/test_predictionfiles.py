@@ -19,20 +19,6 @@ from s2cmc.errors import PredictionError
 SIZE = 64
 
 
-@pytest.fixture(scope="module")
-def labels(opened: xr.Dataset) -> xr.DataArray:
-    """The masks moved by some pixels, some without a label."""
-    moved = np.roll(opened.mask.values, (3, 5), axis=(1, 2))
-    moved[0, 0, :3] = 255
-    return xr.DataArray(moved, dims=("scene", "y", "x"), coords={"scene": opened.scene.values}, name="labels")
-
-
-@pytest.fixture(scope="module")
-def counts(opened: xr.Dataset, labels: xr.DataArray) -> xr.Dataset:
-    """What `labels` are counted as."""
-    return opened.clouds.confusion(labels).compute()
-
-
 @pytest.fixture
 def sealed(opened: xr.Dataset) -> xr.Dataset:
     """The catalogue, failing as soon as a pixel of it is read; a lazy prediction may be computed all the same."""
