@@ -12,7 +12,7 @@ from s2cmc.estimate import Resampling, score_differences, score_strata, tables_o
 CLEAR, CLOUD, SHADOW = 0, 1, 2
 CLASS_SCORES = ["precision", "recall", "f1", "iou", "balanced_accuracy"]
 THREE_CLASSES = [*CLASS_SCORES, "cloud_accuracy", "cloud_kappa", "three_class_accuracy", "three_class_kappa"]
-FEW = Resampling(resamples=200)
+FEW = Resampling(resamples=200, least_groups=2)
 
 three_class_tables = npst.arrays("int64", st.tuples(st.integers(1, 8), *[st.just(3)] * 2), elements=st.integers(0, 9))
 
@@ -25,7 +25,7 @@ def counts_dataset(confusion: object) -> xr.Dataset:
 def tables_of_scenes(confusion: object, marked: object = True) -> np.ndarray:
     """What is scored of tables (scene, truth, predicted), with shadows marked in all scenes or in these."""
     counts = counts_dataset(confusion)
-    return tables_of(counts, np.broadcast_to(np.array(marked), counts.sizes["scene"]))
+    return tables_of(counts["confusion"], np.broadcast_to(np.array(marked), counts.sizes["scene"]))
 
 
 def members(scenes: int, **strata: list[int]) -> xr.DataArray:

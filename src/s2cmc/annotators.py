@@ -30,19 +30,43 @@ def masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
     part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, annotator)))
     if annotator == "primary":
         return part["mask"]
-    in_alt = np.ones(part.sizes["scene"], bool)
-    if annotator != "other":
-        in_alt = part["annotator"].to_numpy() != annotator
+    in_alt = _in_alt(part, annotator)
+    found = part["mask"].transpose(*DIMS["mask"]).copy(data=_joined(part, in_alt).data)
+    found = found.assign_coords(annotator=_makers(part, in_alt))
+    return found.assign_attrs(long_name=f"clear, cloud and cloud shadow, by annotator {annotator}")
+
+
+def other_masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
+    """Masks by the other annotator, of the same scenes as `masks`: without a label where there is none.
+
+    Returns
+    -------
+    DataArray (scene, y, x), uint8
+        With ``scene`` as its only coordinate.
+    """
+    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, annotator)))
+    return xr.DataArray(_joined(part, ~_in_alt(part, annotator)), coords={"scene": part["scene"].to_numpy()})
+
+
+def _in_alt(part: xr.Dataset, annotator: Annotator) -> np.ndarray:
+    """Whether the mask of each scene by `annotator` is `alt_mask`."""
+    if annotator in ("primary", "other"):
+        return np.full(part.sizes["scene"], annotator == "other")
+    return part["annotator"].to_numpy() != annotator
+
+
+def _joined(part: xr.Dataset, in_alt: np.ndarray) -> xr.Variable:
+    """`alt_mask` of these scenes, and `mask` of the others."""
     if in_alt.any() and "alt_mask" not in part:
         raise CatalogueError("this Dataset has no 'alt_mask', which holds masks of the other annotator; keep it")
-    dims = DIMS["mask"]
-    sources = [part["mask"].variable.transpose(*dims).isel(scene=np.flatnonzero(~in_alt))]
-    if in_alt.any():
-        sources.append(part["alt_mask"].variable.transpose(*dims).isel(scene=np.flatnonzero(in_alt)))
-    order = np.argsort(np.concatenate([np.flatnonzero(~in_alt), np.flatnonzero(in_alt)]))
-    joined = xr.Variable.concat(sources, "scene").isel(scene=order)
-    found = part["mask"].transpose(*dims).copy(data=joined.data).assign_coords(annotator=_makers(part, in_alt))
-    return found.assign_attrs(long_name=f"clear, cloud and cloud shadow, by annotator {annotator}")
+    positions = {"mask": np.flatnonzero(~in_alt), "alt_mask": np.flatnonzero(in_alt)}
+    sources = [
+        part[name].variable.transpose(*DIMS["mask"]).isel(scene=at)
+        for name, at in positions.items()
+        if at.size or name == "mask"
+    ]
+    order = np.argsort(np.concatenate(list(positions.values())))
+    return xr.Variable.concat(sources, "scene").isel(scene=order)
 
 
 def _makers(part: xr.Dataset, in_alt: np.ndarray) -> xr.DataArray:

@@ -82,7 +82,8 @@ def scores_chart(result: xr.Dataset, score: str = "f1") -> "Figure":
         if f"human_{score}" in at:
             panel.plot(at[f"doubly_{score}"].to_numpy(), rows, "|", color="black", label="on doubly annotated scenes")
             panel.plot(at[f"human_{score}"].to_numpy(), rows, "D", color=_HUMAN, label="other annotator there")
-        panel.set(title=mask_class, xlim=(-0.02, 1.02), xlabel=score.upper() if score == "f1" else score)
+        lowest = -1.02 if "tp" not in result else -0.02  # a comparison is of differences
+        panel.set(title=mask_class, xlim=(lowest, 1.02), xlabel=score.upper() if score == "f1" else score)
         panel.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(names)), names, size=8)
     panels[0].invert_yaxis()

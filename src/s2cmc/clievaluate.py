@@ -41,6 +41,14 @@ def stats(
         require_matplotlib()
     chosen = _chosen(store, where, split)
     found = census.gather(chosen, by or census.DEFAULT_BY)
+    written = []  # files first: a closed pipe ends what is printed
+    if json_file:
+        written.append((json_file, census.to_json(found)))
+    if csv_file:
+        written.append((csv_file, census.to_csv(found)))
+    if html_file:
+        written.append((html_file, statistics_page(chosen, found)))
+    _write(written)
     _show("class prevalence, % of the labelled pixels", summary.prevalence_table(found["prevalence"]))
     _show("difficulty", summary.share_table(found["difficulty"]))
     _show("tags", summary.share_table(found["tags"]))
@@ -48,12 +56,7 @@ def stats(
         _show_scores("annotator B against annotator A", found["agreement"])
     else:
         out.print("no scene here has masks of both annotators")
-    if json_file:
-        _write(json_file, census.to_json(found))
-    if csv_file:
-        _write(csv_file, census.to_csv(found))
-    if html_file:
-        _write(html_file, statistics_page(chosen, found))
+    _say(written)
 
 
 def evaluate(
@@ -98,18 +101,24 @@ def evaluate(
         truth=truth,
     ).compute()
     result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
-    _show_scores("prediction against masks", result)
-    if result["doubly_annotated"].any():
-        out.print(summary.HUMAN_NOTE, highlight=False)
-    _show("pixels left out of all strata together", summary.ignored_table(result.isel(stratum=[0])))
+    chosen_by = {"where": where, "split": split, "by": ", ".join(by or [])}
+    result.attrs |= {"store": store, "prediction": predictions} | {k: v for k, v in chosen_by.items() if v}
+    written = []  # files first: a closed pipe ends what is printed
     if json_file:
-        _write(json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1))
+        written.append((json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1)))
     if csv_file:
-        _write(csv_file, result.to_dataframe().to_csv())
+        written.append((csv_file, result.to_dataframe().to_csv()))
     if html_file:
-        _write(html_file, evaluation_page(chosen, counts, result, worst=12))
+        written.append((html_file, evaluation_page(chosen, counts, result, worst=12)))
     if markdown_file:
-        _write(markdown_file, result.evaluation.to_markdown())
+        written.append((markdown_file, result.evaluation.to_markdown()))
+    _write(written)
+    out.print(summary.settings(result), highlight=False)
+    _show_scores("prediction against masks", result)
+    _show("pixels left out of all strata together", summary.ignored_table(result.isel(stratum=[0])))
+    for remark in summary.remarks(result):
+        out.print(remark, highlight=False)
+    _say(written)
 
 
 def _chosen(store: str, where: str | None, split: str | None) -> xr.Dataset:
@@ -126,7 +135,7 @@ def _show(title: str, frame: pd.DataFrame) -> None:
 
 def _show_scores(title: str, result: xr.Dataset) -> None:
     """Show what fits into 80 columns; the files have every number."""
-    found = summary.class_table(result).drop(columns=["IoU", "bal.acc."])
+    found = summary.class_table(result).drop(columns=["groups", "IoU", "bal.acc."])
     for mask_class in found["class"].unique():
         _show(f"{title}: {mask_class}", found[found["class"] == mask_class].drop(columns="class"))
     problems = "cloud or not, and 3 classes" if "three_class_accuracy" in result else "cloud or not"
@@ -143,6 +152,11 @@ def _check_files(*files: Path | None) -> None:
             raise CatalogueError(f"{file} cannot be written: it is a folder")
 
 
-def _write(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
-    out.print(f"written: {file}", highlight=False, soft_wrap=True)
+def _write(written: list[tuple[Path, str]]) -> None:
+    for file, text in written:
+        file.write_text(text, encoding="utf-8")
+
+
+def _say(written: list[tuple[Path, str]]) -> None:
+    for file, _ in written:
+        out.print(f"written: {file}", highlight=False, soft_wrap=True)

@@ -24,6 +24,7 @@ def confusion(
     boundary_buffer: int = 0,
     threshold: float | None = None,
     merge_shadow: bool = False,
+    human: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Count the pixels of each pair of truth and prediction, lazily.
 
@@ -40,11 +41,13 @@ def confusion(
         What the labels mean; of probabilities, one without shadow.
     boundary_buffer : int
         Leave out the pixels on each side of a boundary between classes of the truth, so many deep: those in whose
-        square of ``2 * boundary_buffer + 1`` pixels there is another class.
+        square of ``2 * boundary_buffer + 1`` pixels there is another class, of those that are counted.
     threshold : float, optional
         Probabilities from here on are cloud.
     merge_shadow : bool
         Count shadow as clear, in both; always so where the class map has no shadow.
+    human : DataArray (scene, y, x), uint8, optional
+        Masks of another annotator, counted against the same truth in the same pixels.
 
     Returns
     -------
@@ -55,8 +58,11 @@ def confusion(
             Pixels in no table, each once, by the first of `IGNORED_REASONS` that holds.
         cloud_probability : (scene, cloud, probability), int64
             With `threshold` only: histogram of the probability in pixels of the table, by whether there is cloud.
+        human : (scene, truth, predicted), int64
+            With `human` only: its pixels in place of those predicted, where it has a label.
 
-        Tables of parts of the pixels or scenes add up to those of the whole.
+        Tables of parts of the pixels or scenes add up to those of the whole; with a buffer, of parts of the scenes
+        only, because no boundary is seen beyond an edge.
 
     Raises
     ------
@@ -72,14 +78,17 @@ def confusion(
         "merged": merged,
     }
     cells = len(names) ** 2
-    width = cells + len(IGNORED_REASONS) + (2 * BINS if threshold is not None else 0)
+    after_ignored = cells + len(IGNORED_REASONS)
+    after_human = after_ignored + (0 if human is None else cells)
+    width = after_human + (0 if threshold is None else 2 * BINS)
     flat = xr.apply_ufunc(
         _count,
         truth,
         prediction,
+        truth if human is None else human,
         truth["scene"],
-        kwargs=options | {"width": width},
-        input_core_dims=[["y", "x"], ["y", "x"], []],
+        kwargs=options | {"count_human": human is not None, "width": width},
+        input_core_dims=[["y", "x"], ["y", "x"], ["y", "x"], []],
         output_core_dims=[["cell"]],
         dask="parallelized",
         output_dtypes=[np.int64],
@@ -88,13 +97,16 @@ def confusion(
     )
     found = {
         "confusion": _unfold(flat.isel(cell=slice(cells)), truth=list(names), predicted=list(names)),
-        "ignored": _unfold(flat.isel(cell=slice(cells, cells + 3)), reason=list(IGNORED_REASONS)),
+        "ignored": _unfold(flat.isel(cell=slice(cells, after_ignored)), reason=list(IGNORED_REASONS)),
     }
     found["confusion"].attrs = {"long_name": "pixels by truth and prediction", "units": "1"}
     found["ignored"].attrs = {"long_name": "pixels in no confusion table", "units": "1"}
+    if human is not None:
+        table = _unfold(flat.isel(cell=slice(after_ignored, after_human)), truth=list(names), predicted=list(names))
+        found["human"] = table.assign_attrs(long_name="pixels by truth and another annotator", units="1")
     if threshold is not None:
         edges = np.arange(BINS) / BINS
-        histogram = _unfold(flat.isel(cell=slice(cells + 3, None)), cloud=[False, True], probability=edges)
+        histogram = _unfold(flat.isel(cell=slice(after_human, None)), cloud=[False, True], probability=edges)
         found["cloud_probability"] = histogram.assign_attrs(
             long_name="pixels by predicted probability of cloud, lower end of each bin", units="1"
         )
@@ -113,15 +125,17 @@ def _unfold(flat: xr.DataArray, **dims: Any) -> xr.DataArray:
 def _count(
     truth: np.ndarray,
     prediction: np.ndarray,
+    human: np.ndarray,
     scenes: np.ndarray,
     *,
     class_map: ClassMap,
     boundary_buffer: int,
     threshold: float | None,
     merged: bool,
+    count_human: bool,
     width: int,
 ) -> np.ndarray:
-    """Cells (scene, cell): the confusion table, the ignored, the histogram of probabilities."""
+    """Cells (scene, cell): the confusion table, the ignored, the table of the human, the histogram of probabilities."""
     found = np.zeros((len(scenes), width), np.int64)
     to_truth = _truth_table(merged)
     for i, scene in enumerate(scenes):
@@ -132,7 +146,14 @@ def _count(
         ignored = np.where(true == IGNORED, 1, np.where(predicted == IGNORED, 2, 0)).astype(np.uint8)
         if boundary_buffer:
             ignored[(ignored == 0) & near_boundary(true, boundary_buffer)] = 3
-        found[i] = _cells(true, predicted, ignored, prediction[i] if threshold is not None else None, merged)
+        used, classes = ignored == 0, len(BINARY_NAMES if merged else CLASS_NAMES)
+        parts = [_pairs(true, predicted, used, classes), np.bincount(ignored.ravel(), minlength=4)[1:]]
+        if count_human:
+            by_human = to_truth[human[i]]
+            parts.append(_pairs(true, by_human, used & (by_human != IGNORED), classes))
+        if threshold is not None:
+            parts.append(_probabilities(true[used] == MaskClass.CLOUD, prediction[i][used]))
+        found[i] = np.concatenate(parts)
     return found
 
 
@@ -145,22 +166,17 @@ def _truth_table(merged: bool) -> np.ndarray:
     return numbers
 
 
-def _cells(
-    true: np.ndarray, predicted: np.ndarray, ignored: np.ndarray, probability: np.ndarray | None, merged: bool
-) -> np.ndarray:
-    classes = len(BINARY_NAMES if merged else CLASS_NAMES)
-    used = ignored == 0
-    pairs = (true * np.uint8(classes) + predicted)[used]
-    parts = [
-        np.bincount(pairs, minlength=classes**2),
-        np.bincount(ignored.ravel(), minlength=1 + len(IGNORED_REASONS))[1:],
-    ]
-    if probability is not None:
-        # The edges in the dtype of the probabilities, as a comparison with a threshold has it.
-        edges = (np.arange(1, BINS) / BINS).astype(probability.dtype)
-        bins = np.searchsorted(edges, probability[used], side="right")
-        parts.append(np.bincount((true[used] == MaskClass.CLOUD) * BINS + bins, minlength=2 * BINS))
-    return np.concatenate(parts)
+def _pairs(true: np.ndarray, predicted: np.ndarray, used: np.ndarray, classes: int) -> np.ndarray:
+    """Pixels of each pair of classes, where they are used."""
+    return np.bincount((true * np.uint8(classes) + predicted)[used], minlength=classes**2)
+
+
+def _probabilities(cloud: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Pixels in each bin of the probability, first those without cloud, then those with."""
+    # The edges in the dtype of the probabilities, as a comparison with a threshold has it.
+    edges = (np.arange(1, BINS) / BINS).astype(probability.dtype)
+    bins = np.searchsorted(edges, probability, side="right")
+    return np.bincount(cloud * BINS + bins, minlength=2 * BINS)
 
 
 def _classes(prediction: np.ndarray, class_map: ClassMap, threshold: float | None, scene: str) -> np.ndarray:

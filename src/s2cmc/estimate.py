@@ -22,6 +22,9 @@ _LONG_NAMES = {
     "three_class_kappa": "Cohen's kappa of three classes, scenes with marked shadows",
 }
 
+_UNDEFINED = 0.05
+"""Share of resamples in which a score may be undefined."""
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -34,23 +37,26 @@ class Resampling:
     confidence : float
         Share of the resamples inside an interval, between 0 and 1.
     seed : int
+    least_groups : int
+        Of fewer groups there is no interval: too few different resamples bound nothing.
     """
 
     resamples: int = 10_000
     confidence: float = 0.95
     seed: int = 0
+    least_groups: int = 5
 
     def __post_init__(self) -> None:
         bootstrap.check_options(self.resamples, self.confidence, self.seed)
 
 
-def tables_of(counts: xr.Dataset, shadows_marked: np.ndarray) -> np.ndarray:
+def tables_of(confusion: xr.DataArray, shadows_marked: np.ndarray) -> np.ndarray:
     """Confusion tables (scene, 2, truth, predicted), int64: first all scenes, then those with marked shadows alone.
 
     Where shadows are not marked, a pixel that is not cloud is clear or shadow and nobody knows which. Cloud against
     non-cloud is known everywhere.
     """
-    every = counts["confusion"].transpose("scene", "truth", "predicted").to_numpy()
+    every = confusion.transpose("scene", "truth", "predicted").to_numpy()
     return np.stack([every, every * shadows_marked[:, np.newaxis, np.newaxis]], axis=1)
 
 
@@ -110,16 +116,16 @@ def _minus(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[
 def _resampled(predictions: list[np.ndarray], groups: np.ndarray, resampling: Resampling) -> list[np.ndarray]:
     """Tables (resample, 2, truth, predicted) of resampled groups, the same resamples for each prediction.
 
-    Cloud against non-cloud draws from all groups, three classes from those with marked shadows. Where these are fewer
-    than two there is nothing to draw, and the tables are all zero.
+    Cloud against non-cloud draws from all groups, three classes from those with marked shadows. Where these are too
+    few nothing is drawn, and the tables are all zero.
     """
-    if len(np.unique(groups)) < 2:
+    if len(np.unique(groups)) < resampling.least_groups:
         return [np.zeros((1, *tables.shape[1:])) for tables in predictions]
     sums = [bootstrap.group_sums(tables, groups).astype(float) for tables in predictions]
     found = [np.zeros((resampling.resamples, *of_one.shape[1:])) for of_one in sums]
     for problem in (0, 1):
         there = np.logical_or.reduce([of_one[:, problem].any(axis=(-2, -1)) for of_one in sums])
-        if there.sum() > 1:
+        if there.sum() >= resampling.least_groups:
             weights = bootstrap.draw(int(there.sum()), resampling.resamples, resampling.seed)
             for drawn, of_one in zip(found, sums, strict=True):
                 # Whole numbers below 2 ** 53, so that the products are exact.
@@ -130,12 +136,16 @@ def _resampled(predictions: list[np.ndarray], groups: np.ndarray, resampling: Re
 def _interval(
     replicates: dict[str, np.ndarray], resampling: Resampling, row: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Ends of the interval of each score in `row`; undefined where the score is."""
+    """Ends of the interval of each score in `row`; undefined where the score is, or too many of its replicates.
+
+    A class of one or two groups is in many resamples not at all, and those that have it are no fair choice.
+    """
     found = {}
     for name, value in row.items():
         ends = bootstrap.interval(replicates[name], resampling.confidence)
+        defined = ~np.isnan(value) & (np.isnan(replicates[name]).mean(axis=0) <= _UNDEFINED)
         for end, bound in zip(("lower", "upper"), ends, strict=True):
-            found[f"{name}_{end}"] = np.where(np.isnan(value), np.nan, bound)
+            found[f"{name}_{end}"] = np.where(defined, bound, np.nan)
     return found
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from s2cmc.annotators import Annotator, annotated, masks
+from s2cmc.annotators import Annotator, annotated, masks, other_masks
 from s2cmc.classmap import find_class_map
 from s2cmc.confusion import IGNORED_REASONS, confusion
 from s2cmc.errors import CatalogueError, PredictionError, QueryError
@@ -30,8 +31,6 @@ _DEFAULTS: dict[str, Any] = {
     "truth": "primary",
 }
 
-_OTHER: dict[Annotator, Annotator] = {"primary": "other", "other": "primary", "A": "B", "B": "A"}
-
 
 def count(
     catalogue: xr.Dataset,
@@ -49,8 +48,16 @@ def count(
     chosen = find_class_map(("binary" if binary else "catalogue") if class_map is None else class_map)
     if threshold is not None and class_map is not None:
         raise QueryError("a threshold makes cloud and non-cloud of probabilities; leave out the class map")
-    threshold = None if threshold is None else float(threshold)
-    if not isinstance(prediction, xr.DataArray):
+    if threshold is not None:
+        if not isinstance(threshold, Real):
+            raise QueryError(f"threshold {threshold!r} is no number above 0 and up to 1")
+        threshold = float(threshold)
+    if not isinstance(prediction, xr.DataArray | str | Path):
+        raise PredictionError(
+            "a prediction is a DataArray (scene, y, x) or the path of files; wrap an array with "
+            f"xr.DataArray(array, dims=('scene', 'y', 'x'), coords={{'scene': ids}}); got {type(prediction).__name__}"
+        )
+    if isinstance(prediction, str | Path):
         prediction = open_predictions(str(prediction), part, chosen, threshold)
         if class_map is None and prediction.dtype.kind == "b":
             chosen = find_class_map("binary")
@@ -62,6 +69,7 @@ def count(
         boundary_buffer=_pixels(boundary_buffer),
         threshold=threshold,
         merge_shadow=merge_shadow,
+        human=other_masks(part, truth) if "alt_mask" in part and part["has_alt_mask"].any() else None,
     )
     options: dict[str, Any] = {
         "truth": truth,
@@ -70,7 +78,11 @@ def count(
         "merge_shadow": int(merge_shadow or not chosen.has_shadow),  # netCDF has no booleans
     }
     found = found.assign_coords({name: c for name, c in part.coords.items() if c.dims == ("scene",)})
-    return found.assign_attrs(options if threshold is None else options | {"threshold": threshold})
+    if threshold is not None:
+        options["threshold"] = threshold
+    if catalogue.attrs.get("synthetic"):
+        options["synthetic"] = "true"  # nothing was measured, and every result says so
+    return found.assign_attrs(options)
 
 
 def counts_of_prediction(
@@ -96,11 +108,11 @@ def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resa
     """Scores of a prediction by stratum; see `CloudsAccessor.evaluate`."""
     part, counts = matched(catalogue, counts)
     member = strata(part, labelled(catalogue, by))
-    counts, human = computed(counts, _human_counts(part, counts))
-    tables = tables_of(counts, part["shadows_marked"].to_numpy())
+    (counts,) = computed(counts)
+    tables = tables_of(counts["confusion"], part["shadows_marked"].to_numpy())
     found = _counted(member, tables, counts, part)
     found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "truth").data_vars)
-    found = found.assign(_beside_human(member, tables, human, part, counts["truth"].to_numpy()).data_vars)
+    found = found.assign(_beside_human(member, tables, counts, part).data_vars)
     found.attrs = {"title": "scores of a prediction by stratum", **counts.attrs, **asdict(resampling)}
     return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
 
@@ -122,11 +134,16 @@ def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By
     member = strata(part, labelled(catalogue, by))
     first, second = computed(first, second)
     marked = part["shadows_marked"].to_numpy()
-    found = score_differences(
-        member, tables_of(first, marked), tables_of(second, marked), part["group"].to_numpy(), resampling
-    )
+    ones, others = (tables_of(counts["confusion"], marked) for counts in (first, second))
+    found = _sizes(member, part, first["truth"].to_numpy())
+    found = found.assign(score_differences(member, ones, others, part["group"].to_numpy(), resampling).data_vars)
+    for place, counts in (("first", first), ("second", second)):
+        ignored = _by_stratum(member, counts["ignored"].sel(reason="prediction").to_numpy())
+        long_name = f"pixels left out, without a class in the {place} prediction"
+        found[f"ignored_prediction_{place}"] = ignored.assign_attrs(long_name=long_name, units="1")
     title = "scores of the first prediction minus those of the second, by stratum"
-    found.attrs = {"title": title, **asdict(resampling)}
+    alike = {name: first.attrs[name] for name in ("truth", "boundary_buffer", "merge_shadow")}
+    found.attrs = {"title": title, **alike, **asdict(resampling)}
     return found.assign_coords({CLASS_DIM: first["truth"].to_numpy()})
 
 
@@ -147,7 +164,7 @@ def agreement(
             merge_shadow=merge_shadow,
         )
     )
-    tables = tables_of(counts, part["shadows_marked"].to_numpy())
+    tables = tables_of(counts["confusion"], part["shadows_marked"].to_numpy())
     found = _counted(member, tables, counts, part)
     found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "both").data_vars)
     alike = np.trace(tables[:, 0], axis1=-2, axis2=-1)
@@ -173,10 +190,15 @@ def matched(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.D
         raise PredictionError(
             f"counts are what ds.clouds.confusion(prediction) gives; this Dataset has {list(counts.data_vars)}"
         )
-    if "truth" not in counts.attrs:
+    needed = set(_DEFAULTS) - {"threshold"} | ({"threshold"} if "cloud_probability" in counts else set())
+    if lost := sorted(needed - set(counts.attrs)):
         raise PredictionError(
-            "these counts lost their attributes, which say what was counted; add them under "
-            "xr.set_options(keep_attrs=True), or give them back with counts.assign_attrs(first.attrs)"
+            f"these counts do not say {', '.join(lost)}: parts that were counted with other options were added, or "
+            "their attributes were lost; count all parts alike, and add them under xr.set_options(keep_attrs=True)"
+        )
+    if counts["confusion"].dtype.kind not in "iu" or not counts.indexes["scene"].is_unique:
+        raise PredictionError(
+            "these counts hold a scene twice, or parts with different classes; count all parts alike, each scene once"
         )
     part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, counts.attrs["truth"])))
     scenes = part["scene"].to_numpy()
@@ -200,36 +222,10 @@ def _pixels(boundary_buffer: int) -> int:
     return int(boundary_buffer)
 
 
-def _human_counts(part: xr.Dataset, counts: xr.Dataset) -> xr.Dataset | None:
-    """The other annotator against the same truth, over the doubly annotated scenes; None if there are none."""
-    doubly = part["has_alt_mask"].to_numpy()
-    if not doubly.any() or "alt_mask" not in part:
-        return None
-    both = take_scenes(part, np.flatnonzero(doubly))
-    truth = counts.attrs["truth"]
-    return confusion(
-        plain(masks(both, truth)),
-        plain(masks(both, _OTHER[truth])),
-        find_class_map("catalogue"),
-        boundary_buffer=counts.attrs["boundary_buffer"],
-        merge_shadow=counts.sizes["truth"] == len(BINARY_NAMES),
-    )
-
-
 def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part: xr.Dataset) -> xr.Dataset:
     """What each stratum holds: scenes, groups, counts by class, and the pixels that were left out."""
     names = {"tp": "true positives", "fp": "false positives", "fn": "false negatives", "tn": "true negatives"}
-    used = _scored_on(member, part["shadows_marked"].to_numpy(), counts["truth"].to_numpy())
-    groups = part["group"].to_numpy()
-    independent = [[len(np.unique(groups[scenes])) for scenes in row] for row in used]
-    dims = ("stratum", CLASS_DIM)
-    found = xr.Dataset(
-        {
-            "scenes": (dims, used.sum(axis=-1), {"long_name": "scenes that the class is scored on", "units": "1"}),
-            "groups": (dims, independent, {"long_name": "independent groups of these scenes", "units": "1"}),
-        },
-        {"stratum": member["stratum"], "by": member["by"]},
-    )
+    found = _sizes(member, part, counts["truth"].to_numpy())
     pooled = np.einsum("ns,sktp->nktp", member.to_numpy().astype(np.int64), tables)
     for name, values in counts_of(pooled).items():
         found[name] = (("stratum", CLASS_DIM), values, {"long_name": names[name], "units": "1"})
@@ -243,24 +239,37 @@ def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part:
     return found
 
 
+def _sizes(member: xr.DataArray, part: xr.Dataset, classes: np.ndarray) -> xr.Dataset:
+    """Scenes and independent groups that each class is scored on."""
+    used = _scored_on(member, part["shadows_marked"].to_numpy(), classes)
+    groups = part["group"].to_numpy()
+    independent = [[len(np.unique(groups[scenes])) for scenes in row] for row in used]
+    dims = ("stratum", CLASS_DIM)
+    return xr.Dataset(
+        {
+            "scenes": (dims, used.sum(axis=-1), {"long_name": "scenes that the class is scored on", "units": "1"}),
+            "groups": (dims, independent, {"long_name": "independent groups of these scenes", "units": "1"}),
+        },
+        {"stratum": member["stratum"], "by": member["by"]},
+    )
+
+
 def _scored_on(member: xr.DataArray, shadows_marked: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Scenes (stratum, class, scene), bool, that each class is scored on."""
     everywhere = member.to_numpy()
     return np.stack([everywhere if name in BINARY_NAMES else everywhere & shadows_marked for name in classes], axis=1)
 
 
-def _beside_human(
-    member: xr.DataArray, tables: np.ndarray, human: xr.Dataset | None, part: xr.Dataset, classes: np.ndarray
-) -> xr.Dataset:
+def _beside_human(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part: xr.Dataset) -> xr.Dataset:
     """Scores of the other annotator, and of the prediction, on the doubly annotated scenes of each stratum."""
-    doubly = part["has_alt_mask"].to_numpy() & (human is not None)
-    both = member.isel(scene=doubly)
-    by_human = tables[doubly] if human is None else tables_of(human, part["shadows_marked"].to_numpy()[doubly])
-    used = _scored_on(both, part["shadows_marked"].to_numpy()[doubly], classes)
+    doubly = part["has_alt_mask"].to_numpy() & ("human" in counts)
+    both, marked = member.isel(scene=doubly), part["shadows_marked"].to_numpy()
+    by_human = tables_of(counts["human"], marked) if "human" in counts else tables
+    used = _scored_on(both, marked[doubly], counts["truth"].to_numpy())
     attributes = {"long_name": "doubly annotated scenes that the class is scored on", "units": "1"}
     found = {"doubly_annotated": xr.DataArray(used.sum(axis=-1), dims=("stratum", CLASS_DIM), attrs=attributes)}
     for prefix, whose, of_whom in (
-        ("human", "of the other annotator", by_human),
+        ("human", "of the other annotator", by_human[doubly]),
         ("doubly", "of the prediction on the doubly annotated scenes", tables[doubly]),
     ):
         scores = score_strata(both, of_whom, part["group"].to_numpy()[doubly], None, "truth")

@@ -57,7 +57,8 @@ class EvaluationAccessor(AccessorBase):
         threshold : float, optional
             For probabilities: cloud from here on.
         boundary_buffer : int
-            Leave out the pixels on each side of a class boundary of the truth, so many deep.
+            Leave out the pixels on each side of a class boundary of the truth, so many deep. With shadow, its boundaries
+            to clear count too, also for cloud: merge it to compare with a mask that has none.
         merge_shadow : bool
             Count shadow as clear on both sides, for cloud against non-cloud. So it is anyway where a prediction has no
             shadow.
@@ -73,7 +74,11 @@ class EvaluationAccessor(AccessorBase):
             cloud_probability : (scene, cloud, probability), int64
                 For probabilities only: their histogram, in steps of 0.001.
 
-            Counts of parts add up: ``a + b`` for parts of the pixels, ``xr.concat`` for parts of the scenes.
+            human : (scene, truth, predicted), int64
+                The other annotator in place of the prediction, in the pixels of `confusion`; 0 where there is none.
+
+            Counts of parts add up: ``a + b`` for parts of the pixels (without `boundary_buffer`, which sees no boundary
+            beyond an edge), ``xr.concat(parts, "scene", combine_attrs="no_conflicts")`` for parts of the scenes.
 
         Raises
         ------
@@ -116,14 +121,15 @@ class EvaluationAccessor(AccessorBase):
         ----------
         prediction : DataArray, str, Path, or Dataset
             See `confusion`. Or the Dataset that `confusion` gave, computed or not, to ask it by other strata without
-            another pass over the pixels; the options of counting are then fixed.
+            another pass over the pixels; the options of counting are then fixed, and are not given again.
         by : str, DataArray or sequence of these, optional
             See `prevalence`.
         class_map, threshold, boundary_buffer, merge_shadow, truth
             See `confusion`.
         resamples, confidence, seed
             Intervals: percentiles of a bootstrap that draws dependence groups of each stratum with replacement. NaN
-            where there are fewer than two groups.
+            where there are fewer than 5 groups, or a class is in so few that over 5 % of the resamples lack it; below
+            about 30 groups they are somewhat too narrow.
 
         Returns
         -------
@@ -146,7 +152,8 @@ class EvaluationAccessor(AccessorBase):
             doubly_annotated : int64
                 Of the scenes that a class is scored on, those with masks of both annotators.
             human_..., doubly_...
-                On these scenes alone: each score of the other annotator against the same truth, and of the prediction.
+                On these scenes alone: each score of the other annotator against the same truth, and of the prediction,
+                both in the pixels that the prediction gives a class.
                 (`agreement` has A in the place of the truth, so that precision, recall and kappa differ a little.)
 
             ``ds.clouds.evaluate(...).evaluation`` shows it as a table.
@@ -192,7 +199,9 @@ class EvaluationAccessor(AccessorBase):
         Returns
         -------
         Dataset (stratum, mask_class)
-            The scores of `evaluate` and the ends of their intervals, each as a difference, -1 to 1.
+            The scores of `evaluate` and the ends of their intervals, each as a difference, -1 to 1; `scenes` and
+            `groups`; and as ``ignored_prediction_first``, ``_second`` what each leaves out: where these differ, the two
+            are scored on different pixels.
 
         Raises
         ------

@@ -49,7 +49,8 @@ def band_statistics(
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise QueryError(f"percentiles {percentiles!r} are not a list of numbers from 0 to 100")
     member = strata(catalogue, by)
-    histograms = _of_scenes(histograms, catalogue["scene"].to_numpy())
+    for dim in ("scene", "band"):
+        histograms = _taken(histograms, dim, catalogue[dim].to_numpy())
     per_scene = histograms.drop_vars([name for name, c in histograms.coords.items() if "scene" in c.dims])
     per_scene = per_scene.sel({CLASS_DIM: within}, drop=True) if within else per_scene.sum(CLASS_DIM, dtype=np.uint32)
     names = member["stratum"].to_numpy()
@@ -59,12 +60,13 @@ def band_statistics(
     )
 
 
-def _of_scenes(histograms: xr.DataArray, scenes: np.ndarray) -> xr.DataArray:
-    """Histograms in the order of the scenes."""
-    positions = histograms.get_index("scene").get_indexer(pd.Index(scenes))
-    if (missing := scenes[positions < 0]).size:
-        raise QueryError(f"the histograms lack {missing.size} scenes of this Dataset, the first is {missing[0]}")
-    return histograms.isel(scene=positions)
+def _taken(histograms: xr.DataArray, dim: str, wanted: np.ndarray) -> xr.DataArray:
+    """Histograms of the wanted scenes or bands, in their order."""
+    positions = histograms.get_index(dim).get_indexer(pd.Index(wanted))
+    if (missing := wanted[positions < 0]).size:
+        raise QueryError(f"the histograms lack {missing.size} {dim}s of this Dataset, the first is {missing[0]}")
+    unchanged = np.array_equal(positions, np.arange(histograms.sizes[dim]))
+    return histograms if unchanged else histograms.isel({dim: positions})
 
 
 def _histograms(reflectance: np.ndarray, mask: np.ndarray, scenes: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ def statistics_page(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> str:
 
 def result_page(result: xr.Dataset) -> str:
     """Scores by stratum with a chart; see `ResultAccessor.to_html`."""
-    parts = [page.chart(charts.scores_chart(result), _SCORES_CHART), *_score_tables(result)]
+    said = [page.paragraph(text) for text in (summary.settings(result), *summary.remarks(result))]
+    parts = [*said, page.chart(charts.scores_chart(result), _SCORES_CHART), *_score_tables(result)]
     return page.page(str(result.attrs["title"]), parts)
 
 
@@ -43,6 +44,8 @@ def _title(catalogue: xr.Dataset) -> str:
 def _statistics_parts(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> Iterator[str]:
     height, width = catalogue.sizes["y"], catalogue.sizes["x"]
     yield page.paragraph(f"{catalogue.sizes['scene']} scenes of {height} x {width} pixels.")
+    if catalogue.attrs.get("synthetic"):
+        yield page.paragraph(str(catalogue.attrs.get("summary", "Synthetic data; nothing was measured.")))
     yield page.heading("Class prevalence")
     yield page.paragraph(
         "Share of the labelled pixels, counted in the masks. A scene with several tags is in several strata. Where "
@@ -69,15 +72,15 @@ def _statistics_parts(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> It
 
 
 def _evaluation_parts(part: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, worst: int) -> Iterator[str]:
-    settings = ", ".join(f"{name} {value}" for name, value in result.attrs.items() if name != "title")
-    yield page.paragraph(f"{part.sizes['scene']} scenes; {settings}.")
+    yield page.paragraph(f"{part.sizes['scene']} scenes; {summary.settings(result)}.")
     yield page.heading("Scores by stratum")
     yield page.paragraph(
         "Pooled over the pixels of a stratum; a scene with several tags is in several strata. Intervals: bootstrap "
         "over independent groups of scenes. Cloud is scored on all scenes, clear and cloud shadow where shadows are "
         "marked."
     )
-    yield page.paragraph(f"In the tables, {summary.HUMAN_NOTE}.")
+    for remark in summary.remarks(result):
+        yield page.paragraph(f"{remark}.")
     yield page.chart(charts.scores_chart(result), _SCORES_CHART)
     yield from _score_tables(result)
     if "cloud_probability" in counts:
@@ -94,6 +97,7 @@ def _evaluation_parts(part: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, 
 
 def _score_tables(result: xr.Dataset) -> Iterator[str]:
     yield page.table(summary.class_table(result))
+    yield page.paragraph("All classes together: cloud against non-cloud, and three classes where they are predicted.")
     yield page.table(summary.overall_table(result))
 
 

@@ -56,7 +56,8 @@ def fit(
     problems = [*_shape_problems(catalogue, prediction), *dtype_problems(prediction.dtype, threshold)]
     problems += _scene_problems(catalogue["scene"].to_numpy(), prediction["scene"].to_numpy())
     if problems:
-        raise PredictionError(f"the prediction does not fit the catalogue; {MISSING_ADVICE}", problems)
+        hint = f"; {MISSING_ADVICE}" if any(problem.endswith("is missing") for problem in problems) else ""
+        raise PredictionError(f"the prediction does not fit the catalogue{hint}", problems)
     scenes = catalogue["scene"].to_numpy()
     if not np.array_equal(prediction["scene"].to_numpy(), scenes):
         prediction = prediction.sel(scene=scenes)

@@ -70,9 +70,12 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     dtypes = {found for found in looked.values() if isinstance(found, np.dtype)}
     problems += sorted({problem for dtype in dtypes for problem in dtype_problems(dtype, threshold)})
     if problems:
-        found = f"{len(files)} of {len(scenes)} scenes have one file ({', '.join(SUFFIXES)})"
-        hints = f"{found}; {advice(class_map, threshold)}; {MISSING_ADVICE}"
-        raise PredictionError(f"the predictions in {path} do not fit the catalogue: {hints}", problems)
+        hints = [f"{len(files)} of {len(scenes)} scenes have one file ({', '.join(SUFFIXES)})"]
+        if any("unknown labels" in problem for problem in problems):
+            hints.append(advice(class_map, threshold))
+        if len(files) < len(scenes):
+            hints.append(MISSING_ADVICE)
+        raise PredictionError(f"the predictions in {path} do not fit the catalogue: {'; '.join(hints)}", problems)
     if not scenes:
         nothing = np.empty((0, *shape), np.uint8 if threshold is None else np.float32)
         return xr.DataArray(nothing, dims=DIMS["mask"], coords={"scene": []})
@@ -161,8 +164,12 @@ def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: f
             f"{path} holds {len(fitting)} variables (scene, y, x) {fitting}; expected one: open it with xarray and "
             "give the DataArray"
         )
+    found = opened[fitting[0]]
+    if found.dtype.kind == "f" or {"scale_factor", "add_offset"} & set(found.attrs):
+        # Whole numbers without a scale stay so: a fill value must not make floats of labels.
+        found = xr.decode_cf(found.to_dataset(name="prediction"), decode_times=False)["prediction"]
     try:
-        return fit(catalogue, opened[fitting[0]], class_map, threshold, look_through=True)
+        return fit(catalogue, found, class_map, threshold, look_through=True)
     except PredictionError:
         raise
     except unreadable(ValueError, RuntimeError) as error:  # a damaged chunk

@@ -6,7 +6,7 @@ import xarray as xr
 from s2cmc.errors import CatalogueError
 from s2cmc.pages import result_page
 from s2cmc.schema import CLASS_DIM
-from s2cmc.summary import class_table, markdown, overall_table
+from s2cmc.summary import class_table, markdown, overall_table, remarks, settings
 
 
 @xr.register_dataset_accessor("evaluation")
@@ -28,8 +28,10 @@ class ResultAccessor:
         return overall_table(self._result())
 
     def to_markdown(self) -> str:
-        """Both tables in Markdown."""
-        return f"{markdown(self.class_table())}\n\n{markdown(self.overall_table())}\n"
+        """Both tables in Markdown, with what they are of."""
+        result = self._result()
+        tables = [markdown(self.class_table()), markdown(self.overall_table())]
+        return "\n\n".join([settings(result), *tables, *remarks(result)]) + "\n"
 
     def to_html(self) -> str:
         """Both tables and a chart of F1 as one self-contained page; needs ``s2cmc[plot]``.
@@ -39,8 +41,9 @@ class ResultAccessor:
         return result_page(self._result())
 
     def __repr__(self) -> str:
-        frames = (self.class_table(), self.overall_table())
-        return "\n\n".join(frame.to_string(index=False) for frame in frames)
+        result = self._result()
+        frames = [frame.to_string(index=False) for frame in (self.class_table(), self.overall_table())]
+        return "\n\n".join([settings(result), *frames, *remarks(result)])
 
     def _repr_html_(self) -> str:
         return "".join(frame.to_html(index=False, border=0) for frame in (self.class_table(), self.overall_table()))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s2cmc.schema import CLASS_DIM
+from s2cmc.schema import CLASS_DIM, MaskClass
 
 _CLASS_SCORES = {"f1": "F1", "precision": "prec.", "recall": "recall", "iou": "IoU", "balanced_accuracy": "bal.acc."}
 _OVERALL_SCORES = {
@@ -17,10 +17,34 @@ _OVERALL_SCORES = {
     "three_class_kappa": "kappa of 3",
 }
 UNDEFINED = "-"
+_MUCH = 0.05  # share of pixels without prediction that is worth a remark
 HUMAN_NOTE = (
     "human: the other annotator against the same masks, on the scenes that both masked; beside it: the prediction on "
     "these scenes; on: how many they are"
 )
+
+
+def settings(result: xr.Dataset) -> str:
+    """What a result is of, in a line: its title, options and source."""
+    options = [f"{name} {value}" for name, value in result.attrs.items() if name not in ("title", "synthetic")]
+    warning = "SYNTHETIC data, nothing was measured; " if result.attrs.get("synthetic") else ""
+    return f"{warning}{result.attrs.get('title', 'result')}; {', '.join(options)}"
+
+
+def remarks(result: xr.Dataset) -> list[str]:
+    """What a reader should know of the tables: whose columns stand in them, and whether much was left out."""
+    found = []
+    if "human_f1" in result and result["doubly_annotated"].any():
+        found.append(HUMAN_NOTE)
+    if "ignored_prediction" in result:
+        everywhere = result.isel(stratum=0).sel({CLASS_DIM: MaskClass.CLOUD.label})
+        without = everywhere["ignored_prediction"].item()
+        total = without + sum(everywhere[name].item() for name in ("tp", "fp", "fn", "tn"))
+        if without > _MUCH * total:
+            found.append(
+                f"{100 * without / total:.0f} % of the pixels have no class in the prediction: does the class map fit?"
+            )
+    return found
 
 
 def class_table(result: xr.Dataset) -> pd.DataFrame:
@@ -38,8 +62,7 @@ def class_table(result: xr.Dataset) -> pd.DataFrame:
     rows = []
     for at in _rows(_with_scenes(result)):
         row = {"stratum": at["stratum"], "class": at[CLASS_DIM]}
-        if "scenes" in at:
-            row["scenes"] = str(at["scenes"])
+        row |= {name: str(at[name]) for name in ("scenes", "groups")}
         for score, title in _CLASS_SCORES.items():
             row[title] = _number(at[score])
             if score == "f1":
@@ -53,7 +76,7 @@ def overall_table(result: xr.Dataset, *, intervals: bool = True) -> pd.DataFrame
     rows = []
     for at in _rows(_with_scenes(result).max(CLASS_DIM)):  # of what differs by class, that of cloud, which is the most
         row = {"stratum": at["stratum"]}
-        row |= {name: str(at[name]) for name in ("scenes", "groups") if name in at}
+        row |= {name: str(at[name]) for name in ("scenes", "groups")}
         for score, title in _OVERALL_SCORES.items():
             if score in at:
                 row[title] = _number(at[score])
@@ -105,9 +128,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def _with_scenes(result: xr.Dataset) -> xr.Dataset:
-    """The strata that have scenes; of a comparison, which does not count them, those that have an accuracy."""
-    if "scenes" not in result:
-        return result.isel(stratum=result["cloud_accuracy"].notnull().to_numpy())
+    """The strata that have scenes."""
     scenes = result["scenes"]
     return result.isel(stratum=(scenes.max([dim for dim in scenes.dims if dim != "stratum"]) > 0).to_numpy())
 
