@@ -69,7 +69,7 @@ def test_intervals_are_quantiles_of_the_scores_of_drawn_groups(confusion: np.nda
     scenes = len(confusion)
     confusion[:, CLEAR, CLEAR] += 1  # a scene without a pixel is not drawn from
     groups = np.array(data.draw(st.lists(st.integers(0, 3), min_size=scenes, max_size=scenes), label="groups"))
-    found = score(tables_of_scenes(confusion), groups, Resampling(resamples=15, confidence=0.8, seed=3))
+    found = score(tables_of_scenes(confusion), groups, Resampling(resamples=15, confidence=0.8, seed=3, least_groups=2))
     numbers = np.unique(groups)
     if len(numbers) < 2:
         assert all(np.isnan(found[f"{name}_lower"]).all() for name in THREE_CLASSES)
@@ -83,8 +83,9 @@ def test_intervals_are_quantiles_of_the_scores_of_drawn_groups(confusion: np.nda
     for name in THREE_CLASSES:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # numpy's, of all-NaN slices
             expected = np.nanquantile([pile[name] for pile in piles], [0.1, 0.9], axis=0)
-        # Where the score itself is undefined, so is its interval.
-        expected = np.where(np.isnan(found[name][0]), np.nan, expected)
+        # Where the score itself is undefined, or over 5 % of what was drawn, so is its interval.
+        undefined = np.isnan([pile[name] for pile in piles]).mean(axis=0) > 0.05
+        expected = np.where(np.isnan(found[name][0]) | undefined, np.nan, expected)
         np.testing.assert_allclose(found[f"{name}_lower"][0], expected[0], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(found[f"{name}_upper"][0], expected[1], rtol=1e-9, atol=1e-12)
 
@@ -209,10 +210,20 @@ def test_a_class_that_nobody_predicts() -> None:
         assert np.isnan(found[f"precision{end}"])
 
 
-def test_a_class_in_one_scene_alone_is_scored_on_the_resamples_that_have_it() -> None:
+def test_a_class_in_one_scene_alone_has_no_interval() -> None:
+    # A third of the resamples lack the scene, and those that have it say nothing of another one.
     rare = [[[5, 0, 0], [0, 0, 0], [0, 1, 3]]] + [[[5, 0, 0], [0, 0, 0], [0, 0, 0]]] * 4
     found = score(tables_of_scenes(rare), range(5)).isel(stratum=0, mask_class=SHADOW)
-    assert [found[f"recall{end}"].item() for end in ("", "_lower", "_upper")] == [3 / 4] * 3
+    assert [found[f"recall{end}"].item() for end in ("", "_lower", "_upper")][0] == 3 / 4
+    assert np.isnan(found["recall_lower"]) & np.isnan(found["recall_upper"])
+
+
+def test_a_few_groups_have_no_interval() -> None:
+    tables = tables_of_scenes(unlike_scenes(5, 11))
+    enough = score(tables, range(5), Resampling(resamples=50)).isel(stratum=0)
+    few = score(tables[:4], range(4), Resampling(resamples=50)).isel(stratum=0)
+    assert enough["cloud_accuracy_lower"] <= enough["cloud_accuracy"] <= enough["cloud_accuracy_upper"]
+    assert few["cloud_accuracy"].notnull() & few["cloud_accuracy_lower"].isnull()
 
 
 # Scenes whose shadows were not marked

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -42,7 +43,7 @@ def test_masks_that_several_counts_need_are_read_once(opened: xr.Dataset, labels
 def test_counts_written_to_a_file_score_like_the_prediction(
     opened: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, tmp_path: Path
 ) -> None:
-    counts[["confusion", "ignored"]].reset_coords(drop=True).drop_encoding().to_zarr(
+    counts[["confusion", "ignored", "human"]].reset_coords(drop=True).drop_encoding().to_zarr(
         tmp_path / "counts.zarr", zarr_format=2
     )
     again = xr.open_zarr(tmp_path / "counts.zarr")
@@ -167,3 +168,34 @@ def test_an_empty_selection_has_no_scores(opened: xr.Dataset, counts: xr.Dataset
     found = nothing.clouds.evaluate(counts, "difficulty", resamples=20)
     assert int(found.scenes.sum()) == 0
     assert found[SCORES].to_array().isnull().all()
+
+
+def test_counts_at_hand_need_no_pixel(opened: xr.Dataset, counts: xr.Dataset) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a pixel was read")
+
+    with dask.config.set(scheduler=refuse):
+        found = opened.clouds.evaluate(counts, "cirrus", resamples=20)
+    assert found["human_f1"].sel(stratum="all").notnull().any()
+
+
+def test_the_human_is_counted_in_the_pixels_of_the_prediction(opened: xr.Dataset) -> None:
+    # Pixels that the annotators do not agree on get no class, so that both are right wherever the prediction is scored.
+    agreed = opened.mask.where(opened.mask == opened.alt_mask, 255).astype("uint8")
+    found = opened.clouds.evaluate(agreed, resamples=20).isel(stratum=0)
+    for whose in ("human", "doubly"):
+        assert set(found[f"{whose}_f1"].dropna("mask_class").values.tolist()) == {1.0}
+
+
+def test_counts_made_otherwise_do_not_mix(opened: xr.Dataset, labels: xr.DataArray, counts: xr.Dataset) -> None:
+    buffered = opened.clouds.confusion(labels, boundary_buffer=1).compute()
+    with pytest.raises(PredictionError, match="do not say boundary_buffer: parts that were counted with other options"):
+        opened.clouds.evaluate(counts + buffered)
+    twice = xr.concat([counts, counts.isel(scene=[0])], "scene")
+    with pytest.raises(PredictionError, match="hold a scene twice"):
+        opened.clouds.evaluate(twice)
+
+
+def test_an_array_without_names_is_no_path(opened: xr.Dataset, labels: xr.DataArray) -> None:
+    with pytest.raises(PredictionError, match=r"wrap an array with xr.DataArray\(.*got ndarray$"):
+        opened.clouds.confusion(labels.values)

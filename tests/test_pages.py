@@ -154,8 +154,8 @@ def test_an_evaluation_shows_its_tables(
     result = opened.clouds.evaluate(counts, odd, resamples=20)
     for table in (summary.class_table(result), summary.overall_table(result), summary.ignored_table(result)):
         assert page.table(table) in of_labels
-    settings = "truth primary, class_map catalogue, boundary_buffer 0"
-    assert any(f"10 scenes; {settings}" in text for text in Parsed(of_labels).texts["p"])
+    assert any(f"10 scenes; {summary.settings(result)}" in text for text in Parsed(of_labels).texts["p"])
+    assert "SYNTHETIC data, nothing was measured" in of_labels
 
 
 @pytest.mark.slow
@@ -344,7 +344,9 @@ def test_scores_have_their_interval_and_the_human_ceiling(opened: xr.Dataset, co
         (intervals,) = panel.collections
         ends = [segment[:, 0] for segment in intervals.get_segments() if np.size(segment)]
         there_too = at.f1_lower.notnull().values
-        np.testing.assert_array_equal(ends, np.stack([at.f1_lower, at.f1_upper], axis=1)[there_too])
+        np.testing.assert_array_equal(
+            np.reshape(ends, (-1, 2)), np.stack([at.f1_lower, at.f1_upper], axis=1)[there_too]
+        )
     assert [label.get_text() for label in panels[0].get_yticklabels()] == result.stratum.values[there].tolist()
 
 

@@ -46,13 +46,13 @@ def result(opened: xr.Dataset, counts: xr.Dataset) -> xr.Dataset:
 def test_class_table_rounds_and_says_what_is_undefined() -> None:
     found = summary.class_table(_by_hand())
     assert found.columns.tolist() == [
-        *("stratum", "class", "scenes", "F1", "interval", "prec.", "recall", "IoU", "bal.acc.")
+        *("stratum", "class", "scenes", "groups", "F1", "interval", "prec.", "recall", "IoU", "bal.acc.")
     ]
     assert found.to_numpy().tolist() == [
-        ["all", "non_cloud", "3", "0.123", "0.023, 0.223", "0.123", "0.123", "0.123", "0.123"],
-        ["all", "cloud", "4", "1.000", "0.900, 1.100", "1.000", "1.000", "1.000", "1.000"],
-        ["thin|thick", "non_cloud", "1", "0.500", "-", "0.500", "0.500", "0.500", "0.500"],
-        ["thin|thick", "cloud", "1", "-", "-", "-", "-", "-", "-"],
+        ["all", "non_cloud", "3", "2", "0.123", "0.023, 0.223", "0.123", "0.123", "0.123", "0.123"],
+        ["all", "cloud", "4", "3", "1.000", "0.900, 1.100", "1.000", "1.000", "1.000", "1.000"],
+        ["thin|thick", "non_cloud", "1", "1", "0.500", "-", "0.500", "0.500", "0.500", "0.500"],
+        ["thin|thick", "cloud", "1", "1", "-", "-", "-", "-", "-", "-"],
     ]
 
 
@@ -163,22 +163,26 @@ def test_markdown_has_as_many_cells_in_every_line() -> None:
         "| x | 1 |",
         r"| \|y\| | 2.5 |",
     ]
-    for line in _by_hand().evaluation.to_markdown().split("\n\n")[0].splitlines():
-        assert line.replace(r"\|", "").count("|") == 10
+    for line in _by_hand().evaluation.to_markdown().split("\n\n")[1].splitlines():
+        assert line.replace(r"\|", "").count("|") == 11
     assert r"| thin\|thick | cloud |" in _by_hand().evaluation.to_markdown()
 
 
 def test_a_result_prints_as_both_tables(result: xr.Dataset) -> None:
     text = repr(result.evaluation)
     assert str(result.evaluation) == text
-    first, second = text.split("\n\n")
+    of_what, first, second, *remarks = text.split("\n\n")
+    assert of_what == summary.settings(result)
+    assert remarks == summary.remarks(result)
     classes, overall = result.evaluation.class_table(), result.evaluation.overall_table()
     for part, table in ((first, classes), (second, overall)):
         lines = [line.split() for line in part.splitlines()]
         assert lines == [" ".join(row).split() for row in [table.columns.tolist(), *table.to_numpy().tolist()]]
-    assert result.evaluation.to_markdown().split("\n\n") == [
+    assert result.evaluation.to_markdown().rstrip("\n").split("\n\n") == [
+        summary.settings(result),
         summary.markdown(classes),
-        summary.markdown(overall) + "\n",
+        summary.markdown(overall),
+        *summary.remarks(result),
     ]
 
 
@@ -195,7 +199,7 @@ def test_a_notebook_shows_both_tables_as_html() -> None:
 def test_a_comparison_prints_too(opened: xr.Dataset, counts: xr.Dataset) -> None:
     found = opened.clouds.compare(counts, counts, "dataset", resamples=20).evaluation
     assert "0.000 [0.000, 0.000]" in repr(found)
-    assert "scenes" not in found.class_table()
+    assert {"scenes", "groups"} <= set(found.class_table())
     assert "human" not in found.overall_table()
 
 

@@ -113,11 +113,11 @@ def evaluate(
     if markdown_file:
         written.append((markdown_file, result.evaluation.to_markdown()))
     _write(written)
-    out.print(summary.settings(result), highlight=False)
+    out.print(summary.settings(result), highlight=False, markup=False, soft_wrap=True)
     _show_scores("prediction against masks", result)
     _show("pixels left out of all strata together", summary.ignored_table(result.isel(stratum=[0])))
     for remark in summary.remarks(result):
-        out.print(remark, highlight=False)
+        out.print(remark, highlight=False, soft_wrap=True)
     _say(written)
 
 

@@ -69,7 +69,7 @@ def count(
         boundary_buffer=_pixels(boundary_buffer),
         threshold=threshold,
         merge_shadow=merge_shadow,
-        human=other_masks(part, truth) if "alt_mask" in part and part["has_alt_mask"].any() else None,
+        human=other_masks(part, truth) if "alt_mask" in part else None,
     )
     options: dict[str, Any] = {
         "truth": truth,

@@ -57,8 +57,8 @@ class EvaluationAccessor(AccessorBase):
         threshold : float, optional
             For probabilities: cloud from here on.
         boundary_buffer : int
-            Leave out the pixels on each side of a class boundary of the truth, so many deep. With shadow, its boundaries
-            to clear count too, also for cloud: merge it to compare with a mask that has none.
+            Leave out the pixels on each side of a class boundary of the truth, so many deep. With shadow, its
+            boundaries to clear count too, also for cloud: merge it to compare with a mask that has none.
         merge_shadow : bool
             Count shadow as clear on both sides, for cloud against non-cloud. So it is anyway where a prediction has no
             shadow.
