@@ -1,7 +1,5 @@
-"""The commands stats and evaluate: they show and write the numbers of the accessor, and refuse in one message."""
+"""The command evaluate, and what both refuse in one message."""
 
-import csv
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -9,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from conftest import Answer
+from shown import differences, read_csv, shows, strict_json
 
 from s2cmc import page, summary
 
@@ -44,148 +42,6 @@ def folders(labels: xr.DataArray, probability: xr.DataArray, tmp_path_factory: p
         for scene in array.scene.values:
             np.save(root / name / f"{scene}.npy", array.sel(scene=scene).values)
     return root
-
-
-def _shows(text: str, frame: pd.DataFrame) -> bool:
-    """Every row of a frame stands in one line, whole; only its first cell may be folded into several lines."""
-    lines = [line.split() for line in text.splitlines()]
-    rows = [" ".join(row[1:]).split() for row in frame.astype(str).to_numpy().tolist()]
-    return all(any(line[-len(row) :] == row for line in lines) for row in rows)
-
-
-def _differences(found: list[dict[str, Any]], table: xr.Dataset) -> list[tuple[str, object, object]]:
-    """Where records, of JSON or of text as CSV has it, do not hold a number of a table to the last bit."""
-    expected = table.to_dataframe().reset_index().to_dict("records")
-    assert [list(row) for row in found] == [list(row) for row in expected]
-    return [
-        (name, one[name], value)
-        for one, row in zip(found, expected, strict=True)
-        for name, value in row.items()
-        if not _is_same(one[name], value)
-    ]
-
-
-def _is_same(found: object, value: object) -> bool:
-    """A cell of a file holds a value: text, a number, or nothing for what is undefined."""
-    if isinstance(value, str):
-        return found == value
-    return found in (None, "") if pd.isna(value) else found not in (None, "") and float(found) == value
-
-
-def _read_csv(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _strict_json(file: Path) -> dict[str, Any]:
-    """What any parser reads, not Python's alone, which knows NaN."""
-
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
-
-    return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
-
-
-def test_stats_shows_the_numbers_of_the_accessor(store: Path, opened: xr.Dataset, run: Callable[..., Answer]) -> None:
-    answer = run("stats", store)
-    assert (answer.code, answer.err) == (0, "")
-    agreement = opened.clouds.agreement()
-    for title, table in {
-        "class prevalence, % of the labelled pixels": summary.prevalence_table(
-            opened.clouds.prevalence(["dataset", "surface_type", "cloud_type"]).compute()
-        ),
-        "difficulty": summary.share_table(opened.clouds.difficulty()),
-        "tags": summary.share_table(opened.clouds.tag_frequencies()),
-        "annotator B against annotator A": summary.class_table(agreement).drop(
-            columns=["class", "groups", "IoU", "bal.acc."]
-        ),
-        "cloud or not": summary.overall_table(agreement, intervals=False).drop(columns="groups"),
-    }.items():
-        assert title in answer.out
-        assert _shows(answer.out, table)
-
-
-@pytest.mark.slow
-def test_stats_asks_by_several_questions_on_the_scenes_that_are_left(
-    store: Path, opened: xr.Dataset, run: Callable[..., Answer]
-) -> None:
-    answer = run("stats", store, *BY, "--where", "difficulty > 1", "--split", "test")
-    assert (answer.code, answer.err) == (0, "")
-    left = opened.clouds.select("difficulty > 1", split="test")
-    table = summary.prevalence_table(left.clouds.prevalence(QUESTIONS).compute())
-    assert table["scenes"].iloc[0] == str(left.sizes["scene"]) != "10"
-    assert _shows(answer.out, table)
-    prevalence = answer.out.split("annotator B against")[0]
-    assert "dataset=" not in prevalence, "nobody asked for that"
-    assert _shows(answer.out, summary.overall_table(left.clouds.agreement(), intervals=False).drop(columns="groups"))
-
-
-def test_stats_says_that_no_scene_is_doubly_annotated(store: Path, run: Callable[..., Answer]) -> None:
-    answer = run("stats", store, "--split", "train")
-    assert (answer.code, answer.err) == (0, "")
-    assert answer.out.endswith("\nno scene here has masks of both annotators\n")
-
-
-def test_stats_writes_every_number_as_csv_and_json(
-    store: Path, opened: xr.Dataset, tmp_path: Path, run: Callable[..., Answer]
-) -> None:
-    as_json, as_csv = tmp_path / "statistics.json", tmp_path / "statistics.csv"
-    answer = run("stats", store, *BY, "--json", as_json, "--csv", as_csv)
-    assert answer.code == 0
-    assert answer.out.endswith(f"\nwritten: {as_json}\nwritten: {as_csv}\n")
-    tables = _tables(opened)
-    _check_long_csv(as_csv, tables)
-    found = _strict_json(as_json)
-    assert list(found) == list(tables)
-    undefined = [(row["stratum"], row["mask_class"]) for row in found["agreement"] if row["f1"] is None]
-    assert undefined == [
-        *(("dataset=MAIN", name) for name in ("clear", "cloud", "cloud_shadow")),  # of which none is doubly annotated
-        *(("dataset=CALIBRATION", name) for name in ("clear", "cloud_shadow")),
-    ]
-    for name, table in tables.items():
-        assert _differences(found[name], table) == []
-
-
-def _tables(catalogue: xr.Dataset) -> dict[str, xr.Dataset]:
-    """All tables of a catalogue, each from the accessor."""
-    return {
-        "prevalence": catalogue.clouds.prevalence(QUESTIONS).compute(),
-        "difficulty": catalogue.clouds.difficulty(),
-        "tags": catalogue.clouds.tag_frequencies(),
-        "tag_cooccurrence": catalogue.clouds.tag_cooccurrence().to_dataset(),
-        "agreement": catalogue.clouds.agreement(),
-    }
-
-
-def _check_long_csv(file: Path, tables: dict[str, xr.Dataset]) -> None:
-    """All tables in one, a line for each cell."""
-    found = _read_csv(file)
-    assert list(found[0]) == ["table", "row", "column", "value"]
-    cells = {(line["table"], line["row"], line["column"]): line["value"] for line in found}
-    assert len(cells) == len(found)
-    expected = {}
-    for name, table in tables.items():
-        for key, row in table.reset_coords(drop=True).to_dataframe().iterrows():
-            label = " / ".join(map(str, key)) if isinstance(key, tuple) else str(key)
-            expected |= {(name, label, column): value for column, value in row.items()}
-    assert set(cells) == set(expected)
-    for cell, value in expected.items():
-        assert _is_same(cells[cell], value), cell
-
-
-@pytest.mark.slow
-def test_stats_writes_a_page(store: Path, opened: xr.Dataset, tmp_path: Path, run: Callable[..., Answer]) -> None:
-    file = tmp_path / "statistics.html"
-    assert run("stats", store, *BY, "--html", file).code == 0
-    text, tables = file.read_text(encoding="utf-8"), _tables(opened)
-    for shown in (
-        summary.prevalence_table(tables["prevalence"]),
-        summary.share_table(tables["difficulty"]),
-        summary.share_table(tables["tags"]),
-        summary.class_table(tables["agreement"]),
-        summary.overall_table(tables["agreement"]),
-    ):
-        assert page.table(shown) in text
 
 
 @pytest.mark.slow
@@ -223,10 +79,10 @@ def test_evaluate_shows_the_numbers_of_the_accessor(
     for name, part in zip(["clear", "cloud", "cloud_shadow"], classes, strict=True):
         assert part.split()[0] == name
         of_class = scores[scores["class"] == name]
-        assert _shows(part, of_class.drop(columns=["class", "groups", "IoU", "bal.acc."]))
+        assert shows(part, of_class.drop(columns=["class", "groups", "IoU", "bal.acc."]))
     assert {"human", "beside", "interval"} < set(classes[0].split())
-    assert _shows(overall, summary.overall_table(result, intervals=False).drop(columns="groups"))
-    assert _shows(overall.split("pixels left out of all strata together")[1], summary.ignored_table(result).head(1))
+    assert shows(overall, summary.overall_table(result, intervals=False).drop(columns="groups"))
+    assert shows(overall.split("pixels left out of all strata together")[1], summary.ignored_table(result).head(1))
 
 
 @pytest.mark.slow
@@ -257,7 +113,7 @@ def test_options_of_evaluate_are_those_of_the_accessor(
     answer = run("evaluate", store, folders / folder, "--resamples", 20, *line, "--csv", file)
     assert (answer.code, answer.err) == (0, "")
     result = opened.clouds.evaluate(str(folders / folder), **{"resamples": 20} | options)
-    assert _differences(_read_csv(file), result) == []
+    assert differences(read_csv(file), result) == []
 
 
 @pytest.mark.slow
@@ -274,7 +130,7 @@ def test_evaluate_scores_the_scenes_that_are_left(
     answer = run("evaluate", store, some, *line, "--csv", tmp_path / "scores.csv")
     assert (answer.code, answer.err) == (0, "")
     result = left.clouds.evaluate(labels, resamples=20)
-    assert _differences(_read_csv(tmp_path / "scores.csv"), result) == []
+    assert differences(read_csv(tmp_path / "scores.csv"), result) == []
 
 
 def test_evaluate_writes_every_number_as_csv_and_json_and_the_tables_as_markdown(
@@ -288,13 +144,13 @@ def test_evaluate_writes_every_number_as_csv_and_json_and_the_tables_as_markdown
     written, expected = as_markdown.read_text(encoding="utf-8"), result.evaluation.to_markdown()
     assert written.split("\n\n")[1:] == expected.split("\n\n")[1:]
     assert written.startswith(expected.split("\n\n")[0])
-    assert _differences(_read_csv(as_csv), result) == []
-    found = _strict_json(as_json)
+    assert differences(read_csv(as_csv), result) == []
+    found = strict_json(as_json)
     asked = {"store": str(store), "prediction": str(folders / "labels"), "by": "difficulty, cirrus"}
     assert found["settings"] == result.attrs | asked
     assert {"truth": "primary", "class_map": "catalogue", "resamples": 20, "seed": 0}.items() <= result.attrs.items()
     assert any(row["f1"] is None for row in found["scores"])
-    assert _differences(found["scores"], result) == []
+    assert differences(found["scores"], result) == []
 
 
 @pytest.mark.slow
@@ -414,15 +270,6 @@ def test_a_wrong_line_ends_with_2(line: list[str], run: Callable[..., Answer]) -
 
 
 @pytest.mark.slow
-def test_80_columns_hold_every_row_of_stats(store: Path, opened: xr.Dataset, run: Callable[..., Answer]) -> None:
-    answer = run("stats", store, "--by", "cloud_type", width=80)
-    assert "…" not in answer.out
-    assert _shows(answer.out, summary.prevalence_table(opened.clouds.prevalence("cloud_type").compute()))
-    assert _shows(answer.out, summary.share_table(opened.clouds.tag_frequencies()))
-    assert _shows(answer.out, summary.overall_table(opened.clouds.agreement(), intervals=False).drop(columns="groups"))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("contrary", [pytest.param(False, marks=pytest.mark.slow), True], ids=["", "contrary"])
 def test_80_columns_hold_every_row_of_evaluate(
     contrary: bool, store: Path, folders: Path, opened: xr.Dataset, tmp_path: Path, run: Callable[..., Answer]
@@ -435,6 +282,6 @@ def test_80_columns_hold_every_row_of_evaluate(
     answer = run("evaluate", store, predictions, "--by", "cloud_type", "--resamples", 20, width=80)
     assert "…" not in answer.out
     result = opened.clouds.evaluate(str(predictions), "cloud_type", resamples=20)
-    assert _shows(answer.out, summary.class_table(result).drop(columns=["class", "groups", "IoU", "bal.acc."]))
-    assert _shows(answer.out, summary.overall_table(result, intervals=False).drop(columns="groups"))
-    assert _shows(answer.out, summary.ignored_table(result).head(1))
+    assert shows(answer.out, summary.class_table(result).drop(columns=["class", "groups", "IoU", "bal.acc."]))
+    assert shows(answer.out, summary.overall_table(result, intervals=False).drop(columns="groups"))
+    assert shows(answer.out, summary.ignored_table(result).head(1))
