@@ -22,6 +22,8 @@ from s2cmc.quirks import quirk_scenes
 from s2cmc.sampletable import sample_table
 from s2cmc.testing import SampleScene, make_release, make_scene, write_release
 
+pytestmark = pytest.mark.slow
+
 
 def scene_of(i: int, size: int = 16, **changes: object) -> SampleScene:
     return replace(make_scene(sample_table(6).iloc[i].to_dict(), size, seed=0), **changes)
@@ -42,7 +44,6 @@ def test_every_layout_gives_the_same_store(layout, arrays, release, store, tmp_p
     assert verify(str(tmp_path / "other.zarr"), str(release)) == []
 
 
-@pytest.mark.slow
 def test_folders_and_zips_mix(store, release, tmp_path):
     """Masks in a folder of npz, the rest in zips of npy."""
     mixed = tmp_path / "mixed"
@@ -127,7 +128,6 @@ def test_a_subset_keeps_the_order_of_the_table(release, catalogue, tmp_path):
     assert verify(str(tmp_path / "store.zarr"), str(release)) == []
 
 
-@pytest.mark.slow
 def test_optional_parts_may_be_absent(release, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(release, bare)
@@ -147,7 +147,6 @@ def test_optional_parts_may_be_absent(release, tmp_path):
     assert verify(str(tmp_path / "store.zarr"), str(bare)) == []
 
 
-@pytest.mark.slow
 def test_thumbnails_can_be_left_out(release, tmp_path):
     convert(str(release), str(tmp_path / "store.zarr"), thumbnails=False)
     assert "thumbnail" not in s2cmc.open_catalogue(tmp_path / "store.zarr")
@@ -209,7 +208,6 @@ def test_every_problem_is_reported_at_once(tmp_path):
         assert caught.match(fault)
 
 
-@pytest.mark.slow
 def test_a_finished_store_is_not_overwritten_unasked(release, store, tmp_path):
     copy = tmp_path / "store.zarr"
     shutil.copytree(store, copy)
@@ -256,7 +254,6 @@ def test_oddities_of_the_listing_are_said_before_anything_is_written(release, tm
     assert not (tmp_path / "store.zarr").exists()
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_scenes(tmp_path):
     """Peak memory of the command, one worker: one scene at a time, whatever their number."""
     peaks = []

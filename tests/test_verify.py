@@ -14,6 +14,8 @@ from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copy(store: Path, tmp_path: Path) -> Path:
@@ -59,7 +61,6 @@ def test_a_damaged_shard_names_its_scene(copy, catalogue):
     assert problem.startswith(f"reflectance of {catalogue.scene.values[4]} cannot be read: ")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -119,7 +120,6 @@ def test_alternative_masks_where_none_should_be_are_found(copy, catalogue):
     assert expected in verify(str(copy))
 
 
-@pytest.mark.slow
 def test_every_kind_of_difference_from_the_release_is_listed(store, release, release_copy, catalogue):
     """Change one of each in a release of folders, and compare the store with it."""
     scenes = list(catalogue.scene.values)
@@ -155,7 +155,6 @@ def test_every_kind_of_difference_from_the_release_is_listed(store, release, rel
         assert any(line.startswith(expected) for line in problems), expected
 
 
-@pytest.mark.slow
 def test_a_moved_outline_is_found(store, release, tmp_path, catalogue):
     from s2cmc.geo import Outline
     from s2cmc.published import ReleaseWriter
@@ -199,7 +198,6 @@ def test_another_scale_is_found(copy):
     assert verify(str(copy)) == ["attribute scale_factor of reflectance is 0.001; expected 0.0001"]
 
 
-@pytest.mark.slow
 def test_masks_of_mixed_dtypes_are_refused_by_conversion(store, tmp_path):
     """A store could give only one of them back."""
     restore(str(store), str(tmp_path / "release"), layout="folder")
