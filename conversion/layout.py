@@ -13,6 +13,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
+from s2cmc.bundle import BUNDLE, bundle_attributes, pack
+from s2cmc.metadata import ROOT, seal
 from s2cmc.schema import (
     BAND_NAMES,
     BANDS,
@@ -157,7 +159,7 @@ def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
 def store_objects(
     arrays: Mapping[str, PixelArray], scene_coordinates: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """Every object of a store but the shards of its pixels: consolidated metadata and coordinates.
+    """Every object of a store but the shards of its pixels: consolidated metadata, and coordinates twice.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def store_objects(
     Returns
     -------
     dict of str to bytes
-        By key; ``zarr.json`` of the root is what makes it a store.
+        By key; ``zarr.json`` of the root is what makes it a store. One of them bundles the coordinates.
     """
     content: dict[str, Any] = {}
     memory = MemoryStore(content)
@@ -185,7 +187,11 @@ def store_objects(
         # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
         zarr.consolidate_metadata(memory)
-    return _as_objects(content)
+    objects = _as_objects(content)
+    bundle = pack({key: value for key, value in objects.items() if not key.endswith(ROOT)})
+    root = json.loads(objects[ROOT])
+    root["attributes"] |= bundle_attributes(bundle)
+    return objects | {BUNDLE: bundle, ROOT: seal(root)}
 
 
 def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:
@@ -207,7 +213,7 @@ def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> No
 
 def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:
     objects = {key: buffer.to_bytes() for key, buffer in content.items()}
-    return {key: _compact(value) if key.endswith("zarr.json") else value for key, value in objects.items()}
+    return {key: _compact(value) if key.endswith(ROOT) else value for key, value in objects.items()}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from zarr.storage import LocalStore, LoggingStore, MemoryStore
 
 import s2cmc
 from s2cmc import schema
-from s2cmc.store import take_scenes
+from s2cmc.lazy import take_scenes
 from s2cmc.testing import make_scene
 
 

@@ -35,6 +35,10 @@ class StoreError(CatalogueError):
     """A store is missing, is no catalogue, is of another version, or must not be overwritten."""
 
 
+class MissingObjectError(StoreError):
+    """An object of a store is not where it must be."""
+
+
 class UnfinishedStoreError(StoreError):
     """A conversion into this store was started and has not been completed."""
 

@@ -17,7 +17,7 @@ from s2cmc.estimate import Resampling, counts_of, score_differences, score_strat
 from s2cmc.prediction import fit, plain
 from s2cmc.predictionfiles import open_predictions
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM
-from s2cmc.store import take_scenes
+from s2cmc.lazy import take_scenes
 from s2cmc.strata import By, labelled, strata
 
 Prediction = xr.DataArray | str | Path

@@ -1,0 +1,113 @@
+"""How a store is reached: transport, credentials, time limit, cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from s2cmc.errors import StoreError
+
+Backend = Literal["obstore", "fsspec"]
+
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_CACHE_SIZE = 10_000_000_000
+
+_OBSTORE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
+_SYNONYMS = {"anon": "anonymous", "region_name": "region", "aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a store is reached.
+
+    Attributes
+    ----------
+    anonymous : bool, optional
+        Sign no request. By default so for buckets, unless credentials are given here; with False the environment, the
+        configuration files and the instance are asked for them, as the usual clients do.
+    endpoint_url : str, optional
+        Of a service that is not the provider's own.
+    region : str, optional
+        Of the bucket.
+    key, secret : str, optional
+        Access key of ``s3://``.
+    profile : str, optional
+        Of the AWS configuration files.
+    requester_pays : bool
+        Pay for what is read.
+    backend : {"obstore", "fsspec"}
+        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec.
+    timeout : float
+        Seconds after which an object that cannot be read is given up. A download that goes on is not cut.
+    cache_dir : path, optional
+        Folder in which objects that were read are kept for the next time.
+    cache_size : int
+        Bytes that it holds at most.
+    storage_options : mapping
+        What else the transport takes: configuration of obstore, or options of the fsspec file system.
+    """
+
+    anonymous: bool | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+    key: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    profile: str | None = None
+    requester_pays: bool = False
+    backend: Backend = "obstore"
+    timeout: float = DEFAULT_TIMEOUT
+    cache_dir: str | Path | None = None
+    cache_size: int = DEFAULT_CACHE_SIZE
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.backend not in get_args(Backend):
+            raise StoreError(f"backend is {self.backend!r}; expected one of {', '.join(get_args(Backend))}")
+        if not self.timeout > 0:
+            raise StoreError(f"timeout is {self.timeout}; expected seconds above 0")
+        if self.cache_size <= 0:
+            raise StoreError(f"cache_size is {self.cache_size}; expected bytes above 0")
+        if (self.key is None) != (self.secret is None):
+            raise StoreError("key and secret go together: one of them is missing")
+
+    @property
+    def is_anonymous(self) -> bool:
+        """No request is signed."""
+        if self.anonymous is not None:
+            return self.anonymous
+        return not (self.key or self.profile or _CREDENTIALS & self.storage_options.keys())
+
+    def signed(self) -> "Access":
+        """The same for writing: with the credentials of the environment, unless others are given."""
+        return replace(self, anonymous=False) if self.anonymous is None else self
+
+
+_CREDENTIALS = {
+    *("access_key_id", "secret_access_key", "session_token", "credential_provider", "token", "bearer_token"),
+    *("service_account", "service_account_key", "application_credentials", "account_key", "sas_key", "sas_token"),
+    *("client_id", "credential", "connection_string"),
+}
+"""Options of obstore and fsspec that carry credentials."""
+
+
+def make_access(storage_options: Mapping[str, Any] | None = None, **named: Any) -> Access:
+    """An `Access`; names in `storage_options` that it has itself are taken as such, as fsspec spells them too.
+
+    Raises
+    ------
+    StoreError
+        If a value is not one that can be.
+    """
+    options = {_SYNONYMS.get(name, name): value for name, value in (storage_options or {}).items()}
+    own = {name: options.pop(name) for name in list(options) if name in Access.__dataclass_fields__}
+    return Access(**(own | {name: value for name, value in named.items() if value is not None}), storage_options=options)
+
+
+def scheme_of(url: str) -> str:
+    """Scheme of a URL; empty for a path."""
+    return url.partition("://")[0].lower() if "://" in url else ""
+
+
+def has_obstore(url: str) -> bool:
+    """obstore can read it."""
+    return scheme_of(url) in _OBSTORE_SCHEMES and "::" not in url

@@ -1,0 +1,123 @@
+"""Bytes kept on disk for the next time: bounded in size, shared by any number of processes.
+
+Ours, because fsspec's caches hold whole files without a bound, zarr's keeps its books in one process, and diskcache is not
+maintained.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from s2cmc.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX = ".bytes"
+_CHECKSUM = 4  # bytes of CRC-32 in front of the content
+_KEEP = 0.75  # part of the size that is left after pruning
+_BETWEEN = 64  # this part of the size is written by one process before it looks again
+_ABANDONED = 3600.0  # seconds after which a file that is still being written belongs to nobody
+
+
+@dataclass
+class DiskCache:
+    """A folder of byte strings by name.
+
+    Every entry is written under another name first and ends with nothing or whole; each carries its CRC-32. What was not
+    read for longest goes first. Folder and files belong to nobody in particular: processes that share them only ever
+    add and remove whole files.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    size : int
+        Bytes that it holds at most; processes that write at the same moment may exceed it by what they write then.
+    """
+
+    folder: Path
+    size: int
+    _written: int = field(default=-1, repr=False)  # since this process looked; below 0 it never has
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cache_dir {self.folder} cannot be used: {error}") from error
+
+    def get(self, name: str) -> bytes | None:
+        """What is kept under a name, if it is there and intact."""
+        path = self._path(name)
+        try:
+            stored = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        content = memoryview(stored)[_CHECKSUM:]
+        return content if stored[:_CHECKSUM] == _checksum(content) else None  # type: ignore[return-value]
+
+    def put(self, name: str, content: bytes) -> None:
+        """Keep bytes under a name. Where that is not possible, nothing is kept, and the log says so."""
+        nbytes = len(content) + _CHECKSUM
+        if nbytes > self.size * (1 - _KEEP):
+            return
+        try:
+            with self._lock:
+                if self._written < 0 or self._written + nbytes > self.size // _BETWEEN:
+                    self._prune(nbytes)
+                    self._written = 0
+                self._written += nbytes
+            self._write(self._path(name), content)
+        except OSError as error:
+            logger.warning("cache_dir %s cannot be written: %s", self.folder, error)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / (hashlib.sha256(name.encode()).hexdigest() + _SUFFIX)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        handle, staged = tempfile.mkstemp(dir=self.folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_checksum(content))
+                file.write(content)
+            os.replace(staged, path)
+        except OSError:
+            Path(staged).unlink(missing_ok=True)
+            raise
+
+    def _prune(self, needed: int) -> None:
+        found = []
+        now = time.time()
+        for entry in os.scandir(self.folder):
+            try:
+                status = entry.stat()
+            except OSError:  # another process was faster
+                continue
+            if entry.name.endswith(_SUFFIX):
+                found.append((status.st_mtime, status.st_size, entry.path))
+            elif now - status.st_mtime > _ABANDONED:
+                Path(entry.path).unlink(missing_ok=True)
+        total = sum(size for _, size, _ in found) + needed
+        if total > self.size * _KEEP:
+            for _, size, path in sorted(found):
+                if total <= self.size * _KEEP:
+                    break
+                Path(path).unlink(missing_ok=True)
+                total -= size
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"folder": self.folder, "size": self.size}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(_CHECKSUM, "little")

@@ -1,0 +1,71 @@
+"""The root document of a store, ``zarr.json``: its own checksum, and the pointer to the newest of several versions."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from s2cmc.errors import StoreError
+
+ROOT = "zarr.json"
+CHECKSUM_ATTRIBUTE = "metadata_sha256"
+VERSIONS_FORMAT = "s2cmc-versions"
+"""Attribute ``format`` of a pointer; that of a store is ``s2cmc``."""
+
+_BLANK = "0" * 64
+_CHECKSUM = re.compile(rb'("metadata_sha256":\s*")([0-9a-f]{64})"')
+
+
+def seal(document: dict[str, Any]) -> bytes:
+    """A root document with its own SHA-256 among its attributes, compact: it is read before anything else."""
+    document["attributes"][CHECKSUM_ATTRIBUTE] = _BLANK
+    blank = json.dumps(document, separators=(",", ":")).encode()
+    return _CHECKSUM.sub(rb"\g<1>" + hashlib.sha256(blank).hexdigest().encode() + b'"', blank, count=1)
+
+
+def check_seal(content: bytes, name: str) -> None:
+    """Hold a root document against its SHA-256, if it has one.
+
+    Raises
+    ------
+    StoreError
+        If it is not what was written.
+    """
+    found = _CHECKSUM.search(content)
+    if found:
+        blank = content[: found.start(2)] + _BLANK.encode() + content[found.end(2) :]
+        if hashlib.sha256(blank).hexdigest().encode() != found[2]:
+            raise StoreError(
+                f"{name} is damaged, or was edited by hand: its SHA-256 is not the one it states in {CHECKSUM_ATTRIBUTE}"
+            )
+    elif CHECKSUM_ATTRIBUTE.encode() in content or not _is_json(content):
+        raise StoreError(f"{name} is damaged: it is no JSON, or its {CHECKSUM_ATTRIBUTE} is no SHA-256")
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
+
+
+def pointer(latest: str, versions: Sequence[str]) -> bytes:
+    """Root document of a place that holds several versions of a store, each in a folder of its own.
+
+    It is a group of Zarr without members, so that any reader can open it and learn where the data are.
+    """
+    return seal(
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {
+                "format": VERSIONS_FORMAT,
+                "latest": latest,
+                "versions": list(versions),
+                "comment": "The data are in the folder named by `latest`; earlier versions stay where they are.",
+            },
+            "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": {}},
+        }
+    )

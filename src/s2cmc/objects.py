@@ -1,0 +1,207 @@
+"""The objects of a catalogue as zarr asks for them: each is whole and in time, or the error names it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+
+from s2cmc.access import Access
+from s2cmc.diskcache import DiskCache
+from s2cmc.errors import MissingObjectError, StoreError
+from s2cmc.faults import explain, leaf
+from s2cmc.metadata import ROOT, check_seal
+from s2cmc.transport import Connection, ZarrConnection, connect
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is, and how it is reached. Sent to another process, it connects there anew.
+
+    Attributes
+    ----------
+    url : str
+        URL or path, without a slash at its end.
+    access : Access
+    given : zarr Store, optional
+        A store that was opened elsewhere and is used as it is.
+    """
+
+    url: str
+    access: Access = field(default_factory=Access)
+    given: Store | None = None
+
+    def __truediv__(self, name: str) -> "Place":
+        """A place below."""
+        if self.given is not None:
+            raise StoreError(f"{self.url} holds several versions; open the folder of one, {name} for the latest")
+        return replace(self, url=f"{self.url}/{name}")
+
+    def connect(self) -> Connection:
+        """A connection of this process."""
+        return ZarrConnection(self.given) if self.given is not None else connect(self.url, self.access)
+
+
+class CatalogueStore(Store):
+    """Objects of one place, to be read.
+
+    zarr takes an object that is not there for one full of fill value; here it is an error, and so is one that cannot be
+    read whole within the time limit. All errors are `StoreError` and name the object.
+
+    Parameters
+    ----------
+    place : Place
+    edition : str
+        What tells this store from another at the same place, for the cache; without it nothing is kept.
+    held : mapping of str to bytes, optional
+        Objects that are here already.
+    renew : bool
+        Read everything anew, and keep that instead of what the cache has.
+    """
+
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = False
+
+    def __init__(
+        self, place: Place, *, edition: str = "", held: Mapping[str, bytes] | None = None, renew: bool = False
+    ) -> None:
+        super().__init__(read_only=True)
+        self.place = place
+        self._edition = edition
+        self._held = dict(held or {})
+        self._renew = renew
+        self._connected: tuple[int, Connection] | None = None
+        access = place.access
+        cached = access.cache_dir is not None and edition
+        self._cache = DiskCache(Path(str(access.cache_dir)), access.cache_size) if cached else None
+
+    def renewed(self) -> "CatalogueStore":
+        """The same, without trust in what the cache has."""
+        return CatalogueStore(self.place, edition=self._edition, renew=True)
+
+    async def get(
+        self, key: str, prototype: "BufferPrototype", byte_range: ByteRequest | None = None
+    ) -> "Buffer | None":
+        """An object, or a part of it; see `CatalogueStore` for what is raised."""
+        content = await self.fetch(key, byte_range)
+        return prototype.buffer.from_bytes(content)
+
+    async def fetch(self, key: str, byte_range: ByteRequest | None = None) -> bytes:
+        """Bytes of an object, or of a part of it.
+
+        Raises
+        ------
+        MissingObjectError
+            If it is not there.
+        StoreError
+            If it cannot be read whole and in time.
+        """
+        if isinstance(byte_range, OffsetByteRequest):
+            raise NotImplementedError("zarr reads no object from an offset to its end")
+        if key in self._held:
+            return _cut(self._held[key], byte_range)
+        if self._cache is None:
+            return await self._read(key, byte_range)
+        name = f"{self.place.url}\n{self._edition}\n{key}\n{byte_range}"
+        kept = None if self._renew else await asyncio.to_thread(self._cache.get, name)
+        if kept is None:
+            kept = await self._read(key, byte_range)
+            await asyncio.to_thread(self._cache.put, name, kept)
+        return kept
+
+    async def _read(self, key: str, byte_range: ByteRequest | None) -> bytes:
+        name = f"{self.place.url}/{key}"
+        content = await self._bytes(name, key, byte_range)
+        if key == ROOT:
+            try:
+                check_seal(bytes(content), name)
+            except StoreError:  # it may have been damaged on its way
+                content = await self._bytes(name, key, byte_range)
+                check_seal(bytes(content), name)
+        return content
+
+    async def _bytes(self, name: str, key: str, byte_range: ByteRequest | None) -> bytes:
+        try:
+            content = await self._connection().read(key, byte_range)
+        except StoreError:
+            raise
+        except Exception as error:
+            # Each transport has its own errors, and each means that the object cannot be read.
+            raise explain(leaf(error), name, self.place.access) from error
+        content = _cut(content, byte_range)
+        if isinstance(byte_range, RangeByteRequest) and len(content) != byte_range.end - byte_range.start:
+            raise StoreError(
+                f"{name} is cut short: asked for {byte_range.end - byte_range.start} bytes, got {len(content)}"
+            )
+        return content
+
+    def _connection(self) -> Connection:
+        if self._connected is None or self._connected[0] != os.getpid():
+            self._connected = os.getpid(), self.place.connect()
+        return self._connected[1]
+
+    async def get_partial_values(
+        self, prototype: "BufferPrototype", key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list["Buffer | None"]:
+        """Parts of objects, side by side."""
+        return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
+
+    async def exists(self, key: str) -> bool:
+        """Whether an object is there."""
+        try:
+            await self.fetch(key)
+        except MissingObjectError:
+            return False
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CatalogueStore) and self.place == other.place
+
+    def __hash__(self) -> int:
+        return hash(self.place.url)
+
+    def __str__(self) -> str:
+        return self.place.url
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.place.url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_connected": None, "_held": {}}
+
+    async def set(self, key: str, value: "Buffer") -> None:
+        """Refused: a catalogue is read only."""
+        self._check_writable()
+
+    async def delete(self, key: str) -> None:
+        """Refused: a catalogue is read only."""
+        self._check_writable()
+
+    def list(self) -> AsyncIterator[str]:
+        """Refused, as is every listing: many places forbid it, and none is needed."""
+        raise NotImplementedError("a catalogue is never listed")
+
+    def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Refused."""
+        return self.list()
+
+    def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Refused."""
+        return self.list()
+
+
+def _cut(content: bytes, byte_range: ByteRequest | None) -> bytes:
+    """The part that was asked for, where a server without ranges sent the whole object."""
+    match byte_range:
+        case RangeByteRequest(start, end) if len(content) > end - start:
+            return content[start:end]
+        case SuffixByteRequest(suffix) if len(content) > suffix:
+            return content[-suffix:]
+    return content
