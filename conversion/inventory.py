@@ -1,46 +1,116 @@
-"""The objects of a store: those that must be there, those that are, and whether the metadata agree."""
+"""The objects of a store: those that must be there, those that are, and whether copies of the same thing agree."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from math import ceil
 from posixpath import dirname
+from typing import Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 
-from s2cmc.filesystem import filesystem_of, store_options
+from s2cmc.access import scheme_of
+from s2cmc.bundle import NAME_ATTRIBUTE, unpack
+from s2cmc.errors import StoreError
+from s2cmc.filesystem import filesystem_of
+from s2cmc.metadata import ROOT
+from s2cmc.objects import CatalogueStore, Place
 from s2cmc.schema import JOURNAL_PLAN
+from s2cmc.transport import fsspec_options
+
+from .bucket import Bucket, is_bucket
+from .folder import Folder
+
+logger = logging.getLogger(__name__)
+
+_SIDE_BY_SIDE = 16
 
 
-def check_objects(store: str, group: zarr.Group) -> Iterator[str]:
-    """One line for every object that is missing or foreign, and for metadata that contradict the consolidated ones.
+def check_objects(group: zarr.Group) -> Iterator[str]:
+    """One line for every object that is missing or foreign, or differs from its copy in the root or in the bundle.
 
-    A web server does not list its objects; there, what is missing shows when it is read.
+    A web server does not list its objects, and a bucket may forbid it; there, what is missing shows when it is read.
     """
-    if store.startswith(("http://", "https://")):
+    objects = group.store
+    if not isinstance(objects, CatalogueStore):
+        raise TypeError(f"expected a group of open_group, got one of {objects!r}")
+    expected = set(expected_objects(group))
+    if (found := list_objects(objects.place)) is not None:
+        for key in sorted(expected - found):
+            yield f"missing object: {key}"
+        for key in sorted(found - expected):
+            if not key.startswith(dirname(JOURNAL_PLAN)):
+                yield f"foreign object: {key}"
+        expected &= found
+    yield from _check_copies(CatalogueStore(objects.place), group, expected)
+
+
+def list_objects(place: Place) -> set[str] | None:
+    """Keys of all objects; None where they cannot be listed."""
+    try:
+        if is_bucket(place.url) and place.access.backend == "obstore":
+            return set(Bucket(place.url, place.access).sizes())
+        if not scheme_of(place.url):
+            return set(Folder(place.url).sizes())
+    except StoreError as error:
+        logger.warning("%s cannot be listed, so that foreign objects are not found: %s", place.url, error)
+        return None
+    if scheme_of(place.url).startswith("http"):
+        return None
+    filesystem, root = filesystem_of(place.url, fsspec_options(place.url, place.access))
+    return {path.removeprefix(root).lstrip("/") for path in filesystem.find(root)}
+
+
+def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) -> Iterator[str]:
+    """Metadata of each array against the consolidated ones, objects in the bundle against those beside it."""
+    bundle = str(group.attrs.get(NAME_ATTRIBUTE, ""))
+    first = sync(_contents(objects, [ROOT, *([bundle] if bundle else [])]))
+    if unread := [str(content) for content in first.values() if isinstance(content, StoreError)]:
+        yield from unread
         return
-    filesystem, root = filesystem_of(store, store_options(store))
-    found = {path.removeprefix(root).lstrip("/") for path in filesystem.find(root)}
-    expected = set(_expected_objects(group))
-    for key in sorted(expected - found):
-        yield f"missing object: {key}"
-    for key in sorted(found - expected):
-        if not key.startswith(dirname(JOURNAL_PLAN)):
-            yield f"foreign object: {key}"
-    consolidated = json.loads(filesystem.cat_file(f"{root}/zarr.json"))["consolidated_metadata"]["metadata"]
-    for key in sorted(found & {f"{name}/zarr.json" for name in consolidated}):
-        try:
-            own = json.loads(filesystem.cat_file(f"{root}/{key}"))
-        except ValueError:
-            own = None
-        if own != consolidated[dirname(key)]:
+    metadata = json.loads(first[ROOT])["consolidated_metadata"]["metadata"]
+    copies = {f"{name}/{ROOT}": value for name, value in metadata.items()}
+    bundled = unpack(first[bundle], group.attrs, bundle) if bundle else {}
+    for key, content in sync(_contents(objects, sorted(keys & (copies.keys() | bundled.keys())))).items():
+        if isinstance(content, StoreError):
+            yield str(content)
+        elif key in bundled and content != bundled[key]:
+            yield f"{key} is not what {bundle} has"
+        elif key in copies and _parsed(content) != copies[key]:
             yield f"{key} is not what the consolidated metadata say"
 
 
-def _expected_objects(group: zarr.Group) -> Iterator[str]:
-    yield "zarr.json"
+async def _contents(objects: CatalogueStore, keys: Sequence[str]) -> dict[str, Any]:
+    """Content of objects by key, fetched side by side; the error where one cannot be read."""
+    limit = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+    async def content(key: str) -> bytes | StoreError:
+        async with limit:
+            try:
+                return bytes(await objects.fetch(key))
+            except StoreError as error:
+                return error
+
+    return dict(zip(keys, await asyncio.gather(*map(content, keys)), strict=True))
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def expected_objects(group: zarr.Group) -> Iterator[str]:
+    """Keys of all objects that a store must have."""
+    yield ROOT
+    if bundle := group.attrs.get(NAME_ATTRIBUTE):
+        yield str(bundle)
     for name, array in group.arrays():
-        yield f"{name}/zarr.json"
+        yield f"{name}/{ROOT}"
         shape = array.shards or array.chunks
         for index in np.ndindex(*(ceil(n / step) for n, step in zip(array.shape, shape, strict=True))):
             yield "/".join([name, "c", *map(str, index)])

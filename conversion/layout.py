@@ -156,6 +156,19 @@ def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
     return {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in arrays}
 
 
+def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str, bytes]:
+    """Shards of an array, by key: the pixels of the scenes from `first` on.
+
+    They are made in memory, so that each is written by one request, wherever that is.
+    """
+    content: dict[str, Any] = {}
+    created = _create(zarr.create_group(MemoryStore(content), zarr_format=3), array, {})
+    before = set(content)
+    # A region of whole shards: two writers in one shard would lose data without an error.
+    created.with_config({"write_empty_chunks": True})[first : first + len(pixels)] = pixels
+    return {key: content[key].as_buffer_like() for key in content.keys() - before}
+
+
 def store_objects(
     arrays: Mapping[str, PixelArray], scene_coordinates: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> dict[str, bytes]:
@@ -198,17 +211,25 @@ def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> No
     dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _fixed_coordinates(arrays)}
     for array in arrays.values():
         auxiliary = [name for name, dim in dims.items() if dim in DIMS[array.name] and name != dim]
-        group.create_array(
-            array.name,
-            shape=array.shape,
-            chunks=array.chunks,
-            shards=array.shards,
-            dtype=array.dtype,
-            compressors=[array.compressor, Crc32cCodec()],
-            fill_value=array.fill_value,
-            dimension_names=DIMS[array.name],
-            attributes={**VARIABLE_ATTRIBUTES[array.name], **array.attributes, "coordinates": " ".join(auxiliary)},
+        _create(
+            group,
+            array,
+            {**VARIABLE_ATTRIBUTES[array.name], **array.attributes, "coordinates": " ".join(auxiliary)},
         )
+
+
+def _create(group: zarr.Group, array: PixelArray, attributes: Mapping[str, Any]) -> "zarr.Array[Any]":
+    return group.create_array(
+        array.name,
+        shape=array.shape,
+        chunks=array.chunks,
+        shards=array.shards,
+        dtype=array.dtype,
+        compressors=[array.compressor, Crc32cCodec()],
+        fill_value=array.fill_value,
+        dimension_names=DIMS[array.name],
+        attributes=dict(attributes),
+    )
 
 
 def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:

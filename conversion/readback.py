@@ -6,15 +6,11 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from s2cmc.errors import StoreError
-from s2cmc.filesystem import unreadable
 from s2cmc.geo import Outline
+from s2cmc.reading import read_array
 from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES
 
 from .check import to_one_hot
-
-DAMAGED = unreadable(ValueError, RuntimeError, TypeError, KeyError)
-"""What zarr, its codecs and file systems raise where bytes are not what was written."""
 
 
 class Readback:
@@ -27,16 +23,13 @@ class Readback:
     """
 
     def __init__(self, group: zarr.Group) -> None:
-        arrays = {name: array.with_config({"read_missing_chunks": False}) for name, array in group.arrays()}
+        arrays = dict(group.arrays())
         self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
-        try:
-            self.coordinates = {name: np.asarray(array[:]) for name, array in arrays.items() if array.ndim == 1}
-        except DAMAGED as error:
-            raise StoreError(f"coordinates cannot be read: {error}") from error
+        self.coordinates = {name: read_array(array, slice(None)) for name, array in arrays.items() if array.ndim == 1}
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """An array of pixels as it is stored; an absent chunk is an error."""
+        """An array of pixels as it is stored, for `reading.read_array`."""
         return self._arrays[name]
 
     @property
@@ -80,8 +73,4 @@ class Readback:
         return to_one_hot(self._scene(name, i), np.dtype(str(self.array(name).attrs["source_dtype"])))
 
     def _scene(self, name: str, i: int) -> np.ndarray:
-        try:
-            return np.asarray(self.array(name)[i])
-        except DAMAGED as error:
-            reason = str(error).partition("\n")[0]
-            raise StoreError(f"{name} of {self.scenes[i]} cannot be read: {reason}; see s2cmc verify") from error
+        return read_array(self.array(name), i)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from s2cmc.access import Access
 from s2cmc.published import ArrayFormat, Layout, ReleaseWriter
 from s2cmc.store import open_group
 
@@ -15,6 +16,7 @@ def restore(
     *,
     layout: Layout = "zip",
     arrays: ArrayFormat = "npy",
+    access: Access | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the release that a store was converted from.
@@ -31,6 +33,8 @@ def restore(
     layout : {"zip", "folder"}
         One zip for each part, as published, or folders.
     arrays : {"npy", "npz"}
+    access : Access, optional
+        How the store is reached.
     progress : callable, optional
         Called with the scenes done so far, and with all.
 
@@ -41,7 +45,7 @@ def restore(
     ReleaseError
         If `out` is not an empty folder.
     """
-    group = open_group(store)
+    group = open_group(store, access)
     stored = Readback(group)
     with ReleaseWriter(Path(out), layout=layout, arrays=arrays) as writer:
         for i, scene in enumerate(stored.scenes):

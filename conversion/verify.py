@@ -11,7 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from s2cmc.access import Access
 from s2cmc.errors import StoreError
+from s2cmc.reading import read_array
 from s2cmc.schema import (
     BAND_NAMES,
     BANDS,
@@ -28,7 +30,7 @@ from .check import VALID_LABELS, count_extremes, count_labels
 from .compare import compare_coordinates, compare_scene, differences
 from .coordinates import quality_coordinates
 from .inventory import check_objects
-from .readback import DAMAGED, Readback
+from .readback import Readback
 from .source import open_release
 
 _Counts = dict[str, dict[str, int]]
@@ -42,6 +44,7 @@ def verify(
     *,
     workers: int | None = None,
     release_options: Mapping[str, object] | None = None,
+    access: Access | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Check a store, alone or against its release.
@@ -56,6 +59,8 @@ def verify(
         Threads; by default one for each core.
     release_options : mapping, optional
         Options of the fsspec file system of `release`.
+    access : Access, optional
+        How the store is reached.
     progress : callable, optional
         Called with the steps done so far, and with all.
 
@@ -69,8 +74,8 @@ def verify(
     CatalogueError
         If there is no catalogue at `store`, or no whole release at `release`.
     """
-    group = open_group(store)
-    problems = list(check_objects(store, group))
+    group = open_group(store, access)
+    problems = list(check_objects(group))
     try:
         stored = Readback(group)
     except StoreError as error:
@@ -152,10 +157,9 @@ def _check_shard(stored: Readback, name: str, first: int, counts: list[_Counts])
     array = stored.array(name)
     last = min(first + (array.shards or array.chunks)[0], array.shape[0])
     try:
-        pixels = np.asarray(array[first:last])
-    except DAMAGED as error:
-        reason = str(error).partition("\n")[0]
-        return [f"{name} of {_spoken(stored.scenes[first:last])} cannot be read: {reason}"]
+        pixels = read_array(array, slice(first, last))
+    except StoreError as error:
+        return [f"{name} of {_spoken(stored.scenes[first:last])}: {error}"]
     problems = []
     for i, scene in enumerate(pixels, start=first):
         if name == "reflectance":

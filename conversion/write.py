@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
 
+from s2cmc.access import Access
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
 from s2cmc.schema import ReflectanceType
 
 from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
-from .layout import array_objects, store_objects
+from .layout import array_objects, shard_objects, store_objects
 from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report
@@ -40,6 +41,7 @@ def convert(
     thumbnails: bool = True,
     overwrite: bool = False,
     release_options: Mapping[str, object] | None = None,
+    access: Access | None = None,
     progress: Progress | None = None,
 ) -> ConversionReport:
     """Convert a published release into one Zarr store.
@@ -53,7 +55,7 @@ def convert(
     release : str
         Folder or URL in the published layout: zips or folders of npy or npz arrays.
     store : str
-        Folder of the store.
+        Folder of the store, or ``s3://``, ``gs://`` or ``az://`` URL.
     scenes : sequence of str, optional
         Product IDs to convert; all by default.
     workers : int, optional
@@ -66,6 +68,8 @@ def convert(
         Replace a finished store, or a conversion that was started otherwise.
     release_options : mapping, optional
         Options of the fsspec file system of `release`.
+    access : Access, optional
+        How a bucket is reached; by default with the credentials of the environment.
     progress : callable, optional
         See `Progress`.
 
@@ -81,7 +85,7 @@ def convert(
         If the target holds something else, or cannot be written.
     """
     began = time.monotonic()
-    target = Target(store)
+    target = Target(store, access)
     _refuse(target, overwrite)
     try:
         with target.claimed():
@@ -102,23 +106,23 @@ def convert(
 def _refuse(target: Target, overwrite: bool) -> None:
     state = target.state()
     if state is State.FOREIGN:
-        raise StoreError(f"{target.path} is not empty and holds no catalogue of s2cmc; choose another place")
+        raise StoreError(f"{target.url} is not empty and holds no catalogue of s2cmc; choose another place")
     if state is State.FINISHED and not overwrite:
-        raise StoreError(f"{target.path} is a finished store; use --overwrite to replace it")
+        raise StoreError(f"{target.url} is a finished store; use --overwrite to replace it")
 
 
 def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
     _refuse(target, overwrite)  # once more: listing the release may have taken minutes
-    header = {"identity": plan.identity(), "command": plan.command(target.path, scenes)}
+    header = {"identity": plan.identity(), "command": plan.command(target.url, scenes)}
     started = target.header() if target.state() is State.STARTED else None
     differing = _differences(plan, target, header, started) if started is not None else []
     if started is not None and differing and not overwrite:
         raise StoreError(
-            f"{target.path} holds a conversion that was started with another {' and '.join(differing)}; finish it "
+            f"{target.url} holds a conversion that was started with another {' and '.join(differing)}; finish it "
             f"with `{started.get('command', 'the command that started it')}`, or use --overwrite to start anew"
         )
     if started is not None and not differing and not started.get("clearing"):
-        logger.info("resuming the conversion into %s", target.path)
+        logger.info("resuming the conversion into %s", target.url)
         target.sweep()
     elif target.state() is not State.EMPTY:
         target.clear(header)
@@ -167,8 +171,7 @@ def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) ->
 def _do(plan: Plan, target: Target, task: Task) -> list[str]:
     block = load_block(plan, task)
     if not block.problems:
-        # A region of whole shards: two writers in one shard would lose data without an error.
-        target.array(task.array.name)[task.first : task.last] = block.pixels
+        target.write(shard_objects(task.array, task.first, block.pixels))
         target.record(task.name, plan.sources(task), block.findings)
     return block.problems
 
@@ -189,7 +192,7 @@ def _findings(plan: Plan, target: Target) -> list[Findings]:
     for task in plan.tasks():
         recorded = target.recorded(task.name)
         if recorded is None:
-            raise CatalogueError(f"{target.path}: the record of {task.name} is gone; run the same command again")
+            raise CatalogueError(f"{target.url}: the record of {task.name} is gone; run the same command again")
         for found, counts in zip(findings[task.first : task.last], recorded["findings"], strict=True):
             found[task.array.name] = counts
     return list(findings)

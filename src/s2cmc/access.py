@@ -13,7 +13,12 @@ DEFAULT_TIMEOUT = 60.0
 DEFAULT_CACHE_SIZE = 10_000_000_000
 
 _OBSTORE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
-_SYNONYMS = {"anon": "anonymous", "region_name": "region", "aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+_SYNONYMS = {
+    "anon": "anonymous",
+    "region_name": "region",
+    "aws_access_key_id": "key",
+    "aws_secret_access_key": "secret",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,9 @@ def make_access(storage_options: Mapping[str, Any] | None = None, **named: Any) 
     """
     options = {_SYNONYMS.get(name, name): value for name, value in (storage_options or {}).items()}
     own = {name: options.pop(name) for name in list(options) if name in Access.__dataclass_fields__}
-    return Access(**(own | {name: value for name, value in named.items() if value is not None}), storage_options=options)
+    return Access(
+        **(own | {name: value for name, value in named.items() if value is not None}), storage_options=options
+    )
 
 
 def scheme_of(url: str) -> str:
@@ -109,5 +116,5 @@ def scheme_of(url: str) -> str:
 
 
 def has_obstore(url: str) -> bool:
-    """obstore can read it."""
+    """Obstore can read it."""
     return scheme_of(url) in _OBSTORE_SCHEMES and "::" not in url

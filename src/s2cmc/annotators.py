@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.schema import ANNOTATORS, DIMS
 from s2cmc.lazy import take_scenes
+from s2cmc.schema import ANNOTATORS, DIMS
 
 Annotator = Literal["primary", "other", "A", "B"]
 """``primary`` made `mask`, ``other`` made `alt_mask`; A and B are two persons, either of whom may have made either."""

@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(clirelease.sample, clirelease.convert, clirelease.verify, clirelease.restore),
+    *(clirelease.sample, clirelease.convert, clirelease.verify, clirelease.restore, clirelease.publish),
     *(cliask.info, cliask.select, cliask.fractions, cliask.gallery),
     *(clievaluate.stats, clievaluate.evaluate),
 ):

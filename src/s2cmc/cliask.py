@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from s2cmc import display
-from s2cmc.console import Store, Where, out
+from s2cmc.console import Store, StoreOption, Where, access_of, out
 from s2cmc.errors import CatalogueError
-from s2cmc.store import open_catalogue
+from s2cmc.store import open_with
 
 
-def info(store: Store) -> None:
+def info(store: Store, store_option: StoreOption = None) -> None:
     """Show what a store holds. No pixel is read."""
-    for table in display.overview(open_catalogue(store)):
+    for table in display.overview(open_with(store, access_of(store_option))):
         out.print(table)
 
 
@@ -24,9 +24,10 @@ def select(
     ] = None,
     split: Annotated[str | None, typer.Option(help="train or test.")] = None,
     ids: Annotated[bool, typer.Option("--ids", help="Only the product IDs, one a line.")] = False,
+    store_option: StoreOption = None,
 ) -> None:
     """List the scenes that meet a tag expression. No pixel is read."""
-    chosen = open_catalogue(store).clouds.select(expression, split=split)
+    chosen = open_with(store, access_of(store_option)).clouds.select(expression, split=split)
     if ids:
         for scene in chosen["scene"].values:
             out.print(scene, highlight=False, soft_wrap=True)
@@ -34,9 +35,9 @@ def select(
         out.print(display.scenes(chosen))
 
 
-def fractions(store: Store, where: Where = None) -> None:
+def fractions(store: Store, where: Where = None, store_option: StoreOption = None) -> None:
     """Reduce the masks to the fraction of each class."""
-    chosen = open_catalogue(store).clouds.select(where)
+    chosen = open_with(store, access_of(store_option)).clouds.select(where)
     out.print(display.fractions(chosen.clouds.class_fractions().compute()))
 
 
@@ -46,9 +47,10 @@ def gallery(
     where: Where = None,
     columns: Annotated[int, typer.Option(min=1, help="Pictures in a row.")] = 4,
     most: Annotated[int, typer.Option(min=1, help="Scenes at most.")] = 16,
+    store_option: StoreOption = None,
 ) -> None:
     """Draw scenes in true colour with the outlines of their masks."""
-    chosen = open_catalogue(store).clouds.select(where)
+    chosen = open_with(store, access_of(store_option)).clouds.select(where)
     try:
         chosen.clouds.gallery(columns=columns, most=most).savefig(picture, dpi=110)
     except (OSError, ValueError) as error:

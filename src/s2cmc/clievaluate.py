@@ -11,10 +11,10 @@ import xarray as xr
 from s2cmc import census, display, summary
 from s2cmc.annotators import Annotator
 from s2cmc.charts import require_matplotlib
-from s2cmc.console import Store, Where, out
+from s2cmc.console import Store, StoreOption, Where, access_of, out
 from s2cmc.errors import CatalogueError
 from s2cmc.pages import evaluation_page, statistics_page
-from s2cmc.store import open_catalogue
+from s2cmc.store import open_with
 
 By = Annotated[
     list[str] | None,
@@ -34,12 +34,13 @@ def stats(
     json_file: Json = None,
     csv_file: Csv = None,
     html_file: Html = None,
+    store_option: StoreOption = None,
 ) -> None:
     """Show the catalogue's own tables: class prevalence, difficulty, tags, agreement of the annotators."""
     _check_files(json_file, csv_file, html_file)
     if html_file:
         require_matplotlib()
-    chosen = _chosen(store, where, split)
+    chosen = _chosen(store, store_option, where, split)
     found = census.gather(chosen, by or census.DEFAULT_BY)
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
@@ -86,12 +87,13 @@ def evaluate(
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
     ] = None,
+    store_option: StoreOption = None,
 ) -> None:
     """Score predictions against the masks by stratum, beside the human ceiling."""
     _check_files(json_file, csv_file, html_file, markdown_file)
     if html_file:
         require_matplotlib()
-    chosen = _chosen(store, where, split)
+    chosen = _chosen(store, store_option, where, split)
     counts = chosen.clouds.confusion(
         predictions,
         class_map=class_map,
@@ -121,8 +123,8 @@ def evaluate(
     _say(written)
 
 
-def _chosen(store: str, where: str | None, split: str | None) -> xr.Dataset:
-    chosen = open_catalogue(store).clouds.select(where, split=split)
+def _chosen(store: str, store_option: list[str] | None, where: str | None, split: str | None) -> xr.Dataset:
+    chosen = open_with(store, access_of(store_option)).clouds.select(where, split=split)
     if not chosen.sizes["scene"]:
         raise CatalogueError(f"no scene of {store} is left to look at; choose another --where or --split")
     return chosen

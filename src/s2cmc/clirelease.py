@@ -1,6 +1,5 @@
 """Subcommands between a release and its store: sample, convert, verify, restore."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,17 @@ from rich.progress import (
 )
 
 from s2cmc import display
-from s2cmc.console import Release, StorageOption, Store, Workers, err, out
+from s2cmc.console import (
+    Release,
+    StorageOption,
+    Store,
+    StoreOption,
+    Workers,
+    access_of,
+    err,
+    key_values,
+    out,
+)
 from s2cmc.errors import CatalogueError
 from s2cmc.published import ArrayFormat, Layout
 from s2cmc.schema import ReflectanceType
@@ -46,7 +55,7 @@ def sample(
 
 def convert(
     release: Release,
-    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder, or URL of a bucket.")],
     scenes: Annotated[
         str | None,
         typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
@@ -59,6 +68,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
     storage_option: StorageOption = None,
+    store_option: StoreOption = None,
 ) -> None:
     """Convert a release into one Zarr store. Killed and run again, it resumes."""
     if report and not report.parent.is_dir():
@@ -75,7 +85,8 @@ def convert(
             reflectance=reflectance,
             thumbnails=thumbnails,
             overwrite=overwrite,
-            release_options=_storage_options(storage_option),
+            release_options=key_values(storage_option, "--storage-option"),
+            access=access_of(store_option),
             progress=advance,
         )
     out.print("conversion report", style="bold")
@@ -92,14 +103,16 @@ def verify(
     ] = None,
     workers: Workers = None,
     storage_option: StorageOption = None,
+    store_option: StoreOption = None,
 ) -> None:
     """Prove that every chunk is intact and, with RELEASE, equal to its source bit for bit."""
     _needs_convert()
     from s2cmc.conversion.verify import verify as run
 
     with _progress("verifying", MofNCompleteColumn()) as advance:
-        options = _storage_options(storage_option)
-        problems = run(store, release, workers=workers, release_options=options, progress=advance)
+        options = key_values(storage_option, "--storage-option")
+        access = access_of(store_option)
+        problems = run(store, release, workers=workers, release_options=options, access=access, progress=advance)
     for problem in problems:
         out.print(problem, highlight=False, markup=False, soft_wrap=True)
     if problems:
@@ -120,14 +133,40 @@ def restore(
     folder: Annotated[str, typer.Argument(metavar="OUT", help="New or empty folder.")],
     layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
     arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
+    store_option: StoreOption = None,
 ) -> None:
     """Write the release that STORE was converted from."""
     _needs_convert()
     from s2cmc.conversion.restore import restore as run
 
     with _progress("restoring", MofNCompleteColumn()) as advance:
-        run(store, folder, layout=layout, arrays=arrays, progress=advance)
+        run(store, folder, layout=layout, arrays=arrays, access=access_of(store_option), progress=advance)
     out.print(f"{store} restored into {folder}", highlight=False, soft_wrap=True)
+
+
+def publish(
+    store: Store,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where others read it: a bucket, or a folder.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Objects under way at once; four a core.")] = None,
+    store_option: StoreOption = None,
+    url_option: Annotated[
+        list[str] | None,
+        typer.Option("--url-option", metavar="KEY=VALUE", help="How URL is reached; as --store-option."),
+    ] = None,
+) -> None:
+    """Copy a finished store to URL as its latest version. Killed and run again, it resumes."""
+    _needs_convert()
+    from s2cmc.conversion.publish import publish as run
+
+    with _progress("publishing", MofNCompleteColumn()) as advance, _resumable():
+        source, target = access_of(store_option), access_of(url_option)
+        done = run(store, url, workers=workers, source_access=source, access=target, progress=advance)
+    out.print(
+        f"{store} is published as {done.url}: {done.copied} objects copied, {done.kept} were there, "
+        f"{done.nbytes / 1e6:.1f} MB; {url} opens it from now on",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @contextmanager
@@ -163,17 +202,3 @@ def _scene_list(text: str | None) -> list[str] | None:
     path = Path(text)
     names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
     return [name.strip() for name in names if name.strip()]
-
-
-def _storage_options(pairs: list[str] | None) -> dict[str, object] | None:
-    """``KEY=VALUE``, where the value is JSON if it reads as such, and text otherwise."""
-    options: dict[str, object] = {}
-    for pair in pairs or []:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint="--storage-option")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
-    return options or None

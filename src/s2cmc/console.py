@@ -1,9 +1,12 @@
 """What the subcommands share: where they print, and the arguments that several have."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from s2cmc.access import Access, make_access
 
 out = Console()
 err = Console(stderr=True)
@@ -16,3 +19,34 @@ StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", metavar="KEY=VALUE", help="Option of RELEASE's file system, e.g. anon=true."),
 ]
+StoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store-option",
+        "-o",
+        metavar="KEY=VALUE",
+        help="How STORE is reached: anonymous, endpoint_url, region, profile, requester_pays, backend, timeout, "
+        "cache_dir, ... as open_catalogue takes them.",
+    ),
+]
+
+_TEXT = ("endpoint_url", "region", "key", "secret", "profile", "backend", "cache_dir")
+
+
+def access_of(pairs: list[str] | None) -> Access:
+    """What ``--store-option`` says."""
+    return make_access(key_values(pairs, "--store-option"))
+
+
+def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:
+    """``KEY=VALUE``, where the value is JSON if it reads as such and is not always text."""
+    options: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint=option)
+        try:
+            options[key] = value if key in _TEXT else json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options

@@ -1,7 +1,7 @@
 """Bytes kept on disk for the next time: bounded in size, shared by any number of processes.
 
-Ours, because fsspec's caches hold whole files without a bound, zarr's keeps its books in one process, and diskcache is not
-maintained.
+Ours, because fsspec's caches hold whole files without a bound, zarr's keeps its books in one process, and diskcache is
+not maintained.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from s2cmc.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
+Bytes = bytes | memoryview
+
 _SUFFIX = ".bytes"
 _CHECKSUM = 4  # bytes of CRC-32 in front of the content
 _KEEP = 0.75  # part of the size that is left after pruning
@@ -29,9 +31,8 @@ _ABANDONED = 3600.0  # seconds after which a file that is still being written be
 class DiskCache:
     """A folder of byte strings by name.
 
-    Every entry is written under another name first and ends with nothing or whole; each carries its CRC-32. What was not
-    read for longest goes first. Folder and files belong to nobody in particular: processes that share them only ever
-    add and remove whole files.
+    Every entry is written under another name first, so that it is there whole or not at all, and carries its CRC-32.
+    What was not read for longest goes first. Processes that share the folder only ever add and remove whole files.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class DiskCache:
         except OSError as error:
             raise StoreError(f"cache_dir {self.folder} cannot be used: {error}") from error
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str) -> Bytes | None:
         """What is kept under a name, if it is there and intact."""
         path = self._path(name)
         try:
@@ -61,9 +62,9 @@ class DiskCache:
         except OSError:
             return None
         content = memoryview(stored)[_CHECKSUM:]
-        return content if stored[:_CHECKSUM] == _checksum(content) else None  # type: ignore[return-value]
+        return content if stored[:_CHECKSUM] == _checksum(content) else None
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: Bytes) -> None:
         """Keep bytes under a name. Where that is not possible, nothing is kept, and the log says so."""
         nbytes = len(content) + _CHECKSUM
         if nbytes > self.size * (1 - _KEEP):
@@ -81,7 +82,7 @@ class DiskCache:
     def _path(self, name: str) -> Path:
         return self.folder / (hashlib.sha256(name.encode()).hexdigest() + _SUFFIX)
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: Bytes) -> None:
         handle, staged = tempfile.mkstemp(dir=self.folder)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -119,5 +120,5 @@ class DiskCache:
         self.__init__(**state)  # type: ignore[misc]
 
 
-def _checksum(content: bytes) -> bytes:
+def _checksum(content: Bytes) -> bytes:
     return zlib.crc32(content).to_bytes(_CHECKSUM, "little")

@@ -14,10 +14,10 @@ from s2cmc.classmap import find_class_map
 from s2cmc.confusion import IGNORED_REASONS, confusion
 from s2cmc.errors import CatalogueError, PredictionError, QueryError
 from s2cmc.estimate import Resampling, counts_of, score_differences, score_strata, tables_of
+from s2cmc.lazy import take_scenes
 from s2cmc.prediction import fit, plain
 from s2cmc.predictionfiles import open_predictions
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM
-from s2cmc.lazy import take_scenes
 from s2cmc.strata import By, labelled, strata
 
 Prediction = xr.DataArray | str | Path

@@ -25,23 +25,24 @@ def explain(error: BaseException, name: str, access: Access) -> StoreError:
     access : Access
         How it was asked for.
     """
-    text = _text(error)
     said = " ".join(str(cause) for cause in _chain(error))
     if any(sign in said for sign in _NO_BUCKET):
         return MissingObjectError(f"{name} cannot be read: there is no such bucket; check the URL and endpoint_url")
-    if any(sign in said for sign in _REDIRECTED):
-        return StoreError(f"{name} cannot be read: the bucket is in another region; say which with region=")
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) or status_of(error) == 404:
         return MissingObjectError(f"{name} is missing")
+    return StoreError(f"{name} cannot be read: {_reason(error, said, name, access)}")
+
+
+def _reason(error: BaseException, said: str, name: str, access: Access) -> str:
+    if any(sign in said for sign in _REDIRECTED):
+        return "the bucket is in another region; say which with region="
     if _is_denied(error):
-        return StoreError(f"{name} cannot be read: {_denied(said, name, access)}")
+        return _denied(said, name, access)
     if isinstance(error, TimeoutError) or re.search("timed? ?out", said, re.IGNORECASE):
-        return StoreError(f"{name} cannot be read: no answer within {access.timeout:g} s")
+        return f"no answer within {access.timeout:g} s"
     if any(sign in said for sign in _UNREACHABLE):
-        return StoreError(
-            f"{name} cannot be read: the host cannot be reached; check the URL, endpoint_url and the network ({text})"
-        )
-    return StoreError(f"{name} cannot be read: {text}")
+        return f"the host cannot be reached; check the URL, endpoint_url and the network ({_text(error)})"
+    return _text(error)
 
 
 def is_passing(error: BaseException) -> bool:

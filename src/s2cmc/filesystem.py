@@ -19,12 +19,6 @@ def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> tuple[A
     return filesystem, path.rstrip("/")
 
 
-def store_options(url: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Options for reading a store: buckets are read anonymously unless they say otherwise."""
-    anonymous = {"anon": True} if url.startswith("s3://") else {}
-    return anonymous | dict(options or {})
-
-
 def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """What local and remote file systems raise where something cannot be read, and `others`."""
     from aiohttp import ClientError  # here: importing s2cmc stays cheap

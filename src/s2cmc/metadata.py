@@ -37,7 +37,7 @@ def check_seal(content: bytes, name: str) -> None:
         blank = content[: found.start(2)] + _BLANK.encode() + content[found.end(2) :]
         if hashlib.sha256(blank).hexdigest().encode() != found[2]:
             raise StoreError(
-                f"{name} is damaged, or was edited by hand: its SHA-256 is not the one it states in {CHECKSUM_ATTRIBUTE}"
+                f"{name} is damaged, or was edited by hand: its SHA-256 is not what its {CHECKSUM_ATTRIBUTE} says"
             )
     elif CHECKSUM_ATTRIBUTE.encode() in content or not _is_json(content):
         raise StoreError(f"{name} is damaged: it is no JSON, or its {CHECKSUM_ATTRIBUTE} is no SHA-256")

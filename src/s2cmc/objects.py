@@ -14,7 +14,7 @@ from s2cmc.diskcache import DiskCache
 from s2cmc.errors import MissingObjectError, StoreError
 from s2cmc.faults import explain, leaf
 from s2cmc.metadata import ROOT, check_seal
-from s2cmc.transport import Connection, ZarrConnection, connect
+from s2cmc.transport import Bytes, Connection, Part, ZarrConnection, connect
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
@@ -90,10 +90,12 @@ class CatalogueStore(Store):
         self, key: str, prototype: "BufferPrototype", byte_range: ByteRequest | None = None
     ) -> "Buffer | None":
         """An object, or a part of it; see `CatalogueStore` for what is raised."""
+        if isinstance(byte_range, OffsetByteRequest):
+            raise NotImplementedError("zarr reads no object from an offset to its end")
         content = await self.fetch(key, byte_range)
         return prototype.buffer.from_bytes(content)
 
-    async def fetch(self, key: str, byte_range: ByteRequest | None = None) -> bytes:
+    async def fetch(self, key: str, byte_range: Part = None) -> Bytes:
         """Bytes of an object, or of a part of it.
 
         Raises
@@ -103,8 +105,6 @@ class CatalogueStore(Store):
         StoreError
             If it cannot be read whole and in time.
         """
-        if isinstance(byte_range, OffsetByteRequest):
-            raise NotImplementedError("zarr reads no object from an offset to its end")
         if key in self._held:
             return _cut(self._held[key], byte_range)
         if self._cache is None:
@@ -116,7 +116,7 @@ class CatalogueStore(Store):
             await asyncio.to_thread(self._cache.put, name, kept)
         return kept
 
-    async def _read(self, key: str, byte_range: ByteRequest | None) -> bytes:
+    async def _read(self, key: str, byte_range: Part) -> Bytes:
         name = f"{self.place.url}/{key}"
         content = await self._bytes(name, key, byte_range)
         if key == ROOT:
@@ -127,7 +127,7 @@ class CatalogueStore(Store):
                 check_seal(bytes(content), name)
         return content
 
-    async def _bytes(self, name: str, key: str, byte_range: ByteRequest | None) -> bytes:
+    async def _bytes(self, name: str, key: str, byte_range: Part) -> Bytes:
         try:
             content = await self._connection().read(key, byte_range)
         except StoreError:
@@ -176,11 +176,11 @@ class CatalogueStore(Store):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_connected": None, "_held": {}}
 
-    async def set(self, key: str, value: "Buffer") -> None:
+    async def set(self, key: str, value: "Buffer") -> None:  # noqa: ARG002
         """Refused: a catalogue is read only."""
         self._check_writable()
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> None:  # noqa: ARG002
         """Refused: a catalogue is read only."""
         self._check_writable()
 
@@ -188,16 +188,16 @@ class CatalogueStore(Store):
         """Refused, as is every listing: many places forbid it, and none is needed."""
         raise NotImplementedError("a catalogue is never listed")
 
-    def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+    def list_prefix(self, prefix: str) -> AsyncIterator[str]:  # noqa: ARG002
         """Refused."""
         return self.list()
 
-    def list_dir(self, prefix: str) -> AsyncIterator[str]:
+    def list_dir(self, prefix: str) -> AsyncIterator[str]:  # noqa: ARG002
         """Refused."""
         return self.list()
 
 
-def _cut(content: bytes, byte_range: ByteRequest | None) -> bytes:
+def _cut(content: Bytes, byte_range: Part) -> Bytes:
     """The part that was asked for, where a server without ranges sent the whole object."""
     match byte_range:
         case RangeByteRequest(start, end) if len(content) > end - start:

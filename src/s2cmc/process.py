@@ -8,7 +8,7 @@ _STARTED_IN = os.getpid()
 
 
 def is_forked() -> bool:
-    """This process is a fork of the one that imported s2cmc.
+    """Whether this process is a fork of the one that imported s2cmc.
 
     obstore's threads may have been running then, and would never answer here.
     """

@@ -12,8 +12,8 @@ import xarray as xr
 from s2cmc.errors import QueryError
 from s2cmc.expression import evaluate
 from s2cmc.geo import boxes_intersect
-from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, TagGroup
 from s2cmc.lazy import take_scenes
+from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, TagGroup
 
 Moment = str | date | np.datetime64 | None  # a date may be a datetime or Timestamp
 

@@ -56,7 +56,7 @@ def open_catalogue(
     Parameters
     ----------
     store : str, Path or zarr Store
-        Local path; ``s3://``, ``gs://``, ``az://`` or ``https://`` URL; any other that fsspec knows; an open store of zarr.
+        Local path; ``s3://``, ``gs://``, ``az://`` or ``https://`` URL; any other that fsspec knows; a zarr store.
     anonymous : bool, optional
         Sign no request. By default so for buckets, unless credentials are given here; with False the environment, the
         configuration files and the instance are asked for them, as the usual clients do.
@@ -71,8 +71,8 @@ def open_catalogue(
     requester_pays : bool
         Pay for what is read.
     backend : {"obstore", "fsspec"}
-        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. A process that was forked from
-        one that uses s2cmc goes through fsspec too: obstore does not survive it.
+        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. So does a process that was
+        forked from one that uses s2cmc: obstore does not survive a fork.
     timeout : float
         Seconds after which an object that cannot be read is given up. A download that goes on is not cut.
     cache_dir : str or Path, optional
@@ -116,6 +116,11 @@ def open_catalogue(
         cache_dir=cache_dir,
         cache_size=cache_size,
     )
+    return open_with(store, access)
+
+
+def open_with(store: "str | Path | Store", access: Access) -> xr.Dataset:
+    """Open a catalogue reached in a certain way; see `open_catalogue`."""
     survive_forks()
     group = open_group(store, access)
     arrays = dict(group.arrays())
@@ -210,7 +215,9 @@ def _explain_absence(place: "Place", error: MissingObjectError) -> StoreError:
     """What a missing root means: no such bucket, an unfinished conversion, or no catalogue at all."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
-        return UnfinishedStoreError(f"the conversion into {place.url} is not complete; finish it with `{plan['command']}`")
+        return UnfinishedStoreError(
+            f"the conversion into {place.url} is not complete; finish it with `{plan['command']}`"
+        )
     except (StoreError, ValueError, KeyError):  # a place that forbids to look further is as good as empty
         pass
     if "no such bucket" in str(error):

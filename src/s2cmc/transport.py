@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
     from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 
-    type Part = RangeByteRequest | SuffixByteRequest | None
+type Part = "RangeByteRequest | SuffixByteRequest | None"
+"""What of an object is asked for: a range, its last bytes, or all."""
+
+Bytes = bytes | memoryview
 
 _CONNECT = 5.0
 _TRIES_IN_TIME = 4
@@ -26,7 +29,7 @@ _TRIES_IN_TIME = 4
 class Connection(Protocol):
     """Reads objects whole or in part."""
 
-    async def read(self, key: str, byte_range: "Part") -> bytes:
+    async def read(self, key: str, byte_range: Part) -> Bytes:
         """Bytes of an object.
 
         Raises
@@ -54,7 +57,7 @@ def connect(url: str, access: Access) -> Connection:
 
 
 def object_store(url: str, access: Access) -> "ObjectStore":
-    """obstore's store of a URL that it knows; it tries again by itself what fails for a moment."""
+    """Obstore's store of a URL that it knows; it tries again by itself what fails for a moment."""
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
@@ -77,16 +80,19 @@ def object_store(url: str, access: Access) -> "ObjectStore":
 
                 return S3Store.from_url(url, **(s3_config(access) | config))
             case "gs":
-                endpoint = {"base_url": access.endpoint_url} if access.endpoint_url else {}
-                return GCSStore.from_url(url, **({"skip_signature": access.is_anonymous} | endpoint | config))
+                return GCSStore.from_url(url, **(_unsigned(access, "base_url") | config))
             case _:
-                endpoint = {"endpoint": access.endpoint_url} if access.endpoint_url else {}
-                return AzureStore.from_url(url, **({"skip_signature": access.is_anonymous} | endpoint | config))
+                return AzureStore.from_url(url, **(_unsigned(access, "endpoint") | config))
     except (BaseError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
             f"{url} cannot be opened: {reason}; options of fsspec file systems need backend='fsspec'"
         ) from error
+
+
+def _unsigned(access: Access, endpoint: str) -> dict[str, Any]:
+    options = {"skip_signature": access.is_anonymous, endpoint: access.endpoint_url}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 class ObstoreConnection:
@@ -95,7 +101,7 @@ class ObstoreConnection:
     def __init__(self, store: "ObjectStore") -> None:
         self._store = store
 
-    async def read(self, key: str, byte_range: "Part") -> bytes:
+    async def read(self, key: str, byte_range: Part) -> Bytes:
         """Bytes of an object."""
         import obstore
         from obstore.exceptions import NotSupportedError
@@ -104,10 +110,10 @@ class ObstoreConnection:
         try:
             if isinstance(byte_range, RangeByteRequest):
                 part = await obstore.get_range_async(self._store, key, start=byte_range.start, end=byte_range.end)
-                return memoryview(part)  # type: ignore[return-value]
+                return memoryview(part)
             options: GetOptions = {"range": {"suffix": byte_range.suffix}} if byte_range else {}
             answer = await obstore.get_async(self._store, key, options=options)
-            return memoryview(await answer.bytes_async())  # type: ignore[return-value]
+            return memoryview(await answer.bytes_async())
         except NotSupportedError:
             if byte_range is None:
                 raise
@@ -120,14 +126,14 @@ class ZarrConnection:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def read(self, key: str, byte_range: "Part") -> bytes:
+    async def read(self, key: str, byte_range: Part) -> Bytes:
         """Bytes of an object."""
         from zarr.core.buffer import default_buffer_prototype
 
         found = await self._store.get(key, default_buffer_prototype(), byte_range)
         if found is None:
             raise FileNotFoundError(key)
-        return memoryview(found.as_buffer_like())  # type: ignore[return-value]
+        return memoryview(found.as_buffer_like())
 
 
 class FsspecConnection:
@@ -147,7 +153,7 @@ class FsspecConnection:
         if scheme_of(url) in ("s3", "s3a"):
             self._store.fs.retries = 1  # or it tries five times within each try of ours
 
-    async def read(self, key: str, byte_range: "Part") -> bytes:
+    async def read(self, key: str, byte_range: Part) -> Bytes:
         """Bytes of an object."""
         loop = asyncio.get_running_loop()
         given_up = loop.time() + self._timeout * (1 - 1 / _TRIES_IN_TIME)

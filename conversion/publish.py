@@ -1,0 +1,192 @@
+"""Publish a finished store: copied object by object, proved, and only then announced.
+
+A place holds any number of versions, each in a folder of its own that is never changed again, and a small root document
+that names the latest. Whoever opens the place gets the latest; whoever has opened a version, or cites one, goes on
+reading just that, in caches too. The keys of Zarr chunks are fixed, so that two versions cannot share a folder, and a
+server that forwards would need rights that few have. The price is one more small request. To go back to an earlier
+version, publish it again: nothing is copied.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+
+from zarr.core.sync import sync
+
+from s2cmc.access import Access
+from s2cmc.errors import StoreError
+from s2cmc.metadata import ROOT, VERSIONS_FORMAT, pointer
+from s2cmc.objects import CatalogueStore, Place
+from s2cmc.store import open_group
+
+from .bucket import Bucket
+from .folder import Folder
+from .inventory import expected_objects, list_objects
+from .target import place_to_write
+
+Progress = Callable[[int, int], None]
+"""Called with the objects done so far, and with all."""
+
+_TRIES = 5  # to announce a version while others announce theirs
+_MD5_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published.
+
+    Attributes
+    ----------
+    url : str
+        Of the version; it never changes.
+    version : str
+        Its name.
+    copied, kept : int
+        Objects that were copied now, and that were there already.
+    nbytes : int
+        Bytes of all of them.
+    """
+
+    url: str
+    version: str
+    copied: int
+    kept: int
+    nbytes: int
+
+
+def publish(
+    store: str,
+    url: str,
+    *,
+    workers: int | None = None,
+    source_access: Access | None = None,
+    access: Access | None = None,
+    progress: Progress | None = None,
+) -> Publication:
+    """Copy a finished store to where others read it. Killed and run again, it goes on where it was.
+
+    Every object is held against its source by MD5, or by its bytes where the place tells no MD5; the root document of
+    the version is written last, and the place names it as its latest after that.
+
+    Parameters
+    ----------
+    store : str
+        Path or URL of a finished store.
+    url : str
+        Place to publish in: ``s3://``, ``gs://`` or ``az://`` URL, or a folder that a web server serves.
+    workers : int, optional
+        Objects under way at once; by default four for each core.
+    source_access, access : Access, optional
+        How `store` and `url` are reached; `url` by default with the credentials of the environment.
+    progress : callable, optional
+        See `Progress`.
+
+    Returns
+    -------
+    Publication
+
+    Raises
+    ------
+    StoreError
+        If the store is not finished or lacks objects, if `url` holds something else, or cannot be written.
+    """
+    group = open_group(store, source_access)
+    source = group.store
+    if not isinstance(source, CatalogueStore):
+        raise TypeError(f"expected a store that open_group opened, got {source!r}")
+    keys = sorted(expected_objects(group))
+    _refuse_incomplete(source.place, set(keys))
+    root = _content(source, ROOT)
+    place = place_to_write(url, access)
+    _versions(place)  # what else lies there is told before anything is copied
+    version = _name(root, str(group.attrs.get("date_created", "")))
+    folder = place_to_write(f"{url.rstrip('/')}/{version}", access, unchanging=True)
+    copy = partial(_copy, source, folder, _tags(folder))
+    copied, nbytes = 0, 0
+    pool = ThreadPoolExecutor(workers or 4 * (os.cpu_count() or 1), thread_name_prefix="s2cmc-publish")
+    try:
+        futures = [pool.submit(copy, key) for key in keys if key != ROOT]
+        for done, future in enumerate(as_completed(futures), start=1):
+            sent, size = future.result()
+            copied, nbytes = copied + sent, nbytes + size
+            if progress:
+                progress(done, len(keys))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    sent, size = copy(ROOT)
+    _announce(place, version)
+    if progress:
+        progress(len(keys), len(keys))
+    return Publication(folder.url, version, copied + sent, len(keys) - copied - sent, nbytes + size)
+
+
+def _copy(
+    source: CatalogueStore, folder: Folder | Bucket, there: Mapping[str, tuple[int, str]], key: str
+) -> tuple[bool, int]:
+    """Copy an object unless it is there already, and prove that it arrived; whether it was copied, and its bytes."""
+    content = _content(source, key)
+    if _is_there(folder, key, content, *there.get(key, (-1, ""))):
+        return False, len(content)
+    tag = folder.put(key, content)
+    if not _is_there(folder, key, content, len(content), tag):
+        raise StoreError(f"{folder.url}/{key} is not what was sent; run the same command again")
+    return True, len(content)
+
+
+def _is_there(folder: Folder | Bucket, key: str, content: bytes, nbytes: int, tag: str) -> bool:
+    if nbytes != len(content):
+        return False
+    if len(tag) == _MD5_DIGITS and hashlib.md5(content, usedforsecurity=False).hexdigest() == tag:
+        return True
+    # A tag may also be something else, where objects are encrypted or the provider is another.
+    return folder.read(key) == content
+
+
+def _refuse_incomplete(place: Place, expected: set[str]) -> None:
+    found = list_objects(place)
+    if found is not None and (missing := sorted(expected - found)):
+        raise StoreError(f"{place.url} lacks {len(missing)} objects, {missing[0]} first; see s2cmc verify")
+
+
+def _content(store: CatalogueStore, key: str) -> bytes:
+    return bytes(sync(store.fetch(key)))
+
+
+def _tags(folder: Folder | Bucket) -> dict[str, tuple[int, str]]:
+    if isinstance(folder, Bucket):
+        return folder.tags()
+    return {key: (nbytes, "") for key, nbytes in folder.sizes().items()}
+
+
+def _name(root: bytes, created: str) -> str:
+    """Name of a version: when it was made, so that names sort, and what it is, so that the same has the same name."""
+    day = created.replace("-", "").replace(":", "")
+    return f"{day or 'undated'}-{hashlib.sha256(root).hexdigest()[:8]}"
+
+
+def _versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
+    """Versions that a place holds, and the document that says so."""
+    content = place.read(ROOT)
+    if content is None:
+        return [], None
+    try:
+        attributes = json.loads(content).get("attributes", {})
+    except ValueError as error:
+        raise StoreError(f"{place.url}/{ROOT} is no JSON; choose another place, or remove it") from error
+    if attributes.get("format") != VERSIONS_FORMAT:
+        raise StoreError(f"{place.url} holds a store itself and not versions of one; choose another place")
+    return list(attributes["versions"]), content
+
+
+def _announce(place: Folder | Bucket, version: str) -> None:
+    """Name a version as the latest; of two that do so at once, both are listed."""
+    for _ in range(_TRIES):
+        versions, before = _versions(place)
+        after = pointer(version, [*(name for name in versions if name != version), version])
+        if after == before or place.replace(ROOT, before, after):
+            return
+    raise StoreError(f"{place.url}/{ROOT} is changed by others again and again; run the same command again")
