@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.abc.codec import BytesBytesCodec
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
@@ -100,7 +100,7 @@ def pixel_arrays(
         PixelArray(
             "reflectance",
             (scenes, *size, bands),
-            # C order keeps the bands of a quarter, and B02 to B04, side by side in the shard.
+            # In a shard, the bands of a quarter, and so B02 to B04, lie side by side.
             (1, *half, 1),
             (1, *size, bands),
             reflectance,
@@ -219,17 +219,30 @@ def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> No
 
 
 def _create(group: zarr.Group, array: PixelArray, attributes: Mapping[str, Any]) -> "zarr.Array[Any]":
+    sharding = ShardingCodec(
+        chunk_shape=array.chunks,
+        codecs=[
+            BytesCodec(endian="little" if np.dtype(array.dtype).itemsize > 1 else None),
+            *_codecs(array.compressor),
+        ],
+        # Chunks of a shard in C order; Morton order, the default, would scatter the bands of a quarter.
+        subchunk_write_order="lexicographic",
+    )
     return group.create_array(
         array.name,
         shape=array.shape,
-        chunks=array.chunks,
-        shards=array.shards,
+        chunks=array.shards,
         dtype=array.dtype,
-        compressors=[array.compressor, Crc32cCodec()],
+        serializer=sharding,
+        compressors=None,
         fill_value=array.fill_value,
         dimension_names=DIMS[array.name],
         attributes=dict(attributes),
     )
+
+
+def _codecs(compressor: BytesBytesCodec) -> list[BytesBytesCodec]:
+    return [compressor, Crc32cCodec()]
 
 
 def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:
@@ -257,7 +270,7 @@ def _add_coordinate(group: zarr.Group, coordinate: _Coordinate) -> None:
         shape=values.shape,
         chunks=values.shape,
         dtype=str if values.dtype.kind == "O" else values.dtype,
-        compressors=[ZstdCodec(level=9), Crc32cCodec()],
+        compressors=_codecs(ZstdCodec(level=9)),
         dimension_names=(coordinate.dim,),
         attributes={**attributes},
         config={"write_empty_chunks": True},

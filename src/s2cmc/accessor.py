@@ -3,7 +3,7 @@
 Questions of statistics and of evaluation stand in rooms of their own and are inherited.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -38,6 +38,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
         has_alt_mask: bool | None = None,
         time: Moment | slice | tuple[Moment, Moment] = None,
         bbox: tuple[float, float, float, float] | None = None,
+        bands: Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Scenes that meet every condition. No pixel is read.
 
@@ -64,11 +65,14 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
             ``"2018-06"`` (all of June), ``slice("2018-03", "2018-05")``, a pair of dates; both ends are included.
         bbox : (west, south, east, north), optional
             Degrees; scenes whose bounds touch it. West above east crosses the antimeridian.
+        bands : sequence of str, optional
+            ``["B04", "B03", "B02"]``: these bands of `reflectance` in this order. Only they are read then; after
+            ``.sel(band=[...])`` with a list, dask reads all thirteen first.
 
         Returns
         -------
         Dataset
-            With the same variables and fewer scenes, possibly none.
+            With the same variables and fewer scenes, possibly none, and the bands that were asked for.
 
         Raises
         ------
@@ -86,6 +90,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
             has_alt_mask=has_alt_mask,
             time=time,
             bbox=bbox,
+            bands=bands,
         )
 
     @property

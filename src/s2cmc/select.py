@@ -30,6 +30,7 @@ def select(
     has_alt_mask: bool | None,
     time: Moment | slice | tuple[Moment, Moment],
     bbox: tuple[float, float, float, float] | None,
+    bands: Sequence[str] | None,
 ) -> xr.Dataset:
     """Scenes that meet every condition; see `CloudsAccessor.select`."""
     keep = np.ones(catalogue.sizes["scene"], bool)
@@ -57,7 +58,7 @@ def select(
         keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
     if bbox is not None:
         keep &= _intersects(catalogue, bbox)
-    return take_scenes(catalogue, np.flatnonzero(keep))
+    return take_scenes(catalogue, np.flatnonzero(keep), None if bands is None else _positions(catalogue, bands))
 
 
 def tags(catalogue: xr.Dataset) -> xr.DataArray:
@@ -93,6 +94,16 @@ def random_split(catalogue: xr.Dataset, fractions: Mapping[str, float], seed: in
     part_of_group[order] = np.minimum(np.searchsorted(np.cumsum(shares), middle), len(shares) - 1)
     names = np.array(list(fractions))[part_of_group[members]]
     return xr.DataArray(names, dims="scene", coords={"scene": catalogue["scene"]}, name="part")
+
+
+def _positions(catalogue: xr.Dataset, bands: Sequence[str]) -> list[int]:
+    """Where bands stand on their dimension."""
+    names = catalogue["band"].to_numpy().tolist() if "band" in catalogue.dims else []
+    if isinstance(bands, str):
+        raise QueryError(f"bands {bands!r} is a string; give a list of names")
+    if unknown := [band for band in bands if band not in names]:
+        raise QueryError(f"no band {unknown[0]!r}; there are {', '.join(names) or 'none'}")
+    return [names.index(band) for band in bands]
 
 
 def _known_values(name: str, wanted: Any, known: Sequence[Any]) -> list[Any]:
