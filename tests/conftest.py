@@ -13,6 +13,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import s2cmc
 from s2cmc import cli
@@ -78,6 +79,13 @@ def no_compute() -> Iterator[None]:
         raise AssertionError("a pixel was read")
 
     with dask.config.set(scheduler=refuse):
+        yield
+
+
+@pytest.fixture
+def no_coalescing() -> Iterator[None]:
+    """Read each chunk by itself: in shards as small as here all would be fetched in one range."""
+    with zarr.config.set({"array.sharding_coalesce_max_gap_bytes": -1}):
         yield
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import s2cmc
-from s2cmc.conversion.target import Target
+from s2cmc.conversion.folder import Folder
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
 
@@ -28,16 +28,16 @@ def in_child(work: Callable[[], None]) -> int:
 
 def convert_killed(release: str, store: str, at: int) -> None:
     """Convert, and die right before write number `at`."""
-    put, written = Target._put, 0
+    put, written = Folder.put, 0
 
-    def put_or_die(self: Target, key: str, value: bytes) -> None:
+    def put_or_die(self: Folder, key: str, value: bytes, *, new: bool = False) -> str:
         nonlocal written
         written += 1
         if written == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        put(self, key, value)
+        return put(self, key, value, new=new)
 
-    Target._put = put_or_die  # type: ignore[method-assign]
+    Folder.put = put_or_die  # type: ignore[method-assign]
     convert(release, store, workers=1)
 
 

@@ -14,7 +14,7 @@ from conftest import Answer
 from PIL import Image
 
 import s2cmc
-from s2cmc import cli, clirelease
+from s2cmc import cli, console
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
@@ -141,7 +141,7 @@ def test_storage_options_reach_the_file_system(tiny: Path, tmp_path: Path, run: 
 
 def test_the_value_of_a_storage_option_is_json_or_text() -> None:
     pairs = ["anon=true", "port=80", 'client_kwargs={"a": [1]}', "key=abc", "secret=x=y", "empty="]
-    assert clirelease._storage_options(pairs) == {
+    assert console.key_values(pairs, "--storage-option") == {
         "anon": True,
         "port": 80,
         "client_kwargs": {"a": [1]},

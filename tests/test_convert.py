@@ -274,6 +274,6 @@ def test_memory_does_not_grow_with_the_number_of_scenes(tmp_path):
 def test_a_restore_that_fails_leaves_nothing_behind(store, tmp_path):
     copy = Path(shutil.copytree(store, tmp_path / "copy.zarr"))
     (copy / "mask" / "c" / "0" / "0" / "0").unlink()
-    with pytest.raises(s2cmc.StoreError, match=r"mask of S2\S+ cannot be read: .*; see s2cmc verify"):
+    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/mask/c/0/0/0 is missing"):
         restore(str(copy), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from shards import bytes_of_bands
 
 import s2cmc
 from s2cmc.conversion.restore import restore
@@ -72,6 +73,21 @@ def test_check_values_of_the_table(full):
     assert int(full.has_alt_mask.sum()) == 60
     counts = {name: int(full[name].sum()) for name in ("cumulus", "cirrus", "snow_ice", "open_water", "contrails")}
     assert counts == {"cumulus": 292, "cirrus": 188, "snow_ice": 113, "open_water": 120, "contrails": 4}
+
+
+@pytest.mark.parametrize("backend", ["obstore", "fsspec"])
+def test_the_whole_catalogue_is_asked_in_few_requests(full_store, full, serve, backend):
+    """Metadata and coordinates in one request each, a tag query in none, all masks in one for each of their shards."""
+    server = serve(full_store.parent)
+    remote = s2cmc.open_catalogue(f"{server.url}/{full_store.name}", backend=backend)
+    chosen = remote.clouds.select("snow_ice and (thin or cirrus)", split="test")
+    assert chosen.sizes["scene"] == full.clouds.select("snow_ice and (thin or cirrus)", split="test").sizes["scene"]
+    assert [path.removeprefix(f"/{full_store.name}/") for _, path, _ in server.log] == ["zarr.json", "coordinates.zip"]
+    assert sum(nbytes for *_, nbytes in server.log) <= 300_000
+    server.log.clear()
+    xr.testing.assert_identical(remote.clouds.class_fractions().compute(), full.clouds.class_fractions().compute())
+    shards = [f"/{full_store.name}/mask/c/{shard}/0/0" for shard in range(9)]
+    assert sorted(path for _, path, _ in server.log) == shards
 
 
 def test_check_values_of_the_product_ids(full):
@@ -161,6 +177,9 @@ def test_real_pixels_survive_bit_for_bit(shared_data, tmp_path):
             assert found.dtype == np.float32
             np.testing.assert_array_equal(found.view("uint32"), scene.reflectance.view("uint32"))
         np.testing.assert_array_equal(ds.clouds.one_hot()[i], mask)
+    # True colour of all bands costs about its share of them.
+    scene = (tmp_path / "store.zarr/reflectance/c/0/0/0/0").stat().st_size
+    assert sum(bytes_of_bands(tmp_path / "store.zarr", scene=0, bands=slice(1, 4))) < (3 / 13 + 0.05) * scene
 
 
 def test_check_values_by_the_accessor(full):

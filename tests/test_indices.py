@@ -1,6 +1,5 @@
 """Spectral indices, against plain numpy, from two bands alone."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from shards import bytes_of_bands
 
 import s2cmc
 from s2cmc.errors import CatalogueError, QueryError
@@ -97,19 +97,9 @@ def test_an_index_fetches_only_its_two_bands(ask: Callable, store: Path, serve: 
         server.log.clear()
         ask(remote).compute(scheduler="synchronous")
     assert {path for _, path, size in server.log if size} == {f"/{store.name}/reflectance/c/4/0/0/0"}
-    bands, index = _bytes_of_bands(store, scene=4, bands=[BAND_NAMES.index(band) for band in BANDS["NDSI"]])
+    bands, index = bytes_of_bands(store, scene=4, bands=[BAND_NAMES.index(band) for band in BANDS["NDSI"]])
     # The index of the shard may be fetched again for every band.
     assert bands < sum(size for *_, size in server.log) <= bands + 2 * index
-
-
-def _bytes_of_bands(store: Path, scene: int, bands: list[int]) -> tuple[int, int]:
-    """Bytes of the inner chunks of some bands, and of the index of their shard, as the sharding codec lays them out."""
-    array = zarr.open_group(store, mode="r")["reflectance"]
-    inner = [math.ceil(n / chunk) for n, chunk in zip(array.shards, array.chunks, strict=True)]
-    shard = (store / f"reflectance/c/{scene}/0/0/0").read_bytes()
-    size = 16 * math.prod(inner) + 4  # an offset and a length for each chunk, and a checksum
-    index = np.frombuffer(shard[-size:-4], "<u8").reshape(*inner, 2)
-    return int(index[..., bands, 1].sum()), size
 
 
 def test_an_index_of_a_part_and_in_any_order_of_dims(catalogue: xr.Dataset) -> None:

@@ -1,6 +1,5 @@
 """Composites by hand, and pictures that show something."""
 
-import math
 import re
 import sys
 from collections.abc import Callable
@@ -9,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from PIL import Image
+from shards import bytes_of_bands
 
 import s2cmc
 from s2cmc.errors import CatalogueError
@@ -46,25 +45,15 @@ def test_rgb_reads_nothing_until_it_is_computed(catalogue: xr.Dataset) -> None:
     ],
     ids=["one of all", "select", "select twice, take one"],
 )
-def test_rgb_fetches_only_its_three_bands(ask: Callable, store: Path, serve: Callable) -> None:
+def test_rgb_fetches_only_its_three_bands(ask: Callable, store: Path, serve: Callable, no_coalescing: None) -> None:
     server = serve(store.parent)
     remote = s2cmc.open_catalogue(f"{server.url}/{store.name}")
     server.log.clear()
     ask(remote).compute(scheduler="synchronous")
     assert {path for _, path, size in server.log if size} == {f"/{store.name}/reflectance/c/4/0/0/0"}
-    bands, index = _bytes_of_bands(store, scene=4, bands=slice(1, 4))
+    bands, index = bytes_of_bands(store, scene=4, bands=slice(1, 4))
     # The index of the shard may be fetched again for every band.
     assert bands < sum(size for *_, size in server.log) <= bands + 3 * index
-
-
-def _bytes_of_bands(store: Path, scene: int, bands: slice) -> tuple[int, int]:
-    """Bytes of the inner chunks of some bands, and of the index of their shard, as the sharding codec lays them out."""
-    array = zarr.open_group(store, mode="r")["reflectance"]
-    inner = [math.ceil(n / chunk) for n, chunk in zip(array.shards, array.chunks, strict=True)]
-    shard = (store / f"reflectance/c/{scene}/0/0/0").read_bytes()
-    size = 16 * math.prod(inner) + 4  # an offset and a length for each chunk, and a checksum
-    index = np.frombuffer(shard[-size:-4], "<u8").reshape(*inner, 2)
-    return int(index[..., bands, 1].sum()), size
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import s2cmc
 from s2cmc.conversion import write
 from s2cmc.conversion.restore import restore
-from s2cmc.conversion.target import Target
+from s2cmc.conversion.folder import Folder
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
@@ -114,7 +114,7 @@ def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatc
 
     def try_another(plan, task):
         monkeypatch.setattr(write, "load_block", load_block)
-        with pytest.raises(s2cmc.StoreError, match=r"another conversion into .* is running; wait for it, or stop it"):
+        with pytest.raises(s2cmc.StoreError, match=r"another conversion or publication into .* is running; wait"):
             convert(str(others), store, overwrite=True)
         return load_block(plan, task)
 
@@ -174,7 +174,7 @@ def test_a_kill_while_clearing_is_cleared_again(release, interrupted, tmp_path, 
 
 def test_a_run_killed_after_publishing_leaves_a_whole_store(release, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Target, "_drop_journal", lambda self: None)
+        patch.setattr(Folder, "vanish", lambda self, name: None)
         convert(str(release), str(tmp_path / "store.zarr"))
     assert verify(str(tmp_path / "store.zarr"), str(release)) == []
     with pytest.raises(s2cmc.StoreError, match="finished store"):

@@ -9,11 +9,13 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from resealed import reseal
 from zarr.storage import LocalStore, LoggingStore, MemoryStore
 
 import s2cmc
 from s2cmc import schema
 from s2cmc.lazy import take_scenes
+from s2cmc.metadata import seal
 from s2cmc.testing import make_scene
 
 
@@ -83,7 +85,7 @@ def test_plain_xarray_opens_it_too(store, catalogue):
     assert plain.mask.attrs["flag_meanings"] == "clear cloud cloud_shadow"
 
 
-def test_a_slice_reads_its_chunks_only(store):
+def test_a_slice_reads_its_chunks_only(store, no_coalescing):
     """One band of one scene of 1 + 52 chunks: dask hands the slice down to the read."""
     sizes = []
 
@@ -100,6 +102,7 @@ def test_a_slice_reads_its_chunks_only(store):
         opened.reflectance.isel(scene=5, band=3),
         opened.reflectance.isel(scene=slice(5, 6), band=slice(3, 4)),
         opened.reflectance.sel(band="B04")[5],
+        opened.clouds.select(bands=["B04"]).reflectance[5],
     ):
         sizes.clear()
         narrow.compute()
@@ -150,7 +153,7 @@ def test_a_missing_chunk_is_an_error_and_no_fill_value(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "mask" / "c" / "0" / "0" / "0").unlink()
     opened = s2cmc.open_catalogue(copy)
-    with pytest.raises(s2cmc.StoreError, match=r"mask cannot be read at .*: 1 chunk\(s\) not found"):
+    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/mask/c/0/0/0 is missing"):
         opened.mask.compute()
     opened.reflectance[0].compute()
 
@@ -158,14 +161,20 @@ def test_a_missing_chunk_is_an_error_and_no_fill_value(store, tmp_path):
 def test_missing_alternative_masks_are_no_unlabelled_ones(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "alt_mask" / "c" / "0" / "0" / "0").unlink()
-    with pytest.raises(s2cmc.StoreError, match="alt_mask cannot be read at"):
+    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/alt_mask/c/0/0/0 is missing"):
         s2cmc.open_catalogue(copy).alt_mask.compute()
 
 
 def test_a_missing_coordinate_is_an_error_and_no_fill_value(store, tmp_path):
+    """In the bundle that brings them all, and in a store without bundle."""
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "difficulty" / "c" / "0").unlink()
-    with pytest.raises(s2cmc.StoreError, match="difficulty cannot be read at"):
+    s2cmc.open_catalogue(copy)
+    (copy / "coordinates.zip").unlink()
+    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/coordinates\.zip is missing"):
+        s2cmc.open_catalogue(copy)
+    edit_attributes(copy, coordinate_bundle="")
+    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/difficulty/c/0 is missing"):
         s2cmc.open_catalogue(copy)
 
 
@@ -176,7 +185,7 @@ def test_damage_is_an_error_and_no_wrong_value(store, tmp_path):
     content[len(content) // 2] ^= 4
     shard.write_bytes(content)
     with pytest.raises(
-        s2cmc.StoreError, match=r"reflectance cannot be read at .*: Stored and computed checksum do not match"
+        s2cmc.StoreError, match=r"copy\.zarr/reflectance/c/0/0/0/0 is damaged: Stored and computed checksum"
     ):
         s2cmc.open_catalogue(copy).reflectance[0].compute()
 
@@ -184,7 +193,7 @@ def test_damage_is_an_error_and_no_wrong_value(store, tmp_path):
 def edit_attributes(store: Path, **changes: object) -> None:
     document = json.loads((store / "zarr.json").read_text())
     document["attributes"] |= changes
-    (store / "zarr.json").write_text(json.dumps(document))
+    (store / "zarr.json").write_bytes(seal(document))
 
 
 def test_other_formats_are_refused(store, tmp_path):
@@ -195,11 +204,37 @@ def test_other_formats_are_refused(store, tmp_path):
     with pytest.raises(s2cmc.StoreError, match=r"has format 2\.0; this version of s2cmc reads 1\.0: update s2cmc"):
         s2cmc.open_catalogue(copy)
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "other.zarr", zarr_format=3, consolidated=False)
-    with pytest.raises(s2cmc.StoreError, match="no consolidated metadata"):
+    with pytest.raises(s2cmc.StoreError, match="is a Zarr group, but no catalogue of s2cmc"):
         s2cmc.open_catalogue(tmp_path / "other.zarr")
     edit_attributes(copy, format="other", format_version="1.0")
     with pytest.raises(s2cmc.StoreError, match="is a Zarr group, but no catalogue of s2cmc"):
         s2cmc.open_catalogue(copy)
+
+
+def test_a_store_without_consolidated_metadata_is_refused(store, tmp_path):
+    """It could not be opened without listing."""
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    reseal(copy, lambda document: document.update(consolidated_metadata=None))
+    with pytest.raises(s2cmc.StoreError, match="no consolidated metadata"):
+        s2cmc.open_catalogue(copy)
+
+
+@pytest.mark.parametrize("bands", [["B04", "B03", "B02"], ["B03", "B11"], ["B12", "B01", "B8A"], ["B02", "B02"], []])
+def test_selected_bands_are_those_of_plain_indexing(bands, catalogue):
+    chosen = catalogue.clouds.select("cumulus", bands=bands)
+    expected = catalogue.clouds.select("cumulus").load().isel(band=[schema.BAND_NAMES.index(band) for band in bands])
+    xr.testing.assert_identical(chosen.load(), expected)
+    turned = {"scene": slice(None, None, -1), "y": slice(None, None, 2), "band": slice(None, None, -1)}
+    again = catalogue.clouds.select("cumulus", bands=bands).reflectance.isel(turned)
+    np.testing.assert_array_equal(again, expected.reflectance.isel(turned))
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"), [("B04", "is a string; give a list of names"), (["B4"], "no band 'B4'; there are B01, B02")]
+)
+def test_bands_that_do_not_exist_are_refused(bands, message, catalogue):
+    with pytest.raises(s2cmc.QueryError, match=message):
+        catalogue.clouds.select(bands=bands)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "s3cmc.zarr/deeper"])

@@ -4,15 +4,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from resealed import reseal
 
 import s2cmc
 from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
+from s2cmc.schema import PIXEL_VARIABLES
 
 pytestmark = pytest.mark.slow
 
@@ -52,13 +55,15 @@ def test_a_flipped_bit_is_found_in_every_kind_of_object(name, position, copy):
     flip_bit(damaged, position)
     problems = verify(str(copy))
     assert len(problems) == 1
-    assert "cannot be read" in problems[0]
+    said = f"/{name}/c/" if name in PIXEL_VARIABLES else f"{name}/c/0 is not what coordinates.zip has"
+    assert said in problems[0]
 
 
 def test_a_damaged_shard_names_its_scene(copy, catalogue):
     flip_bit(copy / "reflectance" / "c" / "4" / "0" / "0" / "0", 0.4)
     (problem,) = verify(str(copy))
-    assert problem.startswith(f"reflectance of {catalogue.scene.values[4]} cannot be read: ")
+    damaged = f"{copy}/reflectance/c/4/0/0/0 is damaged: "
+    assert problem.startswith(f"reflectance of {catalogue.scene.values[4]}: {damaged}")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,12 @@ def test_a_damaged_shard_names_its_scene(copy, catalogue):
 def test_missing_and_foreign_objects_are_listed(copy: Path, spoil: Callable[[Path], None], said: str):
     spoil(copy)
     assert said in verify(str(copy))
+
+
+def test_a_bundle_of_another_store_is_refused(copy):
+    (copy / "coordinates.zip").write_bytes((copy / "zarr.json").read_bytes())
+    with pytest.raises(s2cmc.StoreError, match=r"coordinates\.zip is damaged, or of another store"):
+        verify(str(copy))
 
 
 def test_metadata_edited_by_hand_are_found(copy):
@@ -179,8 +190,9 @@ def test_the_first_find_does_not_hide_the_next(copy, release, catalogue):
     scenes = catalogue.scene.values
     problems = verify(str(copy), str(release))
     assert problems[0] == "foreign object: .DS_Store"
-    assert problems[1].startswith(f"reflectance of {scenes[4]} cannot be read")
-    assert problems[2].startswith(f"{scenes[4]}: reflectance of {scenes[4]} cannot be read")
+    damaged = f"{copy}/reflectance/c/4/0/0/0 is damaged"
+    assert problems[1].startswith(f"reflectance of {scenes[4]}: {damaged}")
+    assert problems[2].startswith(f"{scenes[4]}: {damaged}")
     assert len(problems) == 3
 
 
@@ -189,12 +201,17 @@ def test_bands_in_another_order_are_found(copy):
     names = bands[:].tolist()
     names[1], names[3] = names[3], names[1]
     bands[:] = np.array(names, object)
+    reseal(copy)
     assert verify(str(copy)) == ["coordinate band is not that of the catalogue"]
 
 
 def test_another_scale_is_found(copy):
-    for path in (copy / "reflectance" / "zarr.json", copy / "zarr.json"):
-        path.write_text(path.read_text().replace('"scale_factor":0.0001', '"scale_factor":0.001'))
+    def rescale(document: dict[str, Any]) -> None:
+        metadata = document["consolidated_metadata"]["metadata"]["reflectance"]
+        metadata["attributes"]["scale_factor"] = 0.001
+        (copy / "reflectance" / "zarr.json").write_text(json.dumps(metadata))
+
+    reseal(copy, rescale)
     assert verify(str(copy)) == ["attribute scale_factor of reflectance is 0.001; expected 0.0001"]
 
 

@@ -82,6 +82,10 @@ class CatalogueStore(Store):
         cached = access.cache_dir is not None and edition
         self._cache = DiskCache(Path(str(access.cache_dir)), access.cache_size) if cached else None
 
+    def holding(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
+        """The same, with objects that are here already."""
+        return CatalogueStore(self.place, edition=self._edition, held=objects)
+
     def renewed(self) -> "CatalogueStore":
         """The same, without trust in what the cache has."""
         return CatalogueStore(self.place, edition=self._edition, renew=True)
