@@ -11,6 +11,7 @@ from pathlib import Path
 import dask
 import pytest
 import xarray as xr
+from fileserver import FileServer
 from netproxy import Proxy, depth
 from rich.console import Console
 from rich.table import Table
@@ -55,14 +56,15 @@ def table() -> Iterator[Table]:
     for name in ("transport", "question", "requests", "round trips", "kB", "of a scene", "seconds"):
         shown.add_column(name, justify="left" if name in ("transport", "question") else "right")
     yield shown
-    Console().print(shown)
+    Console(width=110).print(shown)
 
 
 @pytest.mark.parametrize("backend", ["obstore", "fsspec", "plain xarray"])
-def test_what_questions_cost(folder: Path, table: Table, backend: str, serve: Callable) -> None:
+def test_what_questions_cost(folder: Path, table: Table, backend: str) -> None:
     """Each question once, on a store that was just opened."""
     scene = (folder / "catalogue.zarr/reflectance/c/3/0/0/0").stat().st_size
-    with Proxy(serve(folder).url, rtt=ROUND_TRIP, rate=RATE) as proxy, dask.config.set(num_workers=THREADS):
+    server = FileServer(folder)
+    with Proxy(server.url, rtt=ROUND_TRIP, rate=RATE) as proxy, dask.config.set(num_workers=THREADS):
 
         def measured[T](question: str, ask: Callable[[], T]) -> T:
             proxy.log.clear()
@@ -78,12 +80,14 @@ def test_what_questions_cost(folder: Path, table: Table, backend: str, serve: Ca
         if backend == "plain xarray":
             opened = measured("open, coordinates loaded", lambda: _plainly(url))
             measured("one scene", opened.reflectance[3].compute)
+            server.close()
             return
         opened = measured("open, coordinates loaded", lambda: s2cmc.open_catalogue(url, backend=backend))
         for question, ask in QUESTIONS.items():
             measured(question, lambda ask=ask: ask(opened))
         assert math.isclose(opened.mask[0].mean(), s2cmc.open_catalogue(folder / "catalogue.zarr").mask[0].mean())
     table.add_section()
+    server.close()
 
 
 def _plainly(url: str) -> xr.Dataset:
