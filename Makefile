@@ -2,6 +2,7 @@
 # make test   the whole suite          make quick   without its slow part
 # make check  lint, types              make wheel   the built wheel, alone in a new environment
 # make lock   renew requirements.lock from pyproject.toml
+# make bench-remote   requests, bytes and seconds over a slow network
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ READY := $(VENV)/ready
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check format wheel lock clean
+.PHONY: demo test quick check format wheel bench-remote lock clean
 
 $(READY): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
@@ -53,6 +54,9 @@ wheel: $(READY)
 	cd build && empty/bin/s2cmc convert release store.zarr
 	cd build && empty/bin/s2cmc verify store.zarr release
 	cd build && empty/bin/s2cmc stats store.zarr --json statistics.json > statistics.txt
+
+bench-remote: $(READY)
+	$(BIN)/pytest -q -s benchmarks/test_remote.py
 
 lock: $(READY)
 	$(BIN)/pip install --quiet uv

@@ -70,7 +70,7 @@ class Bucket:
                 return ""
             raise StoreError(f"{self.url}/{key} has been written by another in the meantime") from error
         except (BaseError, OSError) as error:
-            raise explain(error, f"{self.url}/{key}", self._access) from error
+            raise explain(error, f"{self.url}/{key}", self._access, verb="written") from error
 
     def replace(self, key: str, before: bytes | None, after: bytes) -> bool:
         """Put `after` where `before` is, and tell whether that was so. Caches must ask for it anew each time."""
@@ -85,7 +85,7 @@ class Bucket:
         except (AlreadyExistsError, PreconditionError):
             return False
         except (BaseError, OSError) as error:
-            raise explain(error, f"{self.url}/{key}", self._access) from error
+            raise explain(error, f"{self.url}/{key}", self._access, verb="written") from error
         return True
 
     def _put(self, key: str, value: bytes, mode: Any, caching: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Bucket:
         try:
             found = obstore.list_with_delimiter(self.store)
         except (BaseError, OSError) as error:
-            raise explain(error, self.url, self._access) from error
+            raise explain(error, self.url, self._access, verb="listed") from error
         return {*found["common_prefixes"], *(item["path"] for item in found["objects"])}
 
     def sizes(self) -> dict[str, int]:
@@ -117,7 +117,7 @@ class Bucket:
         try:
             pages = list(obstore.list(self.store, chunk_size=1000))
         except (BaseError, OSError) as error:
-            raise explain(error, self.url, self._access) from error
+            raise explain(error, self.url, self._access, verb="listed") from error
         return {item["path"]: (item["size"], _tag(item)) for page in pages for item in page}
 
     def remove(self, name: str) -> None:
@@ -130,7 +130,7 @@ class Bucket:
         except FileNotFoundError:
             pass
         except (BaseError, OSError) as error:
-            raise explain(error, f"{self.url}/{name}", self._access) from error
+            raise explain(error, f"{self.url}/{name}", self._access, verb="removed") from error
 
     def sweep(self) -> None:
         """Nothing to do: what was not written whole is not there."""
@@ -143,7 +143,7 @@ class Bucket:
             with self._lease.held():
                 yield
         except BaseError as error:
-            raise explain(error, f"{self.url}/{name}", self._access) from error
+            raise explain(error, f"{self.url}/{name}", self._access, verb="written") from error
         finally:
             self._lease = None
 

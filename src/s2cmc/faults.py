@@ -13,7 +13,7 @@ _UNREACHABLE = ("error sending request", "Cannot connect", "Could not connect", 
 _REDIRECTED = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301 Moved")
 
 
-def explain(error: BaseException, name: str, access: Access) -> StoreError:
+def explain(error: BaseException, name: str, access: Access, *, verb: str = "read") -> StoreError:
     """An error that a person can act on.
 
     Parameters
@@ -24,13 +24,15 @@ def explain(error: BaseException, name: str, access: Access) -> StoreError:
         URL of the object.
     access : Access
         How it was asked for.
+    verb : str
+        What was tried.
     """
     said = " ".join(str(cause) for cause in _chain(error))
     if any(sign in said for sign in _NO_BUCKET):
-        return MissingObjectError(f"{name} cannot be read: there is no such bucket; check the URL and endpoint_url")
+        return MissingObjectError(f"{name} cannot be {verb}: there is no such bucket; check the URL and endpoint_url")
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) or status_of(error) == 404:
         return MissingObjectError(f"{name} is missing")
-    return StoreError(f"{name} cannot be read: {_reason(error, said, name, access)}")
+    return StoreError(f"{name} cannot be {verb}: {_reason(error, said, name, access)}")
 
 
 def _reason(error: BaseException, said: str, name: str, access: Access) -> str:

@@ -80,7 +80,7 @@ class CatalogueStore(Store):
         self._connected: tuple[int, Connection] | None = None
         access = place.access
         cached = access.cache_dir is not None and edition
-        self._cache = DiskCache(Path(str(access.cache_dir)), access.cache_size) if cached else None
+        self._cache = DiskCache(Path(str(access.cache_dir)).expanduser(), access.cache_size) if cached else None
 
     def holding(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
         """The same, with objects that are here already."""
