@@ -2,6 +2,7 @@
 # make test   the whole suite          make quick   without its slow part
 # make check  lint, types              make wheel   the built wheel, alone in a new environment
 # make lock   renew requirements.lock from pyproject.toml
+# make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
 # make bench-remote   requests, bytes and seconds over a slow network
 
 VENV := .venv
@@ -10,7 +11,7 @@ READY := $(VENV)/ready
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check format wheel bench-remote lock clean
+.PHONY: demo test quick check format wheel bench-remote gdal lock clean
 
 $(READY): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
@@ -57,6 +58,14 @@ wheel: $(READY)
 
 bench-remote: $(READY)
 	$(BIN)/pytest -q -s benchmarks/test_remote.py
+
+GDAL := build/gdal
+gdal: $(READY) $(GDAL)/usr/lib/python3/dist-packages/osgeo
+	S2CMC_GDAL_PYTHON="tests/readers/in_chroot.sh $(GDAL)" $(BIN)/pytest tests/test_gdal.py
+
+$(GDAL)/usr/lib/python3/dist-packages/osgeo:
+	rm -rf $(GDAL) && mkdir -p $(GDAL)
+	mmdebstrap --quiet --variant=apt --include=python3-gdal,python3-numpy $(MMDEBSTRAP_OPTIONS) sid $(GDAL)
 
 lock: $(READY)
 	$(BIN)/pip install --quiet uv

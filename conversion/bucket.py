@@ -1,7 +1,7 @@
 """A bucket that is listed and written to. Objects appear whole or not at all; conditional puts decide who wins."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import obstore
@@ -138,17 +138,22 @@ class Bucket:
     @contextmanager
     def claimed(self, name: str) -> Iterator[None]:
         """Hold it against others; see `Lease`."""
-        self._lease = Lease(self.store, name, self.url)
-        try:
-            with self._lease.held():
+        lease = Lease(self.store, name, self.url)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lease.held())
+            except (BaseError, OSError) as error:
+                raise explain(error, f"{self.url}/{name}", self._access, verb="written") from error
+            self._lease = lease
+            try:
                 yield
-        except BaseError as error:
-            raise explain(error, f"{self.url}/{name}", self._access, verb="written") from error
-        finally:
-            self._lease = None
+            finally:
+                self._lease = None
 
     def vanish(self, name: str) -> None:
-        """Remove all below a name but the lease, which goes last and by itself."""
+        """Remove all below a name but the lease, which goes last and by itself; nothing if another has it by now."""
+        if self._lease and self._lease.is_lost():
+            return
         keys = [item["path"] for page in obstore.list(self.store, f"{name}/", chunk_size=1000) for item in page]
         obstore.delete(self.store, [key for key in keys if self._lease is None or key != self._lease.key])
 

@@ -12,6 +12,7 @@ from obstore.store import LocalStore
 
 from s2cmc.errors import StoreError
 
+_PATIENCE = 30.0  # seconds that others may take to replace a file
 _STAGED = re.compile(r".+#\d+")  # obstore's name for a file that is still being written
 
 
@@ -51,11 +52,12 @@ class Folder:
 
     def replace(self, key: str, before: bytes | None, after: bytes) -> bool:
         """Put `after` where `before` is, and tell whether that was so."""
-        with self.claimed(f"{key}.lock"):
+        with self.claimed(f"{key}.lock", patience=_PATIENCE):
             same = self.read(key) == before
             if same:
                 self.put(key, after)
-        (self._path / f"{key}.lock").unlink(missing_ok=True)
+            # While it is held: who has opened it by now sees that it is gone, and makes another.
+            (self._path / f"{key}.lock").unlink(missing_ok=True)
         return same
 
     def top(self) -> set[str]:
@@ -84,7 +86,7 @@ class Folder:
                 path.unlink()
 
     @contextmanager
-    def claimed(self, name: str) -> Iterator[None]:
+    def claimed(self, name: str, patience: float = 0) -> Iterator[None]:
         """Hold the folder against others. The system lets go of it when the process dies.
 
         Raises
@@ -95,7 +97,7 @@ class Folder:
         lock = self._path / name
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(lock, timeout=0):
+            with FileLock(lock, timeout=patience):
                 yield
         except Timeout as error:
             raise StoreError(

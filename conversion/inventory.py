@@ -15,7 +15,7 @@ from zarr.core.sync import sync
 from s2cmc.access import scheme_of
 from s2cmc.bundle import NAME_ATTRIBUTE, unpack
 from s2cmc.errors import StoreError
-from s2cmc.filesystem import filesystem_of
+from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.metadata import ROOT
 from s2cmc.objects import CatalogueStore, Place
 from s2cmc.schema import JOURNAL_PLAN
@@ -55,13 +55,13 @@ def list_objects(place: Place) -> set[str] | None:
             return set(Bucket(place.url, place.access).sizes())
         if not scheme_of(place.url):
             return set(Folder(place.url).sizes())
-    except StoreError as error:
+        if scheme_of(place.url).startswith("http"):
+            return None
+        filesystem, root = filesystem_of(place.url, fsspec_options(place.url, place.access))
+        return {path.removeprefix(root).lstrip("/") for path in filesystem.find(root)}
+    except unreadable(StoreError) as error:
         logger.warning("%s cannot be listed, so that foreign objects are not found: %s", place.url, error)
         return None
-    if scheme_of(place.url).startswith("http"):
-        return None
-    filesystem, root = filesystem_of(place.url, fsspec_options(place.url, place.access))
-    return {path.removeprefix(root).lstrip("/") for path in filesystem.find(root)}
 
 
 def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 Whether it is still renewed is seen by watching it, so that no clock is compared with another. Every step is a
 conditional put, which of several writers exactly one passes. Between losing the lease and noticing it a holder may end
-one put that was under way: objects appear whole, and the root document of a store is only ever created where there is
+the puts that were under way: objects appear whole, and the root document of a store is only ever created where there is
 none.
 """
 
 import json
+import logging
 import os
 import socket
 import time
@@ -23,10 +24,17 @@ from obstore.store import ObjectStore
 
 from s2cmc.errors import StoreError
 
+logger = logging.getLogger(__name__)
+
 RENEWED_EVERY = 5.0
 """Seconds."""
 EXPIRES_AFTER = 30.0
 """Seconds without renewal after which a lease belongs to nobody."""
+
+
+def now() -> float:
+    """Seconds, which go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass
@@ -55,7 +63,7 @@ class Lease:
         self._token = uuid.uuid4().hex
         self._count = 0
         self._mark: dict[str, str] = {}
-        self._renewed = time.monotonic()
+        self._renewed = now()
         self._lost = Event()
 
     @contextmanager
@@ -78,6 +86,12 @@ class Lease:
             thread.join()
             self._release()
 
+    def is_lost(self) -> bool:
+        """Whether another may have taken it over."""
+        if now() - self._renewed > self.expires_after:
+            self._lost.set()
+        return self._lost.is_set()
+
     def check(self) -> None:
         """Make sure that it is still held.
 
@@ -86,8 +100,7 @@ class Lease:
         StoreError
             If another has taken it over.
         """
-        if self._lost.is_set() or time.monotonic() - self._renewed > self.expires_after:
-            self._lost.set()
+        if self.is_lost():
             raise StoreError(
                 f"{self.url} may have been taken over by another conversion: this one could not renew its lease for "
                 f"{self.expires_after:g} s; what it did is kept, the same command resumes"
@@ -95,24 +108,30 @@ class Lease:
 
     def _acquire(self) -> None:
         try:
-            self._hold(mark_of(obstore.put(self.store, self.key, self._content(), mode="create")))
+            asked = now()
+            self._hold(mark_of(obstore.put(self.store, self.key, self._content(), mode="create")), asked)
         except AlreadyExistsError:
             self._take_over()
 
     def _take_over(self) -> None:
         """Take a lease that is not renewed any more; killed processes leave such."""
         mark, holder = self._seen()
-        watched_until = time.monotonic() + self.expires_after
-        while time.monotonic() < watched_until:
+        logger.info(
+            "%s is held by %s; waiting up to %g s to see whether it still runs",
+            *(self.url, holder.get("owner", "another conversion"), self.expires_after),
+        )
+        watched_until = now() + self.expires_after
+        while now() < watched_until:
             time.sleep(self.renewed_every / 5)
-            now, _ = self._seen()
-            if not now:
+            current, _ = self._seen()
+            if not current:
                 return self._acquire()
-            if now != mark:
+            if current != mark:
                 owner = holder.get("owner", "unknown")
                 raise StoreError(f"another conversion into {self.url} is running ({owner}); wait for it, or stop it")
         try:
-            self._hold(self._replace(mark))
+            asked = now()
+            self._hold(self._replace(mark), asked)
         except PreconditionError as error:
             raise StoreError(f"another conversion into {self.url} has just begun; wait for it, or stop it") from error
 
@@ -123,16 +142,18 @@ class Lease:
         except FileNotFoundError:
             return {}, {}
 
-    def _hold(self, mark: dict[str, str]) -> None:
+    def _hold(self, mark: dict[str, str], asked: float) -> None:
+        """Others count from when they see it, which is never before it was asked for."""
         self._mark = mark
-        self._renewed = time.monotonic()
+        self._renewed = asked
 
     def _renew(self, ended: Event) -> None:
         while not ended.wait(self.renewed_every) and not self._lost.is_set():
             # Out of reach for a moment is no loss: nobody may take it over before it expires, which `check` minds.
             with suppress(BaseError, OSError):
                 try:
-                    self._hold(self._replace(self._mark))
+                    asked = now()
+                    self._hold(self._replace(self._mark), asked)
                 except PreconditionError:
                     mark, holder = self._seen()
                     if holder.get("token") == self._token:  # a renewal whose answer was lost
@@ -147,6 +168,7 @@ class Lease:
     def _release(self) -> None:
         if not self._lost.is_set():
             with suppress(BaseError, OSError):  # it expires by itself
+                self._replace(self._mark)  # which only its holder can; now nobody takes it over before it is removed
                 obstore.delete(self.store, self.key)
 
     def _content(self) -> bytes:

@@ -19,8 +19,9 @@ from zarr.core.sync import sync
 
 from s2cmc.access import Access
 from s2cmc.errors import StoreError
-from s2cmc.metadata import ROOT, VERSIONS_FORMAT, pointer
+from s2cmc.metadata import ROOT, VERSIONS_FORMAT, check_seal, pointer
 from s2cmc.objects import CatalogueStore, Place
+from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.store import open_group
 
 from .bucket import Bucket
@@ -172,13 +173,18 @@ def _versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
     """Versions that a place holds, and the document that says so."""
     content = place.read(ROOT)
     if content is None:
+        if place.read(JOURNAL_PLAN) is not None:
+            raise StoreError(f"{place.url} holds a conversion that is not complete; choose another place")
         return [], None
+    name = f"{place.url}/{ROOT}"
     try:
-        attributes = json.loads(content).get("attributes", {})
+        document = json.loads(content)
     except ValueError as error:
-        raise StoreError(f"{place.url}/{ROOT} is no JSON; choose another place, or remove it") from error
-    if attributes.get("format") != VERSIONS_FORMAT:
+        raise StoreError(f"{name} is no JSON; choose another place, or remove it") from error
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    if not isinstance(attributes, dict) or attributes.get("format") != VERSIONS_FORMAT:
         raise StoreError(f"{place.url} holds a store itself and not versions of one; choose another place")
+    check_seal(content, name)
     return list(attributes["versions"]), content
 
 

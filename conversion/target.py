@@ -144,6 +144,7 @@ class Target:
         """A JSON object; empty where it is damaged, which agrees with nothing and so is never built on."""
         content = self._place.read(key)
         try:
-            return json.loads(content) if content is not None else None
+            found = json.loads(content) if content is not None else None
         except ValueError:
             return {}
+        return found if found is None or isinstance(found, dict) else {}

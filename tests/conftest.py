@@ -17,6 +17,8 @@ from s2cmc import cli
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
+pytest_plugins = ["s3fixtures"]
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -1,7 +1,8 @@
 """How a store is reached: transport, credentials, time limit, cache."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -68,10 +69,15 @@ class Access:
     def __post_init__(self) -> None:
         if self.backend not in get_args(Backend):
             raise StoreError(f"backend is {self.backend!r}; expected one of {', '.join(get_args(Backend))}")
-        if not self.timeout > 0:
-            raise StoreError(f"timeout is {self.timeout}; expected seconds above 0")
-        if self.cache_size <= 0:
-            raise StoreError(f"cache_size is {self.cache_size}; expected bytes above 0")
+        for name, unit in (("timeout", "seconds"), ("cache_size", "bytes")):
+            number = getattr(self, name)
+            if not isinstance(number, int | float) or not 0 < number < inf:
+                raise StoreError(f"{name} is {number!r}; expected {unit} above 0")
+        for name in ("anonymous", "requester_pays"):
+            if getattr(self, name) not in (True, False, None):
+                raise StoreError(f"{name} is {getattr(self, name)!r}; expected True or False")
+        if self.endpoint_url is not None and scheme_of(self.endpoint_url) not in ("http", "https"):
+            raise StoreError(f"endpoint_url is {self.endpoint_url!r}; expected http:// or https://")
         if (self.key is None) != (self.secret is None):
             raise StoreError("key and secret go together: one of them is missing")
 
@@ -104,10 +110,14 @@ def make_access(storage_options: Mapping[str, Any] | None = None, **named: Any) 
         If a value is not one that can be.
     """
     options = {_SYNONYMS.get(name, name): value for name, value in (storage_options or {}).items()}
-    own = {name: options.pop(name) for name in list(options) if name in Access.__dataclass_fields__}
-    return Access(
-        **(own | {name: value for name, value in named.items() if value is not None}), storage_options=options
-    )
+    if "storage_options" in options:
+        raise StoreError("storage_options are given within storage_options")
+    own = {name: options.pop(name) for name in list(options) if name in _DEFAULTS}
+    named = {name: value for name, value in named.items() if value != _DEFAULTS[name]}
+    return Access(**(own | named), storage_options=options)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Access)}
 
 
 def scheme_of(url: str) -> str:

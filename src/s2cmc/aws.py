@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from s2cmc.access import Access
@@ -25,7 +26,7 @@ def s3_config(access: Access) -> dict[str, Any]:
 
     session = Session(profile=access.profile)
     try:
-        region = access.region or session.get_config_variable("region")
+        region = access.region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         endpoint = access.endpoint_url or _endpoint(session)
     except ProfileNotFound as error:
         raise StoreError(f"{error}; see ~/.aws/config") from error
@@ -38,13 +39,18 @@ def s3_config(access: Access) -> dict[str, Any]:
         config["request_payer"] = True
     if access.is_anonymous:
         return config | {"skip_signature": True}
-    if access.key:
-        return config | {"access_key_id": access.key, "secret_access_key": access.secret}
+    if access.key and access.secret:
+        # Not as options: obstore would add the token of the environment, which belongs to another key.
+        return config | {"credential_provider": partial(_given, access.key, access.secret)}
     if access.storage_options.keys() & {"access_key_id", "credential_provider"}:
         return config
     provider = Credentials(access.profile)
     provider()  # what is missing is told now
     return config | {"credential_provider": provider}
+
+
+def _given(key: str, secret: str) -> dict[str, Any]:
+    return {"access_key_id": key, "secret_access_key": secret, "expires_at": None}
 
 
 def _endpoint(session: Any) -> str | None:

@@ -1,6 +1,7 @@
 """What the subcommands share: where they print, and the arguments that several have."""
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +31,8 @@ StoreOption = Annotated[
     ),
 ]
 
-_TEXT = ("endpoint_url", "region", "key", "secret", "profile", "backend", "cache_dir")
+_TEXT = re.compile(".*(key|secret|token|name|id|url|profile|region|backend|dir|endpoint)")
+"""Options whose values are text, also where they look like numbers."""
 
 
 def access_of(pairs: list[str] | None) -> Access:
@@ -46,7 +48,7 @@ def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:
         if not separator:
             raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint=option)
         try:
-            options[key] = value if key in _TEXT else json.loads(value)
+            options[key] = value if _TEXT.fullmatch(key) else json.loads(value)
         except json.JSONDecodeError:
             options[key] = value
     return options

@@ -12,7 +12,6 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 
 from s2cmc.errors import StoreError
 
@@ -45,7 +44,6 @@ class DiskCache:
     folder: Path
     size: int
     _written: int = field(default=-1, repr=False)  # since this process looked; below 0 it never has
-    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -70,11 +68,11 @@ class DiskCache:
         if nbytes > self.size * (1 - _KEEP):
             return
         try:
-            with self._lock:
-                if self._written < 0 or self._written + nbytes > self.size // _BETWEEN:
-                    self._prune(nbytes)
-                    self._written = 0
-                self._written += nbytes
+            # Without a lock, which a fork would inherit as it is: threads may look once too often, and nothing is lost.
+            if self._written < 0 or self._written + nbytes > self.size // _BETWEEN:
+                self._written = 0
+                self._prune(nbytes)
+            self._written += nbytes
             self._write(self._path(name), content)
         except OSError as error:
             logger.warning("cache_dir %s cannot be written: %s", self.folder, error)

@@ -39,6 +39,10 @@ class MissingObjectError(StoreError):
     """An object of a store is not where it must be."""
 
 
+class DamagedError(StoreError):
+    """An object of a store is not what was written."""
+
+
 class UnfinishedStoreError(StoreError):
     """A conversion into this store was started and has not been completed."""
 

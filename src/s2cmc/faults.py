@@ -10,6 +10,7 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})|\b(?:status=|An error occurred \()(\d{3})\b")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 _UNREACHABLE = ("error sending request", "Cannot connect", "Could not connect", "Connect timeout", "dns error")
+_UNTOLD = ("ProfileNotFound", "PartialCredentialsError", "ConfigParseError", "NoRegionError", "SSOTokenLoadError")
 _REDIRECTED = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301 Moved")
 
 
@@ -50,6 +51,8 @@ def _reason(error: BaseException, said: str, name: str, access: Access) -> str:
 def is_passing(error: BaseException) -> bool:
     """Worth another try: not refused, not absent, not a wrong option."""
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | ValueError | TypeError):
+        return False
+    if any(type(error).__name__ == name for name in _UNTOLD):
         return False
     status = status_of(error)
     return not _is_denied(error) and (status is None or status >= 500 or status in (408, 429))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from s2cmc.errors import StoreError
+from s2cmc.errors import DamagedError
 
 ROOT = "zarr.json"
 CHECKSUM_ATTRIBUTE = "metadata_sha256"
@@ -25,30 +25,29 @@ def seal(document: dict[str, Any]) -> bytes:
 
 
 def check_seal(content: bytes, name: str) -> None:
-    """Hold a root document against its SHA-256, if it has one.
+    """Hold a root document against its SHA-256.
+
+    One that is not of s2cmc needs none: what it is instead is said by those who read it.
 
     Raises
     ------
-    StoreError
+    DamagedError
         If it is not what was written.
     """
-    found = _CHECKSUM.search(content)
-    if found:
+    if found := _CHECKSUM.search(content):
         blank = content[: found.start(2)] + _BLANK.encode() + content[found.end(2) :]
         if hashlib.sha256(blank).hexdigest().encode() != found[2]:
-            raise StoreError(
+            raise DamagedError(
                 f"{name} is damaged, or was edited by hand: its SHA-256 is not what its {CHECKSUM_ATTRIBUTE} says"
             )
-    elif CHECKSUM_ATTRIBUTE.encode() in content or not _is_json(content):
-        raise StoreError(f"{name} is damaged: it is no JSON, or its {CHECKSUM_ATTRIBUTE} is no SHA-256")
-
-
-def _is_json(content: bytes) -> bool:
+        return
     try:
-        json.loads(content)
-    except ValueError:
-        return False
-    return True
+        document = json.loads(content)
+    except ValueError as error:
+        raise DamagedError(f"{name} is damaged: it is no JSON") from error
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    if isinstance(attributes, dict) and attributes.get("format") in ("s2cmc", VERSIONS_FORMAT):
+        raise DamagedError(f"{name} is damaged, or was edited by hand: it has no {CHECKSUM_ATTRIBUTE}")
 
 
 def pointer(latest: str, versions: Sequence[str]) -> bytes:

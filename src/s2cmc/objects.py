@@ -3,15 +3,17 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
-from s2cmc.access import Access
+from s2cmc.access import Access, scheme_of
 from s2cmc.diskcache import DiskCache
-from s2cmc.errors import MissingObjectError, StoreError
+from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import explain, leaf
 from s2cmc.metadata import ROOT, check_seal
 from s2cmc.transport import Bytes, Connection, Part, ZarrConnection, connect
@@ -33,15 +35,23 @@ class Place:
         A store that was opened elsewhere and is used as it is.
     """
 
-    url: str
+    url: str = field(repr=False)
     access: Access = field(default_factory=Access)
     given: Store | None = None
+
+    def __str__(self) -> str:
+        """URL without what should not be shown: user, password and query."""
+        if not scheme_of(self.url).startswith("http"):
+            return self.url
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def __truediv__(self, name: str) -> "Place":
         """A place below."""
         if self.given is not None:
-            raise StoreError(f"{self.url} holds several versions; open the folder of one, {name} for the latest")
-        return replace(self, url=f"{self.url}/{name}")
+            raise StoreError(f"{self} holds several versions; open the folder of one, {name} for the latest")
+        path, mark, query = self.url.partition("?")
+        return replace(self, url=f"{path}/{name}{mark}{query}")
 
     def connect(self) -> Connection:
         """A connection of this process."""
@@ -61,22 +71,18 @@ class CatalogueStore(Store):
         What tells this store from another at the same place, for the cache; without it nothing is kept.
     held : mapping of str to bytes, optional
         Objects that are here already.
-    renew : bool
-        Read everything anew, and keep that instead of what the cache has.
     """
 
     supports_writes = False
     supports_deletes = False
     supports_listing = False
 
-    def __init__(
-        self, place: Place, *, edition: str = "", held: Mapping[str, bytes] | None = None, renew: bool = False
-    ) -> None:
+    def __init__(self, place: Place, *, edition: str = "", held: Mapping[str, bytes] | None = None) -> None:
         super().__init__(read_only=True)
         self.place = place
         self._edition = edition
         self._held = dict(held or {})
-        self._renew = renew
+        self._renew = False
         self._connected: tuple[int, Connection] | None = None
         access = place.access
         cached = access.cache_dir is not None and edition
@@ -84,11 +90,15 @@ class CatalogueStore(Store):
 
     def holding(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
         """The same, with objects that are here already."""
-        return CatalogueStore(self.place, edition=self._edition, held=objects)
+        other = copy(self)
+        other._held = dict(objects)
+        return other
 
     def renewed(self) -> "CatalogueStore":
-        """The same, without trust in what the cache has."""
-        return CatalogueStore(self.place, edition=self._edition, renew=True)
+        """The same, which reads everything anew and keeps that instead of what the cache has."""
+        other = copy(self)
+        other._held, other._renew = {}, True
+        return other
 
     async def get(
         self, key: str, prototype: "BufferPrototype", byte_range: ByteRequest | None = None
@@ -121,12 +131,12 @@ class CatalogueStore(Store):
         return kept
 
     async def _read(self, key: str, byte_range: Part) -> Bytes:
-        name = f"{self.place.url}/{key}"
+        name = f"{self.place}/{key}"
         content = await self._bytes(name, key, byte_range)
         if key == ROOT:
             try:
                 check_seal(bytes(content), name)
-            except StoreError:  # it may have been damaged on its way
+            except DamagedError:  # it may have been damaged on its way
                 content = await self._bytes(name, key, byte_range)
                 check_seal(bytes(content), name)
         return content
@@ -172,10 +182,10 @@ class CatalogueStore(Store):
         return hash(self.place.url)
 
     def __str__(self) -> str:
-        return self.place.url
+        return str(self.place)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.place.url!r})"
+        return f"{type(self).__name__}({str(self.place)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_connected": None, "_held": {}}

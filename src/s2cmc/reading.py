@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s2cmc.errors import StoreError
+from s2cmc.errors import DamagedError, StoreError
 from s2cmc.faults import leaf
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ NO_FILL: "ArrayConfigParams" = {"read_missing_chunks": False}
 """An absent chunk is an error and no fill value."""
 
 _SHOWN = 3
-_DAMAGE = (ValueError, RuntimeError, TypeError, KeyError)
+_DAMAGE = (ValueError, RuntimeError)
 """What zarr and its codecs raise where bytes are not what was written."""
 
 
@@ -36,22 +36,24 @@ def read_array(array: "zarr.Array[Any]", selection: Any) -> np.ndarray:
     Raises
     ------
     StoreError
-        If an object is missing, cannot be read, or is damaged; the message names it.
+        If an object is missing, cannot be read, or is damaged (`DamagedError`); the message names it.
     """
     strict = array.with_config(NO_FILL)
+    held = _with_last_shard(strict, selection)
     try:
-        return np.asarray(_with_last_shard(strict, selection).oindex[selection])
+        return np.asarray(held.oindex[selection])
     except (StoreError, ExceptionGroup, *_DAMAGE) as error:
         if not _is_damage(error):
             raise leaf(error) from error.__cause__
+    held = _with_last_shard(_renewed(strict), selection)
     try:
-        return np.asarray(_renewed(strict).oindex[selection])
+        return np.asarray(held.oindex[selection])
     except (StoreError, ExceptionGroup, *_DAMAGE) as error:
         if not _is_damage(error):
             raise leaf(error) from error.__cause__
         # What follows the first line is zarr's advice to read an absent chunk as fill values.
         reason = str(leaf(error)).partition("\n")[0]
-        raise StoreError(f"{_objects(array, selection)} is damaged: {reason}; see s2cmc verify") from error
+        raise DamagedError(f"{_objects(array, selection)} is damaged: {reason}; see s2cmc verify") from error
 
 
 def _with_last_shard(array: "zarr.Array[Any]", selection: Any) -> "zarr.Array[Any]":
@@ -67,7 +69,9 @@ def _with_last_shard(array: "zarr.Array[Any]", selection: Any) -> "zarr.Array[An
     step = array.shards[0] if array.shards else 1
     full = array.shape[0] // step * step
     wanted = np.unique(np.arange(array.shape[0])[scenes])
-    whole = all(range(n)[part] == range(n) for n, part in zip(array.shape[1:], others, strict=False))
+    whole = all(
+        isinstance(part, slice) and range(n)[part] == range(n) for n, part in zip(array.shape[1:], others, strict=False)
+    )
     if full == array.shape[0] or not whole or not np.array_equal(wanted, np.arange(full, array.shape[0])):
         return array
     if not isinstance(array.store, CatalogueStore):

@@ -12,7 +12,7 @@ import xarray as xr
 
 from s2cmc import bundle, metadata
 from s2cmc.access import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access
-from s2cmc.errors import MissingObjectError, StoreError, UnfinishedStoreError
+from s2cmc.errors import DamagedError, MissingObjectError, StoreError, UnfinishedStoreError
 from s2cmc.lazy import lazy_variable
 from s2cmc.metadata import ROOT
 from s2cmc.process import survive_forks
@@ -147,7 +147,7 @@ def open_group(store: "str | Path | Store", access: Access | None = None) -> "za
         return zarr.open_group(objects, mode="r", zarr_format=3, use_consolidated=True)
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{place.url} is no finished catalogue: its zarr.json is damaged or has no consolidated metadata: {error}"
+            f"{place} is no finished catalogue: its zarr.json is damaged or has no consolidated metadata: {error}"
         ) from error
 
 
@@ -160,7 +160,8 @@ def place_of(store: "str | Path | Store", access: Access | None = None) -> "Plac
     access = access or Access()
     if isinstance(store, Store):
         return Place(str(store), access, given=store)
-    url = str(store).rstrip("/") or "/"
+    scheme, mark, path = str(store).partition("://")
+    url = (f"{scheme.lower()}{mark}{path}" if mark else str(store)).rstrip("/") or "/"
     return Place(url.removeprefix("file://"), access)
 
 
@@ -183,18 +184,16 @@ def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
     document = json.loads(root)
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or document.get("node_type") != "group":
-        raise StoreError(f"{place.url} is no catalogue of s2cmc: its zarr.json describes no group of Zarr version 3")
+        raise StoreError(f"{place} is no catalogue of s2cmc: its zarr.json describes no group of Zarr version 3")
     return attributes
 
 
 def _check_format(attributes: Mapping[str, Any], place: "Place") -> None:
     found = attributes.get("format_version")
     if attributes.get("format") != "s2cmc" or not isinstance(found, str):
-        raise StoreError(
-            f"{place.url} is a Zarr group, but no catalogue of s2cmc (its attribute `format` is not 's2cmc')"
-        )
+        raise StoreError(f"{place} is a Zarr group, but no catalogue of s2cmc (its attribute `format` is not 's2cmc')")
     if found.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-        raise StoreError(f"{place.url} has format {found}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
+        raise StoreError(f"{place} has format {found}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
 
 
 def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> "CatalogueStore":
@@ -206,8 +205,11 @@ def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> 
     edition = hashlib.sha256(root).hexdigest()
     held = {ROOT: root}
     if name := attributes.get(bundle.NAME_ATTRIBUTE):
-        content = bytes(sync(CatalogueStore(place, edition=edition).fetch(name)))
-        held |= bundle.unpack(content, attributes, f"{place.url}/{name}")
+        objects = CatalogueStore(place, edition=edition)
+        try:
+            held |= bundle.unpack(bytes(sync(objects.fetch(name))), attributes, f"{place}/{name}")
+        except DamagedError:  # it may have been damaged on its way
+            held |= bundle.unpack(bytes(sync(objects.renewed().fetch(name))), attributes, f"{place}/{name}")
     return CatalogueStore(place, edition=edition, held=held)
 
 
@@ -215,15 +217,13 @@ def _explain_absence(place: "Place", error: MissingObjectError) -> StoreError:
     """What a missing root means: no such bucket, an unfinished conversion, or no catalogue at all."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
-        return UnfinishedStoreError(
-            f"the conversion into {place.url} is not complete; finish it with `{plan['command']}`"
-        )
+        return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{plan['command']}`")
     except (StoreError, ValueError, KeyError):  # a place that forbids to look further is as good as empty
         pass
     if "no such bucket" in str(error):
         return error
     return StoreError(
-        f"{place.url} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
+        f"{place} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
     )
 
 

@@ -2,16 +2,20 @@
 
 import asyncio
 import os
+from base64 import b64encode
 from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s2cmc.access import Access, has_obstore, scheme_of
 from s2cmc.errors import StoreError
 from s2cmc.faults import is_passing
+from s2cmc.filesystem import filesystem_of
 from s2cmc.process import is_forked
 
 if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
     from obstore import GetOptions
     from obstore.store import ObjectStore
     from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
@@ -59,7 +63,7 @@ def connect(url: str, access: Access) -> Connection:
 def object_store(url: str, access: Access) -> "ObjectStore":
     """Obstore's store of a URL that it knows; it tries again by itself what fails for a moment."""
     from obstore.exceptions import BaseError
-    from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
+    from obstore.store import AzureStore, GCSStore, S3Store
 
     silent = timedelta(seconds=access.timeout / _TRIES_IN_TIME)
     config = {"client_options": {}, "retry_config": {}} | dict(access.storage_options)
@@ -74,7 +78,7 @@ def object_store(url: str, access: Access) -> "ObjectStore":
     try:
         match scheme_of(url):
             case "http" | "https":
-                return HTTPStore.from_url(url, **config)
+                return _http_store(url, config)
             case "s3" | "s3a":
                 from s2cmc.aws import s3_config
 
@@ -90,6 +94,20 @@ def object_store(url: str, access: Access) -> "ObjectStore":
         ) from error
 
 
+def _http_store(url: str, config: dict[str, Any]) -> "ObjectStore":
+    """A user and password in the URL go into a header, as browsers do it; obstore would ignore them."""
+    from obstore.store import HTTPStore
+
+    parts = urlsplit(url)
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {"Authorization": f"Basic {b64encode(pair).decode()}"}
+        options = config["client_options"]
+        config["client_options"] = options | {"default_headers": headers | options.get("default_headers", {})}
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return HTTPStore.from_url(url, **config)
+
+
 def _unsigned(access: Access, endpoint: str) -> dict[str, Any]:
     options = {"skip_signature": access.is_anonymous, endpoint: access.endpoint_url}
     return {name: value for name, value in options.items() if value is not None}
@@ -100,13 +118,16 @@ class ObstoreConnection:
 
     def __init__(self, store: "ObjectStore") -> None:
         self._store = store
+        self._has_ranges = True
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of an object."""
+        """Bytes of an object; all of them from a server without ranges."""
         import obstore
         from obstore.exceptions import NotSupportedError
-        from zarr.abc.store import RangeByteRequest
+        from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
+        if not self._has_ranges:
+            byte_range = None
         try:
             if isinstance(byte_range, RangeByteRequest):
                 part = await obstore.get_range_async(self._store, key, start=byte_range.start, end=byte_range.end)
@@ -117,7 +138,11 @@ class ObstoreConnection:
         except NotSupportedError:
             if byte_range is None:
                 raise
-            return await self.read(key, None)  # a server without ranges; the caller cuts out what it asked for
+        if isinstance(byte_range, SuffixByteRequest):  # Azure has ranges, but none from the end
+            nbytes = (await obstore.head_async(self._store, key))["size"]
+            return await self.read(key, RangeByteRequest(max(0, nbytes - byte_range.suffix), nbytes))
+        self._has_ranges = False
+        return await self.read(key, None)
 
 
 class ZarrConnection:
@@ -140,18 +165,12 @@ class FsspecConnection:
     """Through fsspec; tries again what fails for a moment, which its file systems do in part or not at all."""
 
     def __init__(self, url: str, access: Access) -> None:
-        from zarr.storage import FsspecStore
-
         self._timeout = access.timeout
         try:
-            self._store = FsspecStore.from_url(
-                url, storage_options=fsspec_options(url, access), read_only=True, allowed_exceptions=()
-            )
+            self._connection: Connection = _file_system(url, access)
         except (ValueError, TypeError, ImportError) as error:
             forked = "; a forked process needs it, one that is spawned does not" if is_forked() else ""
             raise StoreError(f"{url} cannot be opened: {error}{forked}") from error
-        if scheme_of(url) in ("s3", "s3a"):
-            self._store.fs.retries = 1  # or it tries five times within each try of ours
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
         """Bytes of an object."""
@@ -160,7 +179,7 @@ class FsspecConnection:
         pause = 0.1
         while True:
             try:
-                return await ZarrConnection(self._store).read(key, byte_range)
+                return await self._connection.read(key, byte_range)
             except Exception as error:
                 # Whatever it is: file systems raise errors of their own libraries.
                 if not is_passing(error) or loop.time() + pause > given_up:
@@ -169,12 +188,52 @@ class FsspecConnection:
             pause = min(2 * pause, 5)
 
 
+def _file_system(url: str, access: Access) -> Connection:
+    """Asynchronous where a file system is made for it and has all that zarr asks for, else in threads."""
+    from zarr.storage import FsspecStore
+
+    if scheme_of(url).startswith("http") and "?" in url:
+        raise ValueError("fsspec cannot read below a URL with a query; backend='obstore' can")
+    options = fsspec_options(url, access)
+    if scheme_of(url) not in ("s3", "s3a", "http", "https", "gs") or "::" in url:
+        return ThreadedConnection(*filesystem_of(url, options), access.timeout)
+    store = FsspecStore.from_url(url, storage_options=options, read_only=True, allowed_exceptions=())
+    if scheme_of(url) in ("s3", "s3a"):
+        store.fs.retries = 1  # or it tries five times within each try of ours
+    return ZarrConnection(store)
+
+
+class ThreadedConnection:
+    """Through a file system of fsspec of any kind, in threads."""
+
+    def __init__(self, filesystem: "AbstractFileSystem", root: str, timeout: float) -> None:
+        self._filesystem = filesystem
+        self._root = root
+        self._timeout = timeout
+
+    async def read(self, key: str, byte_range: Part) -> Bytes:
+        """Bytes of an object."""
+        return await asyncio.wait_for(asyncio.to_thread(self._read, key, byte_range), self._timeout)
+
+    def _read(self, key: str, byte_range: Part) -> Bytes:
+        from zarr.abc.store import SuffixByteRequest
+
+        path = f"{self._root}/{key}" if self._root else key
+        if byte_range is None:
+            return bytes(self._filesystem.cat_file(path))
+        if isinstance(byte_range, SuffixByteRequest):
+            nbytes = self._filesystem.size(path)
+            return bytes(self._filesystem.cat_file(path, start=max(0, nbytes - byte_range.suffix), end=nbytes))
+        return bytes(self._filesystem.cat_file(path, start=byte_range.start, end=byte_range.end))
+
+
 def fsspec_options(url: str, access: Access) -> dict[str, Any]:
     """Options of a file system of fsspec, from what all transports have in common."""
     silent = access.timeout / _TRIES_IN_TIME
     options: dict[str, Any] = {}
     match scheme_of(url.rpartition("::")[2]):
         case "s3" | "s3a":
+            region = access.region or os.environ.get("AWS_REGION")
             options = {
                 "anon": access.is_anonymous,
                 "key": access.key,
@@ -182,7 +241,7 @@ def fsspec_options(url: str, access: Access) -> dict[str, Any]:
                 "profile": access.profile,
                 "requester_pays": access.requester_pays,
                 "endpoint_url": access.endpoint_url,
-                "client_kwargs": {"region_name": access.region} if access.region else {},
+                "client_kwargs": {"region_name": region} if region else {},
                 "max_concurrency": 1,  # more would ask for the size of an object before it is read
                 "config_kwargs": {
                     "connect_timeout": min(_CONNECT, silent),

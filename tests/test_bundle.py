@@ -1,0 +1,129 @@
+"""The coordinates of a store in one object: the very same bytes as beside it, or it is refused."""
+
+import io
+import json
+import shutil
+import zipfile
+
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from resealed import reseal
+
+import s2cmc
+from s2cmc.bundle import BUNDLE, CHECKSUM_ATTRIBUTE, NAME_ATTRIBUTE, bundle_attributes, pack, unpack
+from s2cmc.metadata import seal
+from s2cmc.schema import PIXEL_VARIABLES
+
+KEYS = st.text("abcdefgh/_.", min_size=1, max_size=12).filter(lambda key: not key.endswith("/"))
+OBJECTS = st.dictionaries(KEYS, st.binary(max_size=60), max_size=8)
+
+
+@given(OBJECTS)
+def test_what_is_packed_is_unpacked_and_the_same_objects_give_the_same_bytes(objects):
+    content = pack(objects)
+    assert unpack(content, bundle_attributes(content), "place/bundle") == objects
+    assert pack(dict(objects)) == content
+
+
+@given(OBJECTS.filter(bool), st.data())
+def test_any_changed_byte_is_found(objects, data):
+    content = pack(objects)
+    changed = bytearray(content)
+    changed[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    for damaged in (bytes(changed), content[:-1], content + b"\0", b""):
+        with pytest.raises(s2cmc.StoreError, match="place/bundle is damaged, or of another store"):
+            unpack(damaged, bundle_attributes(content), "place/bundle")
+
+
+def test_a_bundle_without_a_checksum_is_refused():
+    with pytest.raises(s2cmc.StoreError, match=r"its SHA-256 is not the one of zarr\.json"):
+        unpack(pack({"a": b"b"}), {NAME_ATTRIBUTE: BUNDLE}, "place/bundle")
+
+
+def test_it_is_a_plain_zip_without_compression_or_dates():
+    content = pack({"a/c/0": b"a" * 1000, "b/c/0": b"b"})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        for member in archive.infolist():
+            assert member.compress_type == zipfile.ZIP_STORED
+            assert member.date_time == (1980, 1, 1, 0, 0, 0)
+
+
+def test_the_bundle_of_a_store_holds_exactly_its_coordinates_byte_for_byte(store, opened):
+    beside = {
+        str(file.relative_to(store)): file.read_bytes()
+        for file in store.rglob("c/**/*")
+        if file.is_file() and file.relative_to(store).parts[0] not in PIXEL_VARIABLES
+    }
+    attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]
+    assert attributes[NAME_ATTRIBUTE] == BUNDLE
+    assert unpack((store / BUNDLE).read_bytes(), attributes, "bundle") == beside
+    assert {key.split("/")[0] for key in beside} == set(opened.coords)
+
+
+def test_a_store_opens_from_its_bundle_alone(store, tmp_path, opened):
+    """What lies beside is for readers that do not know of it."""
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    for name in opened.coords:
+        shutil.rmtree(copy / name)
+    xr.testing.assert_identical(s2cmc.open_catalogue(copy).mask.load(), opened.mask.compute())
+
+
+def test_a_store_that_is_older_than_bundles_opens(store, tmp_path, opened, serve):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    document = json.loads((copy / "zarr.json").read_bytes())
+    for name in (NAME_ATTRIBUTE, CHECKSUM_ATTRIBUTE):
+        del document["attributes"][name]
+    (copy / "zarr.json").write_bytes(seal(document))
+    (copy / BUNDLE).unlink()
+    server = serve(tmp_path)
+    for url in (copy, f"{server.url}/copy.zarr"):
+        xr.testing.assert_identical(
+            s2cmc.open_catalogue(url).drop_vars(PIXEL_VARIABLES), opened.drop_vars(PIXEL_VARIABLES)
+        )
+    paths = [path for _, path, _ in server.log]
+    assert len(paths) == len(set(paths)) == 1 + len(opened.coords)
+
+
+@pytest.mark.parametrize("backend", ["obstore", "fsspec"])
+def test_one_request_brings_all_coordinates(backend, store, serve):
+    server = serve(store.parent)
+    s2cmc.open_catalogue(f"{server.url}/{store.name}", backend=backend)
+    assert [path for _, path, _ in server.log] == [f"/{store.name}/zarr.json", f"/{store.name}/{BUNDLE}"]
+
+
+def test_a_missing_bundle_is_named(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / BUNDLE).unlink()
+    with pytest.raises(s2cmc.StoreError, match=rf"{copy}/{BUNDLE} is missing"):
+        s2cmc.open_catalogue(copy)
+
+
+def test_the_bundle_of_another_store_is_refused(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / BUNDLE).write_bytes(pack({"difficulty/c/0": b"x"}))
+    with pytest.raises(s2cmc.StoreError, match=rf"{copy}/{BUNDLE} is damaged, or of another store"):
+        s2cmc.open_catalogue(copy)
+
+
+def test_coordinates_in_a_bundle_are_checked_like_all_others(store, tmp_path):
+    """Sealed again around a damaged object, which its own checksum finds."""
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    chunk = copy / "difficulty" / "c" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    reseal(copy)
+    with pytest.raises(s2cmc.StoreError, match=rf"{copy}/difficulty/c/0 is damaged"):
+        s2cmc.open_catalogue(copy)
+
+
+def test_other_readers_take_what_lies_beside(store, tmp_path, opened):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / BUNDLE).unlink()
+    group = zarr.open_group(copy, mode="r")
+    assert group["difficulty"][:].tolist() == opened.difficulty.values.tolist()
+    assert xr.open_zarr(copy).difficulty.equals(opened.difficulty)
