@@ -14,8 +14,8 @@ import pytest
 
 import s2cmc
 from s2cmc.conversion import write
-from s2cmc.conversion.restore import restore
 from s2cmc.conversion.folder import Folder
+from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
