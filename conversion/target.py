@@ -62,6 +62,7 @@ class Target:
 
     def __init__(self, url: str, access: Access | None = None) -> None:
         self.url = url
+        self.access = access or Access()
         self._place = place_to_write(url, access)
 
     def state(self) -> State:

@@ -113,7 +113,7 @@ def _refuse(target: Target, overwrite: bool) -> None:
 
 def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
     _refuse(target, overwrite)  # once more: listing the release may have taken minutes
-    header = {"identity": plan.identity(), "command": plan.command(target.url, scenes)}
+    header = {"identity": plan.identity(), "command": plan.command(target.url, scenes, target.access.spoken())}
     started = target.header() if target.state() is State.STARTED else None
     differing = _differences(plan, target, header, started) if started is not None else []
     if started is not None and differing and not overwrite:

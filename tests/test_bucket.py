@@ -95,6 +95,11 @@ def test_an_unfinished_conversion_does_not_open_and_is_finished_by_its_command(b
     ) as error:
         s2cmc.open_catalogue(stopped, **bucket.options)
     _, *arguments = shlex.split(str(error.value).split("`")[1])
+    assert arguments[-2:] == ["-o", f"endpoint_url={bucket.endpoint}"]
+    assert bucket.access.secret not in arguments
+    bucket.allow_all("GetObject")
+    with pytest.raises(s2cmc.UnfinishedStoreError, match="is not complete"):  # anonymous, where absence is denied
+        s2cmc.open_catalogue(stopped, endpoint_url=bucket.endpoint)
     answer = run(*arguments, *bucket.flags())
     assert answer.code == 0
     assert "resumed" in answer.out

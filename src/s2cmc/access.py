@@ -88,6 +88,11 @@ class Access:
             return self.anonymous
         return not (self.key or self.profile or _CREDENTIALS & self.storage_options.keys())
 
+    def spoken(self) -> dict[str, str]:
+        """What of it may be told to others: where, and in whose name, but no secret."""
+        named = {"endpoint_url": self.endpoint_url, "region": self.region, "profile": self.profile}
+        return {name: value for name, value in named.items() if value is not None}
+
     def signed(self) -> "Access":
         """The same for writing: with the credentials of the environment, unless others are given."""
         return replace(self, anonymous=False) if self.anonymous is None else self

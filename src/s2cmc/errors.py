@@ -39,6 +39,10 @@ class MissingObjectError(StoreError):
     """An object of a store is not where it must be."""
 
 
+class DeniedError(StoreError):
+    """An object of a store may not be read with these credentials, or is not there."""
+
+
 class DamagedError(StoreError):
     """An object of a store is not what was written."""
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from s2cmc.access import Access, scheme_of
-from s2cmc.errors import MissingObjectError, StoreError
+from s2cmc.errors import DeniedError, MissingObjectError, StoreError
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})|\b(?:status=|An error occurred \()(\d{3})\b")
@@ -33,14 +33,14 @@ def explain(error: BaseException, name: str, access: Access, *, verb: str = "rea
         return MissingObjectError(f"{name} cannot be {verb}: there is no such bucket; check the URL and endpoint_url")
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) or status_of(error) == 404:
         return MissingObjectError(f"{name} is missing")
-    return StoreError(f"{name} cannot be {verb}: {_reason(error, said, name, access)}")
+    if _is_denied(error):
+        return DeniedError(f"{name} cannot be {verb}: {_denied(said, name, access)}")
+    return StoreError(f"{name} cannot be {verb}: {_reason(error, said, access)}")
 
 
-def _reason(error: BaseException, said: str, name: str, access: Access) -> str:
+def _reason(error: BaseException, said: str, access: Access) -> str:
     if any(sign in said for sign in _REDIRECTED):
         return "the bucket is in another region; say which with region="
-    if _is_denied(error):
-        return _denied(said, name, access)
     if isinstance(error, TimeoutError) or re.search("timed? ?out", said, re.IGNORECASE):
         return f"no answer within {access.timeout:g} s"
     if any(sign in said for sign in _UNREACHABLE):

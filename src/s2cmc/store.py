@@ -12,7 +12,7 @@ import xarray as xr
 
 from s2cmc import bundle, metadata
 from s2cmc.access import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access
-from s2cmc.errors import DamagedError, MissingObjectError, StoreError, UnfinishedStoreError
+from s2cmc.errors import DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
 from s2cmc.lazy import lazy_variable
 from s2cmc.metadata import ROOT
 from s2cmc.process import survive_forks
@@ -168,7 +168,7 @@ def place_of(store: "str | Path | Store", access: Access | None = None) -> "Plac
 def _root(place: "Place") -> bytes:
     try:
         return _fetch(place, ROOT)
-    except MissingObjectError as error:
+    except (MissingObjectError, DeniedError) as error:  # a bucket that may not be listed denies what is not there
         raise _explain_absence(place, error) from error
 
 
@@ -213,14 +213,14 @@ def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> 
     return CatalogueStore(place, edition=edition, held=held)
 
 
-def _explain_absence(place: "Place", error: MissingObjectError) -> StoreError:
+def _explain_absence(place: "Place", error: MissingObjectError | DeniedError) -> StoreError:
     """What a missing root means: no such bucket, an unfinished conversion, or no catalogue at all."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
         return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{plan['command']}`")
     except (StoreError, ValueError, KeyError):  # a place that forbids to look further is as good as empty
         pass
-    if "no such bucket" in str(error):
+    if isinstance(error, DeniedError) or "no such bucket" in str(error):
         return error
     return StoreError(
         f"{place} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
