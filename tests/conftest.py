@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from fileserver import FileServer, _RangeHandler  # noqa: F401
+from fileserver import FileServer
 
 import s2cmc
 from s2cmc import cli

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 
-class _RangeHandler(http.server.SimpleHTTPRequestHandler):
+class RangeHandler(http.server.SimpleHTTPRequestHandler):
     """Serves files and ranges of them, as object stores do, and writes down what was asked."""
 
     def __init__(self, *args: object, log: list[tuple[str, str, int]], **kwargs: object) -> None:
@@ -49,7 +49,7 @@ class FileServer:
 
     def __init__(self, folder: Path) -> None:
         self.log: list[tuple[str, str, int]] = []
-        handler = partial(_RangeHandler, directory=str(folder), log=self.log)
+        handler = partial(RangeHandler, directory=str(folder), log=self.log)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)

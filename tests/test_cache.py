@@ -18,6 +18,8 @@ from s2cmc.conversion.publish import publish
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
+pytestmark = pytest.mark.slow
+
 READER = """
 import sys, hashlib, s2cmc
 opened = s2cmc.open_catalogue(sys.argv[1], cache_dir=sys.argv[2])
@@ -190,7 +192,6 @@ def test_what_is_damaged_on_the_server_is_an_error_again_and_again(url, cache, t
     assert s2cmc.open_catalogue(url, cache_dir=cache).mask.compute().shape == (3, 16, 16)
 
 
-@pytest.mark.slow
 def test_processes_share_it(url, web, cache, made):
     first = s2cmc.open_catalogue(made / "store0")
     right = hashlib.sha256(first.mask.values.tobytes() + first.reflectance[:2].values.tobytes()).hexdigest()

@@ -13,6 +13,8 @@ from s2cmc.access import Access
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
+pytestmark = pytest.mark.slow
+
 READING = {
     "info": [],
     "select": ["cirrus"],

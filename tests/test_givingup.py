@@ -15,6 +15,8 @@ from netproxy import Fault, Proxy
 
 import s2cmc
 
+pytestmark = pytest.mark.slow
+
 WAYS = pytest.mark.parametrize(
     ("form", "backend"),
     [("{}/b/c.zarr", "obstore"), ("{}/b/c.zarr", "fsspec"), ("s3://b/c.zarr", "obstore"), ("s3://b/c.zarr", "fsspec")],
@@ -39,7 +41,6 @@ def test_reading_is_given_up_after_a_minute_unless_told_otherwise():
     assert inspect.signature(s2cmc.open_catalogue).parameters["timeout"].default == 60
 
 
-@pytest.mark.slow
 @WAYS
 def test_a_host_that_refuses_connections_is_said_to_be_unreachable(form, backend):
     with socket.socket() as unused:
@@ -52,7 +53,6 @@ def test_a_host_that_refuses_connections_is_said_to_be_unreachable(form, backend
         assert time.monotonic() - started < 3.5
 
 
-@pytest.mark.slow
 @WAYS
 def test_a_host_that_accepts_and_never_answers_is_given_up_in_time(form, backend):
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -65,7 +65,6 @@ def test_a_host_that_accepts_and_never_answers_is_given_up_in_time(form, backend
         assert time.monotonic() - started < 3.5
 
 
-@pytest.mark.slow
 @WAYS
 def test_a_host_that_is_back_before_the_time_limit_was_never_away(form, backend, proxy, catalogue):
     proxy.faults = [Fault("reset", times=3)]
@@ -73,7 +72,6 @@ def test_a_host_that_is_back_before_the_time_limit_was_never_away(form, backend,
     xr.testing.assert_identical(opened.mask.compute(), catalogue.mask.compute())
 
 
-@pytest.mark.slow
 @WAYS
 def test_a_download_that_goes_on_is_not_cut_however_slow(form, backend, proxy, catalogue):
     """Its silence counts, and not how long it takes."""
@@ -85,7 +83,6 @@ def test_a_download_that_goes_on_is_not_cut_however_slow(form, backend, proxy, c
     xr.testing.assert_identical(got, catalogue.reflectance[0].compute())
 
 
-@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("kind", ["truncate", "stall"])
 def test_an_answer_that_breaks_off_is_asked_for_again_where_versions_have_no_tags(
@@ -98,7 +95,6 @@ def test_an_answer_that_breaks_off_is_asked_for_again_where_versions_have_no_tag
     assert proxy.faults[0].times == 0
 
 
-@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize(("kind", "reason"), [("503", "503|SlowDown|injected"), ("hang", "no answer within 1 s")])
 def test_the_reason_is_what_happened(kind, reason, form, backend, proxy):
@@ -122,7 +118,6 @@ def test_errors_stay_what_they_are_through_dask(scheduler, proxy):
             opened.clouds.band_statistics(by="snow_ice").compute()
 
 
-@pytest.mark.slow
 def test_errors_stay_what_they_are_through_other_processes(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "mask" / "c" / "0" / "0" / "0").unlink()

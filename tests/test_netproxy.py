@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from netproxy import Fault, Proxy, Request, depth
 
+pytestmark = pytest.mark.slow
+
 CONTENT = np.random.default_rng(0).integers(0, 256, 100_001, np.uint8).tobytes()
 MIDDLE = len(CONTENT) // 2
 

@@ -14,6 +14,8 @@ import s2cmc
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
+pytestmark = pytest.mark.slow
+
 WAYS = {"advised": SERVING, "nothing": "", "no ranges": WITHOUT_RANGES, "compressed": EVERYTHING_COMPRESSED}
 
 backends = pytest.mark.parametrize("backend", ["obstore", "fsspec"])
@@ -53,7 +55,6 @@ def without_host(asked: list[Asked], name: str) -> list[tuple[str, int]]:
     return [(request.path.removeprefix(f"/{name}/"), request.status) for request in asked]
 
 
-@pytest.mark.slow
 @backends
 @pytest.mark.parametrize("way", WAYS)
 def test_every_pixel_and_coordinate_is_the_same(way, backend, nginx, store, loaded):
@@ -79,7 +80,6 @@ def test_opening_is_two_requests_and_a_scene_one(backend, nginx, store):
     assert without_host(server.asked(), store.name) == [("reflectance/c/3/0/0/0", 200)]
 
 
-@pytest.mark.slow
 @backends
 def test_masks_are_one_request_for_each_shard(backend, nginx, long_store):
     server = nginx(long_store.parent)
@@ -216,7 +216,6 @@ def test_a_redirected_store_is_read(backend, nginx, store, loaded):
     assert {request.status for request in server.asked()} == {301, 200, 206}
 
 
-@pytest.mark.slow
 def test_plain_xarray_reads_it_as_from_a_folder(nginx, store):
     server = nginx(store.parent)
     whole = {"y": -1, "x": -1, "band": -1}  # or each chunk of a shard would be two requests

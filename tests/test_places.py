@@ -12,14 +12,16 @@ import zipfile
 import fsspec
 import pytest
 import xarray as xr
-from fileserver import _RangeHandler
+from fileserver import RangeHandler
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
 import s2cmc
 
+pytestmark = pytest.mark.slow
 
-class _BucketHandler(_RangeHandler):
+
+class _BucketHandler(RangeHandler):
     """What Google's and Azure's clients expect of an answer besides."""
 
     def do_GET(self):  # noqa: N802, the name of the base class
@@ -104,7 +106,6 @@ def test_fsspec_reads_azure(scheme, service, opened):
     assert same(found, opened)
 
 
-@pytest.mark.slow
 def test_fsspec_reads_google(service, opened):
     """In a process of its own: gcsfs reads its environment once, and would ask Google for the kind of the bucket."""
     pytest.importorskip("gcsfs")

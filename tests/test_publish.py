@@ -19,6 +19,8 @@ from s2cmc.conversion.write import convert
 from s2cmc.metadata import pointer
 from s2cmc.testing import make_release
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
@@ -257,7 +259,6 @@ def test_a_place_where_a_conversion_was_started_is_refused(place, stores):
     assert place.names() == [".s2cmc-conversion/plan.json"]
 
 
-@pytest.mark.slow
 def test_two_that_are_published_at_once_are_both_listed(place, stores):
     for _ in range(4):
         with ThreadPoolExecutor(2) as pool:
@@ -268,7 +269,6 @@ def test_two_that_are_published_at_once_are_both_listed(place, stores):
         place.delete("zarr.json")
 
 
-@pytest.mark.slow
 def test_many_announcements_at_once_are_all_listed(place):
     """One after the other, however they come; nobody's is lost."""
     names = [f"version-{i}" for i in range(4)]

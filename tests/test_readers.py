@@ -16,6 +16,8 @@ from s2cmc import schema
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
+pytestmark = pytest.mark.slow
+
 MASKS = ("mask", "alt_mask")
 
 
@@ -152,7 +154,6 @@ def test_plain_xarray_sees_the_same_coordinates(place, catalogue):
     assert catalogue.attrs.items() <= plain.attrs.items()
 
 
-@pytest.mark.slow
 def test_plain_xarray_sees_the_same_pixels(place, catalogue):
     plain = opened_plainly(place)
     assert plain.reflectance.encoding["scale_factor"] == 1e-4
@@ -179,7 +180,6 @@ def test_plain_xarray_selects_by_name_time_and_tag(store, catalogue):
     assert 0 < len(found) < 10
 
 
-@pytest.mark.slow
 def test_sides_that_cannot_be_halved_are_read_the_same(odd_store):
     opened = s2cmc.open_catalogue(odd_store)
     dn = of_tensorstore(str(odd_store), "reflectance").read().result()

@@ -41,7 +41,7 @@ def explain(error: BaseException, name: str, access: Access, *, verb: str = "rea
 def _reason(error: BaseException, said: str, access: Access) -> str:
     if any(sign in said for sign in _REDIRECTED):
         return "the bucket is in another region; say which with region="
-    if isinstance(error, TimeoutError) or re.search("timed? ?out", said, re.IGNORECASE):
+    if isinstance(error, TimeoutError) or re.search(r"\btimed? ?out\b", said, re.IGNORECASE):
         return f"no answer within {access.timeout:g} s"
     if any(sign in said for sign in _UNREACHABLE):
         return f"the host cannot be reached; check the URL, endpoint_url and the network ({_text(error)})"

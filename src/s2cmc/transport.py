@@ -56,7 +56,7 @@ def connect(url: str, access: Access) -> Connection:
 
         return ZarrConnection(LocalStore(url, read_only=True))
     if access.backend == "obstore" and has_obstore(url) and not is_forked():
-        return ObstoreConnection(object_store(url, access))
+        return ObstoreConnection(object_store(url, access), access.timeout)
     return FsspecConnection(url, access)
 
 
@@ -114,35 +114,61 @@ def _unsigned(access: Access, endpoint: str) -> dict[str, Any]:
 
 
 class ObstoreConnection:
-    """Through obstore."""
+    """Through obstore; tries again what breaks off half way, which it does itself only where there are ETags."""
 
-    def __init__(self, store: "ObjectStore") -> None:
+    def __init__(self, store: "ObjectStore", timeout: float) -> None:
         self._store = store
+        self._timeout = timeout
         self._has_ranges = True
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
         """Bytes of an object; all of them from a server without ranges."""
         import obstore
-        from obstore.exceptions import NotSupportedError
+        from obstore.exceptions import BaseError
         from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
         if not self._has_ranges:
             byte_range = None
         try:
-            if isinstance(byte_range, RangeByteRequest):
-                part = await obstore.get_range_async(self._store, key, start=byte_range.start, end=byte_range.end)
-                return memoryview(part)
-            options: GetOptions = {"range": {"suffix": byte_range.suffix}} if byte_range else {}
-            answer = await obstore.get_async(self._store, key, options=options)
-            return memoryview(await answer.bytes_async())
-        except NotSupportedError:
-            if byte_range is None:
+            return await self._read(key, byte_range)
+        except BaseError as error:
+            if byte_range is None or not _is_without_ranges(error):
                 raise
         if isinstance(byte_range, SuffixByteRequest):  # Azure has ranges, but none from the end
             nbytes = (await obstore.head_async(self._store, key))["size"]
             return await self.read(key, RangeByteRequest(max(0, nbytes - byte_range.suffix), nbytes))
         self._has_ranges = False
         return await self.read(key, None)
+
+    async def _read(self, key: str, byte_range: Part) -> Bytes:
+        import obstore
+        from obstore.exceptions import BaseError
+        from zarr.abc.store import RangeByteRequest
+
+        options: GetOptions = {}
+        if isinstance(byte_range, RangeByteRequest):
+            options["range"] = (byte_range.start, byte_range.end)
+        elif byte_range:
+            options["range"] = {"suffix": byte_range.suffix}
+        loop = asyncio.get_running_loop()
+        given_up = loop.time() + self._timeout * (1 - 1 / _TRIES_IN_TIME)
+        pause = 0.1
+        while True:
+            answer = await obstore.get_async(self._store, key, options=options)
+            try:
+                return memoryview(await answer.bytes_async())
+            except BaseError as error:
+                if answer.meta["e_tag"] or not is_passing(error) or loop.time() + pause > given_up:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5)
+
+
+def _is_without_ranges(error: BaseException) -> bool:
+    """A whole object was the answer where a part was asked for; each store of obstore says it in its own way."""
+    from obstore.exceptions import NotSupportedError
+
+    return isinstance(error, NotSupportedError) or "non-partial response" in str(error)
 
 
 class ZarrConnection:
