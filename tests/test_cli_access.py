@@ -124,7 +124,7 @@ def test_the_cache_is_reached_too(tiny_store, serve, run, tmp_path):
     ("line", "option"),
     [
         (["info", "store", "-o"], "--store-option"),
-        (["publish", "store", "place", "--url-option"], "--store-option"),
+        (["publish", "store", "place", "--url-option"], "--url-option"),
         (["convert", "release", "store", "--storage-option"], "--storage-option"),
     ],
     ids=["store", "url", "storage"],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from s2cmc.access import Access
+from s2cmc.access import Access, scheme_of
 from s2cmc.errors import StoreError
 
 _VALID = timedelta(minutes=15)
@@ -30,6 +30,8 @@ def s3_config(access: Access) -> dict[str, Any]:
         endpoint = access.endpoint_url or _endpoint(session)
     except ProfileNotFound as error:
         raise StoreError(f"{error}; see ~/.aws/config") from error
+    if endpoint and scheme_of(endpoint) not in ("http", "https"):
+        raise StoreError(f"the endpoint {endpoint!r} of the environment or profile must begin with http:// or https://")
     config: dict[str, Any] = {}
     if endpoint:
         config["endpoint"] = endpoint

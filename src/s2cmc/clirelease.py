@@ -159,7 +159,7 @@ def publish(
     from s2cmc.conversion.publish import publish as run
 
     with _progress("publishing", MofNCompleteColumn()) as advance, _resumable():
-        source, target = access_of(store_option), access_of(url_option)
+        source, target = access_of(store_option), access_of(url_option, "--url-option")
         done = run(store, url, workers=workers, source_access=source, access=target, progress=advance)
     out.print(
         f"{store} is published as {done.url}: {done.copied} objects copied, {done.kept} were there, "

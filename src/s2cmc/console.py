@@ -35,9 +35,9 @@ _TEXT = re.compile(".*(key|secret|token|name|id|url|profile|region|backend|dir|e
 """Options whose values are text, also where they look like numbers."""
 
 
-def access_of(pairs: list[str] | None) -> Access:
-    """What ``--store-option`` says."""
-    return make_access(key_values(pairs, "--store-option"))
+def access_of(pairs: list[str] | None, option: str = "--store-option") -> Access:
+    """What ``--store-option`` says, or another of its kind."""
+    return make_access(key_values(pairs, option))
 
 
 def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:

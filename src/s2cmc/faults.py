@@ -11,6 +11,10 @@ _STATUS = re.compile(r"status code: (\d{3})|\b(?:status=|An error occurred \()(\
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 _UNREACHABLE = ("error sending request", "Cannot connect", "Could not connect", "Connect timeout", "dns error")
 _UNTOLD = ("ProfileNotFound", "PartialCredentialsError", "ConfigParseError", "NoRegionError", "SSOTokenLoadError")
+_LASTING = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+    *(ValueError, TypeError, AttributeError, NotImplementedError, ImportError),
+)
 _REDIRECTED = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301 Moved")
 
 
@@ -50,7 +54,7 @@ def _reason(error: BaseException, said: str, access: Access) -> str:
 
 def is_passing(error: BaseException) -> bool:
     """Worth another try: not refused, not absent, not a wrong option."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | ValueError | TypeError):
+    if isinstance(error, _LASTING):
         return False
     if any(type(error).__name__ == name for name in _UNTOLD):
         return False

@@ -161,6 +161,8 @@ def place_of(store: "str | Path | Store", access: Access | None = None) -> "Plac
     if isinstance(store, Store):
         return Place(str(store), access, given=store)
     scheme, mark, path = str(store).partition("://")
+    if not str(store) or (mark and not path.strip("/")):
+        raise StoreError(f"{str(store)!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
     url = (f"{scheme.lower()}{mark}{path}" if mark else str(store)).rstrip("/") or "/"
     return Place(url.removeprefix("file://"), access)
 

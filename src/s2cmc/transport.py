@@ -89,9 +89,8 @@ def object_store(url: str, access: Access) -> "ObjectStore":
                 return AzureStore.from_url(url, **(_unsigned(access, "endpoint") | config))
     except (BaseError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise StoreError(
-            f"{url} cannot be opened: {reason}; options of fsspec file systems need backend='fsspec'"
-        ) from error
+        hint = "; options of fsspec file systems need backend='fsspec'" if access.storage_options else ""
+        raise StoreError(f"{url} cannot be opened: {reason}{hint}") from error
 
 
 def _http_store(url: str, config: dict[str, Any]) -> "ObjectStore":
@@ -221,7 +220,7 @@ def _file_system(url: str, access: Access) -> Connection:
     if scheme_of(url).startswith("http") and "?" in url:
         raise ValueError("fsspec cannot read below a URL with a query; backend='obstore' can")
     options = fsspec_options(url, access)
-    if scheme_of(url) not in ("s3", "s3a", "http", "https", "gs") or "::" in url:
+    if scheme_of(url) not in ("s3", "s3a", "http", "https") or "::" in url:
         return ThreadedConnection(*filesystem_of(url, options), access.timeout)
     store = FsspecStore.from_url(url, storage_options=options, read_only=True, allowed_exceptions=())
     if scheme_of(url) in ("s3", "s3a"):
@@ -230,7 +229,7 @@ def _file_system(url: str, access: Access) -> Connection:
 
 
 class ThreadedConnection:
-    """Through a file system of fsspec of any kind, in threads."""
+    """Through a file system of fsspec of any kind, in threads; the time limit is that of a whole object here."""
 
     def __init__(self, filesystem: "AbstractFileSystem", root: str, timeout: float) -> None:
         self._filesystem = filesystem
