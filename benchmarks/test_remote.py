@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("remote")
     make_release(made / "release", scenes=SCENES, size=1022)
     convert(str(made / "release"), str(made / "catalogue.zarr"))
+    s2cmc.open_catalogue(f"file://{made}/catalogue.zarr").reflectance[0].compute()  # what is imported on the way
     return made
 
 

@@ -17,6 +17,8 @@ from s2cmc.bundle import BUNDLE, CHECKSUM_ATTRIBUTE, NAME_ATTRIBUTE, bundle_attr
 from s2cmc.metadata import seal
 from s2cmc.schema import PIXEL_VARIABLES
 
+pytestmark = pytest.mark.slow
+
 KEYS = st.text("abcdefgh/_.", min_size=1, max_size=12).filter(lambda key: not key.endswith("/"))
 OBJECTS = st.dictionaries(KEYS, st.binary(max_size=60), max_size=8)
 

@@ -14,6 +14,8 @@ from shown import differences, read_csv, shows, strict_json
 
 from s2cmc import page, summary
 
+pytestmark = pytest.mark.slow
+
 BY = ["--by", "difficulty", "--by", "cirrus"]
 QUESTIONS = ["difficulty", "cirrus"]
 LINE = [*BY, "--resamples", 20]
@@ -44,7 +46,6 @@ def folders(labels: xr.DataArray, probability: xr.DataArray, tmp_path_factory: p
     return root
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("prediction", ["labels", "probability"])
 def test_predictions_say_the_same_in_a_folder_a_zip_and_a_zarr(
     prediction: str,
@@ -85,7 +86,6 @@ def test_evaluate_shows_the_numbers_of_the_accessor(
     assert shows(overall.split("pixels left out of all strata together")[1], summary.ignored_table(result).head(1))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "line", "options"),
     [
@@ -116,7 +116,6 @@ def test_options_of_evaluate_are_those_of_the_accessor(
     assert differences(read_csv(file), result) == []
 
 
-@pytest.mark.slow
 def test_evaluate_scores_the_scenes_that_are_left(
     store: Path, folders: Path, opened: xr.Dataset, labels: xr.DataArray, tmp_path: Path, run: Callable[..., Answer]
 ) -> None:
@@ -153,7 +152,6 @@ def test_evaluate_writes_every_number_as_csv_and_json_and_the_tables_as_markdown
     assert differences(found["scores"], result) == []
 
 
-@pytest.mark.slow
 def test_evaluate_writes_a_page(
     store: Path,
     folders: Path,
@@ -269,7 +267,6 @@ def test_a_wrong_line_ends_with_2(line: list[str], run: Callable[..., Answer]) -
     assert "Traceback" not in answer.err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("contrary", [pytest.param(False, marks=pytest.mark.slow), True], ids=["", "contrary"])
 def test_80_columns_hold_every_row_of_evaluate(
     contrary: bool, store: Path, folders: Path, opened: xr.Dataset, tmp_path: Path, run: Callable[..., Answer]

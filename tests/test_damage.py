@@ -17,6 +17,8 @@ import s2cmc
 from s2cmc.conversion.verify import verify
 from s2cmc.metadata import check_seal
 
+pytestmark = pytest.mark.slow
+
 SHARDS = pytest.mark.parametrize(
     ("key", "read"),
     [
@@ -67,7 +69,6 @@ def cut(path: Path, length: float) -> Iterator[None]:
         path.write_bytes(content)
 
 
-@pytest.mark.slow
 @given(where=anywhere, change=any_change)
 @often
 def test_metadata_with_another_byte_do_not_open(copy, where, change):
@@ -123,7 +124,6 @@ def test_coordinates_cut_short_do_not_open(copy, length):
         s2cmc.open_catalogue(copy)
 
 
-@pytest.mark.slow
 @SHARDS
 @given(where=anywhere, change=any_change)
 @example(where=0.0, change=1)  # the first chunk
@@ -134,7 +134,6 @@ def test_shards_with_another_byte_do_not_read(copy, pixels, key, read, where, ch
         read(pixels).compute()
 
 
-@pytest.mark.slow
 @SHARDS
 @given(length=anywhere)
 @example(length=0.0)
@@ -147,7 +146,6 @@ def test_shards_cut_short_do_not_read(copy, pixels, key, read, length):
         read(pixels).compute()
 
 
-@pytest.mark.slow
 @given(where=anywhere, change=any_change)
 @often
 def test_a_part_of_a_damaged_shard_is_right_or_does_not_read(copy, pixels, opened, where, change):
@@ -162,7 +160,6 @@ def test_a_part_of_a_damaged_shard_is_right_or_does_not_read(copy, pixels, opene
             np.testing.assert_array_equal(got, opened.reflectance[3, :, :, 7])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", [0.0, 0.5, 1 - 1e-9])
 def test_verify_finds_every_damaged_object(store, tmp_path, where):
     """Of all kinds at once, also those that nothing else reads."""

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from s2cmc.diskcache import DiskCache
 from s2cmc.errors import StoreError
 
+pytestmark = pytest.mark.slow
+
 SIZE = 100_000
 
 WRITER = """
@@ -217,7 +219,6 @@ def test_a_fork_keeps_although_another_thread_was_keeping_at_that_moment(cache, 
     assert cache.get("child") == b"content"
 
 
-@pytest.mark.slow
 def test_processes_that_write_at_once_keep_to_the_size(cache):
     """Each may add a 64th before it looks again; a quarter is free after each look."""
     writers = [writer(cache, 100 * i, 1000, 150) for i in range(4)]
@@ -232,7 +233,6 @@ def test_processes_that_write_at_once_keep_to_the_size(cache):
     assert nbytes_in(cache.folder) == sum(path.stat().st_size for path in entries(cache))  # nothing half written
 
 
-@pytest.mark.slow
 def test_killed_writers_leave_nothing_that_is_given_back(cache):
     random = np.random.default_rng(0)
     for _ in range(4):

@@ -9,6 +9,8 @@ import xarray as xr
 
 from s2cmc.errors import CatalogueError, PredictionError, QueryError
 
+pytestmark = pytest.mark.slow
+
 SCORES = ["precision", "recall", "f1", "iou", "balanced_accuracy"]
 OVERALL = ["cloud_accuracy", "cloud_kappa", "three_class_accuracy", "three_class_kappa"]
 

@@ -13,6 +13,8 @@ from zarr.storage import LocalStore
 import s2cmc
 from s2cmc.errors import SceneError, StoreError
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["clear", "cloud", "cloud_shadow"]
 TWO_BANDS = ["B04", "B11"]
 
@@ -89,7 +91,6 @@ def test_a_cache_that_is_there_is_not_made_again(two: xr.Dataset, kept: Path) ->
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
 
 
-@pytest.mark.slow
 def test_a_cache_spares_the_pixels(store: Path, serve: Callable, tmp_path: Path) -> None:
     server = serve(store.parent)
     remote = s2cmc.open_catalogue(f"{server.url}/{store.name}").isel(scene=[1, 3]).sel(band=TWO_BANDS)

@@ -41,7 +41,7 @@ def test_everyone_reads_it_without_a_listing(published, opened, backend):
     bucket, answer = published
     found = s2cmc.open_catalogue(f"{bucket.url}/place/", endpoint_url=bucket.endpoint, backend=backend)
     assert found.encoding["source"] == answer.url
-    assert found.load().identical(opened.load())
+    assert found.load().identical(opened.compute())
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # zarr leaves the sessions of its file systems open
@@ -50,8 +50,8 @@ def test_plain_xarray_reads_a_version(published, opened):
     bucket, answer = published
     options = {"anon": True, "endpoint_url": bucket.endpoint}
     plain = xr.open_zarr(answer.url, storage_options=options, zarr_format=3, consolidated=True)
-    xr.testing.assert_equal(plain.mask.where(plain.mask < 240, 255).load(), opened.mask.load())
-    xr.testing.assert_allclose(plain.reflectance.load(), opened.reflectance.load())
+    xr.testing.assert_equal(plain.mask.where(plain.mask < 240, 255).load(), opened.mask.compute())
+    xr.testing.assert_allclose(plain.reflectance.load(), opened.reflectance.compute())
 
 
 @pytest.mark.parametrize("backend", ["obstore", "fsspec"])

@@ -1,7 +1,9 @@
 """What the README shows runs."""
 
+import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
@@ -30,6 +32,19 @@ def test_its_python_runs(store, tmp_path, monkeypatch):
     pyplot.close("all")
     assert isinstance(names["ds"], xr.Dataset)
     assert isinstance(names["water"], xr.Dataset)
+
+
+def test_its_python_that_needs_a_network_is_spelled_right():
+    """Blocks of ``py`` are called with nothing behind."""
+    asked = []
+
+    def open_catalogue(*args: object, **options: object) -> None:
+        inspect.signature(s2cmc.open_catalogue).bind(*args, **options)
+        asked.append(args[0])
+
+    for block in blocks("py"):
+        exec(block, {"s2cmc": SimpleNamespace(open_catalogue=open_catalogue)})  # noqa: S102, our own README
+    assert len(asked) == 3
 
 
 def test_the_first_block_is_six_lines_on_what_matters():

@@ -106,7 +106,7 @@ def recorder():
 
 
 def test_with_its_key_everything_is_read_as_from_the_folder(stored, url, opened, backend):
-    xr.testing.assert_identical(s2cmc.open_catalogue(url, backend=backend, **stored.options).load(), opened.load())
+    xr.testing.assert_identical(s2cmc.open_catalogue(url, backend=backend, **stored.options).load(), opened.compute())
 
 
 @pytest.mark.parametrize("wrong", [{"secret": "another"}, {"key": "AKIANOBODY"}])
