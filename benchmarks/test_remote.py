@@ -12,7 +12,8 @@ import dask
 import pytest
 import xarray as xr
 from fileserver import FileServer
-from netproxy import Proxy, depth
+from netproxy import Proxy
+from requestlog import depth
 from rich.console import Console
 from rich.table import Table
 

@@ -13,13 +13,15 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple, Self
+from typing import Self
 from urllib.parse import urlsplit
+
+from requestlog import Request
 
 ERRORS = {"404": "NoSuchKey", "403": "AccessDenied", "500": "InternalError", "503": "SlowDown"}
 KINDS = (*ERRORS, "reset", "truncate", "stall", "hang", "corrupt", "noranges")
@@ -37,18 +39,6 @@ _HOP_BY_HOP = {
     "expect",
     "proxy-connection",
 }
-
-
-class Request(NamedTuple):
-    """What was asked and answered. Ended is just before the client has it all; status 0 is no answer."""
-
-    method: str
-    path: str
-    range: str | None
-    status: int
-    nbytes: int
-    started: float
-    ended: float
 
 
 @dataclass
@@ -71,18 +61,6 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
-
-
-def depth(log: Iterable[Request]) -> int:
-    """Round trips one after the other: most requests of which each started after the one before had ended.
-
-    With an `rtt` of some milliseconds, requests side by side overlap and count as one.
-    """
-    count, ended = 0, float("-inf")
-    for request in sorted(log, key=lambda r: r.ended):
-        if request.started > ended:
-            count, ended = count + 1, request.ended
-    return count
 
 
 class Proxy:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import netproxy
 import numpy as np
 import pytest
-from netproxy import Fault, Proxy, Request, depth
+from netproxy import Fault, Proxy
+from requestlog import Request, depth
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from netproxy import Proxy, depth
+from netproxy import Proxy
+from requestlog import depth
 from shards import bytes_of_bands
 
 import s2cmc
