@@ -243,3 +243,18 @@ def test_no_store_is_said_clearly(place, tmp_path):
         s2cmc.open_catalogue(tmp_path / place)
     with pytest.raises(s2cmc.StoreError, match="holds no catalogue"):
         s2cmc.open_catalogue(MemoryStore())
+
+
+def test_a_conversion_that_ends_between_two_looks_is_opened(store, tmp_path, monkeypatch):
+    """The reader finds no root, then no journal: the conversion has ended in between."""
+    place = shutil.copytree(store, tmp_path / "catalogue.zarr")
+    hidden = (place / "zarr.json").rename(tmp_path / "root")
+    fetch = s2cmc.store._fetch
+
+    def end_the_conversion(looked_in, key):
+        if key == schema.JOURNAL_PLAN:
+            hidden.rename(place / "zarr.json")
+        return fetch(looked_in, key)
+
+    monkeypatch.setattr(s2cmc.store, "_fetch", end_the_conversion)
+    assert s2cmc.open_catalogue(place).sizes["scene"] == 10

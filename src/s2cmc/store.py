@@ -171,7 +171,16 @@ def _root(place: "Place") -> bytes:
     try:
         return _fetch(place, ROOT)
     except (MissingObjectError, DeniedError) as error:  # a bucket that may not be listed denies what is not there
-        raise _explain_absence(place, error) from error
+        if unfinished := _unfinished(place):
+            raise unfinished from error
+    try:
+        return _fetch(place, ROOT)  # the conversion may have ended between the two looks
+    except MissingObjectError as error:
+        if "no such bucket" in str(error):
+            raise
+        raise StoreError(
+            f"{place} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
+        ) from error
 
 
 def _fetch(place: "Place", key: str) -> bytes:
@@ -215,18 +224,13 @@ def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> 
     return CatalogueStore(place, edition=edition, held=held)
 
 
-def _explain_absence(place: "Place", error: MissingObjectError | DeniedError) -> StoreError:
-    """What a missing root means: no such bucket, an unfinished conversion, or no catalogue at all."""
+def _unfinished(place: "Place") -> UnfinishedStoreError | None:
+    """What to say if a conversion was started there."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
         return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{plan['command']}`")
     except (StoreError, ValueError, KeyError):  # a place that forbids to look further is as good as empty
-        pass
-    if isinstance(error, DeniedError) or "no such bucket" in str(error):
-        return error
-    return StoreError(
-        f"{place} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
-    )
+        return None
 
 
 def _coordinates(arrays: Mapping[str, "zarr.Array[Any]"]) -> dict[Hashable, xr.Variable]:
