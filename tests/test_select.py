@@ -1,23 +1,20 @@
 """`ds.clouds.select` and its neighbours against the scene coordinates as a pandas table. No pixel is read."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from placed import array, catalogue_of
 
 import s2cmc
-from s2cmc.conversion.write import convert
 from s2cmc.errors import QueryError
-from s2cmc.geo import Outline
-from s2cmc.sampletable import sample_table
-from s2cmc.testing import make_scene, write_release
 
 Rule = Callable[[pd.DataFrame], "pd.Series[bool]"]
 
@@ -157,20 +154,12 @@ def test_a_time_with_a_zone_is_turned_into_utc(ds: xr.Dataset, form: Callable) -
 def world(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """Four scenes: across the antimeridian, on Greenwich, in the south of South America, and without an outline."""
     places = {
-        "60NZF": Outline(32660, 828_420, 1_000_000, 831_340, 1_002_920),
-        "31UCT": Outline(32631, 294_000, 5_700_000, 296_920, 5_702_920),
-        "19HCD": Outline(32719, 340_000, 6_200_000, 342_920, 6_202_920),
+        "60NZF": array("60NZF", 829_720, 1_001_620),
+        "31UCT": array("31UCT", 295_300, 5_701_620),
+        "19HCD": array("19HCD", 341_300, 6_201_620),
         "32TPT": None,
     }
-    rows = sample_table(len(places)).to_dict("records")
-    scenes = []
-    for row, (tile, outline) in zip(rows, places.items(), strict=True):
-        parts = row["scene"].split("_")
-        row["scene"] = "_".join([*parts[:5], f"T{tile}", parts[6]])
-        scenes.append(replace(make_scene(row, 16, 0), outline=outline))
-    folder = tmp_path_factory.mktemp("world")
-    convert(str(write_release(folder / "release", scenes)), str(folder / "store"))
-    return s2cmc.open_catalogue(folder / "store")
+    return catalogue_of(tmp_path_factory.mktemp("world"), places)
 
 
 @pytest.mark.usefixtures("no_compute")
@@ -194,12 +183,17 @@ def test_bbox_keeps_the_scenes_that_touch_it(world: xr.Dataset, bbox: tuple, til
     assert sorted(world.clouds.select(bbox=bbox).mgrs_tile.values) == sorted(tiles)
 
 
-def test_bbox_includes_its_edges(world: xr.Dataset) -> None:
+def test_bbox_and_intersects_ask_footprints_and_include_their_edges(world: xr.Dataset) -> None:
+    """North of its central meridian the eastern edge of a scene leans westwards: its bounds have empty corners."""
     scene = world.clouds.select("mgrs_tile == '31UCT'")
-    west, south, east, north = (scene[name].item() for name in ("lon_min", "lat_min", "lon_max", "lat_max"))
-    for corner in ((west - 1, south - 1, west, south), (east, north, east + 1, north + 1)):
-        assert list(world.clouds.select(bbox=corner).mgrs_tile) == ["31UCT"]
-    assert world.clouds.select(bbox=(east + 1e-9, south, east + 1, north)).sizes["scene"] == 0
+    west, south, east, north = scene.clouds.footprints().total_bounds
+    for box in ((west - 1, south, west, north), (east, south, east + 1, north), (west, north, east, north + 1)):
+        for place in ({"bbox": box}, {"intersects": shapely.box(*box)}):
+            assert list(world.clouds.select(**place).mgrs_tile) == ["31UCT"]
+    empty = (west, south, west + 1e-4, south + 1e-4)
+    corners = [empty, (east - 1e-4, north - 1e-4, east, north)]
+    found = [world.clouds.select(bbox=corner).sizes["scene"] for corner in corners]
+    assert found == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """``ds.clouds``: what a catalogue can be asked. Every method only forwards to the room that does the work.
 
-Questions of statistics and of evaluation stand in rooms of their own and are inherited.
+Questions of statistics, of evaluation and of place stand in rooms of their own and are inherited.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,6 +11,8 @@ import xarray as xr
 from s2cmc import plot, reduce
 from s2cmc import select as selection
 from s2cmc.evaluationaccessor import EvaluationAccessor
+from s2cmc.geo import Box
+from s2cmc.geoaccessor import GeoAccessor
 from s2cmc.schema import TAG_NAMES
 from s2cmc.select import Moment
 from s2cmc.statisticsaccessor import StatisticsAccessor
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @xr.register_dataset_accessor("clouds")
-class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
+class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
     """Questions to a catalogue opened by `s2cmc.open_catalogue`, or to any part of one.
 
     Every answer is an ordinary xarray object, and lazy where it needs pixels.
@@ -37,7 +39,8 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
         annotator: str | Collection[str] | None = None,
         has_alt_mask: bool | None = None,
         time: Moment | slice | tuple[Moment, Moment] = None,
-        bbox: tuple[float, float, float, float] | None = None,
+        bbox: Box | None = None,
+        intersects: object | None = None,
         bands: Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Scenes that meet every condition. No pixel is read.
@@ -64,7 +67,10 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
         time : str, slice or pair, optional
             ``"2018-06"`` (all of June), ``slice("2018-03", "2018-05")``, a pair of dates; both ends are included.
         bbox : (west, south, east, north), optional
-            Degrees; scenes whose bounds touch it. West above east crosses the antimeridian.
+            Degrees; scenes whose footprint touches it. West above east crosses the antimeridian.
+        intersects : geometry, optional
+            Scenes whose footprint shares a point with it: of shapely or GeoJSON, in degrees, longitude first; or a
+            GeoSeries or GeoDataFrame of any CRS.
         bands : sequence of str, optional
             ``["B04", "B03", "B02"]``: these bands of `reflectance` in this order. Only they are read then; after
             ``.sel(band=[...])`` with a list, dask reads all thirteen first.
@@ -90,6 +96,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor):
             has_alt_mask=has_alt_mask,
             time=time,
             bbox=bbox,
+            intersects=intersects,
             bands=bands,
         )
 

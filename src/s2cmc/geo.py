@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from s2cmc.errors import CatalogueError
 from s2cmc.schema import PIXEL_SIZE
 
+Box = tuple[float, float, float, float]
+"""West, south, east, north, degrees; west above east crosses the antimeridian."""
+
 OUTLINE_MARGIN = 65
 """Pixels between the published outline and the array on each side.
 
@@ -66,7 +69,7 @@ def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
     )
 
 
-def lonlat_bounds(outline: Outline) -> tuple[float, float, float, float]:
+def lonlat_bounds(outline: Outline) -> Box:
     """Bounds (lon_min, lat_min, lon_max, lat_max) of an outline, degrees on WGS 84.
 
     ``lon_min > lon_max`` where it crosses the antimeridian, as in RFC 7946.
@@ -77,8 +80,8 @@ def lonlat_bounds(outline: Outline) -> tuple[float, float, float, float]:
     return transformer.transform_bounds(outline.left, outline.bottom, outline.right, outline.top, densify_pts=21)
 
 
-def boxes_intersect(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    """Whether two lon/lat boxes (west, south, east, north) share a point; west > east crosses the antimeridian."""
+def boxes_intersect(a: Box, b: Box) -> bool:
+    """Whether two boxes share a point."""
     if a[1] > b[3] or b[1] > a[3]:
         return False
     return any(

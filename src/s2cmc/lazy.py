@@ -22,7 +22,8 @@ def take_scenes(dataset: xr.Dataset, positions: np.ndarray, bands: Sequence[int]
     through its own selection of scenes or of a list of bands, and one band of the result would cost all thirteen.
     """
     chosen = {"scene": positions} | ({} if bands is None else {"band": np.array(bands, int)})
-    taken = dataset.isel(chosen)
+    text = {str(n): (c.dims, c.to_numpy()) for n, c in dataset.coords.items() if not isinstance(c.dtype, np.dtype)}
+    taken = dataset.assign_coords(text).isel(chosen)  # xarray cannot index what pandas 3 holds by pyarrow
     if "reflectance" in dataset:
         variable = dataset["reflectance"].variable
         source = variable.encoding.get(_SOURCE)

@@ -11,7 +11,9 @@ import xarray as xr
 
 from s2cmc.errors import QueryError
 from s2cmc.expression import evaluate
-from s2cmc.geo import boxes_intersect
+from s2cmc.footprints import intersects as intersecting
+from s2cmc.footprints import touches_box
+from s2cmc.geo import Box
 from s2cmc.lazy import take_scenes
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, TagGroup
 
@@ -29,7 +31,8 @@ def select(
     annotator: str | Collection[str] | None,
     has_alt_mask: bool | None,
     time: Moment | slice | tuple[Moment, Moment],
-    bbox: tuple[float, float, float, float] | None,
+    bbox: Box | None,
+    intersects: object | None,
     bands: Sequence[str] | None,
 ) -> xr.Dataset:
     """Scenes that meet every condition; see `CloudsAccessor.select`."""
@@ -57,7 +60,9 @@ def select(
         start, stop = _interval(time)
         keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
     if bbox is not None:
-        keep &= _intersects(catalogue, bbox)
+        keep[keep] = touches_box(catalogue.coords.to_dataset().isel(scene=keep), _box(bbox))
+    if intersects is not None:
+        keep[keep] = intersecting(catalogue.coords.to_dataset().isel(scene=keep), intersects)
     return take_scenes(catalogue, np.flatnonzero(keep), None if bands is None else _positions(catalogue, bands))
 
 
@@ -149,7 +154,7 @@ def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
         raise QueryError(f"{moment!r} is no date; write it like '2018-06' or '2018-06-01T12:30'") from error
 
 
-def _intersects(catalogue: xr.Dataset, bbox: tuple[float, float, float, float]) -> np.ndarray:
+def _box(bbox: Sequence[float]) -> Box:
     if len(bbox) != 4:
         raise QueryError(f"bbox {bbox} has {len(bbox)} values; expected (west, south, east, north)")
     try:
@@ -158,6 +163,4 @@ def _intersects(catalogue: xr.Dataset, bbox: tuple[float, float, float, float]) 
         raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees") from error
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
         raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees, with south below north")
-    names = ("lon_min", "lat_min", "lon_max", "lat_max")
-    boxes = np.column_stack([catalogue[name].to_numpy() for name in names])
-    return np.array([boxes_intersect(tuple(box), (west, south, east, north)) for box in boxes], bool)
+    return west, south, east, north

@@ -1,0 +1,97 @@
+"""``ds.clouds``: questions of place. Every method only forwards to the room that does the work."""
+
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from s2cmc import footprints, mosaic, scene
+from s2cmc.accessorbase import AccessorBase
+from s2cmc.scene import SceneKey
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+_PLACED = ("scene", "epsg", "x_origin", "y_origin", "y", "x")
+
+
+class GeoAccessor(AccessorBase):
+    """Scenes on their own grids, on Earth, and in their original products."""
+
+    def scene(self, key: SceneKey) -> xr.Dataset:
+        """One scene with true UTM coordinates and CRS, for rioxarray; lazy.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            Product ID, or a prefix that only one has; ``"T18SVG 2018-01-12"`` or ``("T18SVG", "2018-01-12")``; or
+            position, from the end if negative.
+
+        Returns
+        -------
+        Dataset
+            reflectance : (band, y, x), float32
+                Top-of-atmosphere reflectance, unitless; in this order rioxarray takes it.
+            mask, alt_mask : (y, x), uint8
+                0 clear, 1 cloud, 2 cloud_shadow; 255 no label.
+            valid : (y, x), uint8
+                1 where every band has data (finite, DN not 0), else 0.
+
+            `x` and `y` are the centres of the pixels, m, `y` from north to south; ``spatial_ref`` is the CF grid
+            mapping, so that ``.rio.crs``, ``.rio.transform()``, ``.rio.clip``, ``.rio.reproject`` and
+            ``.rio.to_raster`` work. What the catalogue says of the scene stands in scalar coordinates.
+
+        Raises
+        ------
+        QueryError
+            If no scene is named so, or several are; the message names them.
+        CatalogueError
+            If the release had no outline for the scene: then its place is not known.
+        """
+        return scene.scene(self._part(*_PLACED), key)
+
+    def footprints(self) -> "GeoDataFrame":
+        """Footprints of the scenes as a table, for maps and joins; needs ``s2cmc[geo]``. No pixel is read.
+
+        Returns
+        -------
+        GeoDataFrame
+            One row for each scene, by product ID: every coordinate of the scenes as a column, and its footprint on
+            WGS 84 (EPSG:4326), which is that of the array, not of the wider published outline. It is split where the
+            antimeridian cuts it, and None where the place of a scene is unknown.
+        """
+        return footprints.footprints(self._part(*_PLACED))
+
+    def mosaic(
+        self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"
+    ) -> xr.Dataset:
+        """All scenes on one grid, for neighbours: select them first; lazy. Needs ``s2cmc[geo]``.
+
+        Parameters
+        ----------
+        crs : str or int, optional
+            Of the grid, e.g. ``3857``; by default the UTM zone of the scenes, where they share one.
+        resolution : float, optional
+            Width of a pixel in units of `crs`; by default about 20 m.
+        resampling : str
+            Of `reflectance`, as rasterio names it: ``nearest``, ``bilinear``, ``cubic``, ``average``, ... Masks are
+            always those of the nearest pixel. In the scenes' own zone and at 20 m, nearest gives their very pixels.
+
+        Returns
+        -------
+        Dataset
+            reflectance : (band, y, x), float32
+                NaN where no scene has data.
+            mask, alt_mask, valid : (y, x), uint8
+                As `scene` gives them; 255, and 0 for `valid`, where no scene has data.
+            source : (y, x), int16
+                Position of the scene that the pixel is of, -1 where none has data. Earlier scenes lie on top.
+
+        Raises
+        ------
+        QueryError
+            If there is no scene, no such CRS or resampling, if the scenes lie in several zones and `crs` is not
+            given, or if they lie so far apart that the grid has more than 1e10 pixels.
+        CatalogueError
+            If the place of a scene is not known.
+        """
+        return mosaic.mosaic(self._part(*_PLACED, "reflectance"), crs=crs, resolution=resolution, resampling=resampling)

@@ -1,0 +1,33 @@
+"""Small synthetic catalogues whose scenes lie where a test wants them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import xarray as xr
+
+import s2cmc
+from s2cmc.conversion.write import convert
+from s2cmc.geo import OUTLINE_MARGIN, Outline
+from s2cmc.product import Product
+from s2cmc.sampletable import sample_table
+from s2cmc.schema import PIXEL_SIZE
+from s2cmc.testing import make_scene, write_release
+
+
+def array(tile: str, left: float, top: float, size: int = 16) -> Outline:
+    """The outer edges of an array with this corner, in the UTM zone of the tile."""
+    epsg = Product.parse(f"S2A_MSIL1C_20180101T000000_N0206_R001_T{tile}_20180101T000000").epsg
+    return Outline(epsg, left, top - size * PIXEL_SIZE, left + size * PIXEL_SIZE, top)
+
+
+def catalogue_of(folder: Path, places: Mapping[str, Outline | None], size: int = 16) -> xr.Dataset:
+    """A catalogue of one scene for each tile; its release has outlines 65 pixels wider, as published."""
+    scenes = []
+    for row, (tile, place) in zip(sample_table(len(places)).to_dict("records"), places.items(), strict=True):
+        parts = str(row["scene"]).split("_")
+        row["scene"] = "_".join([*parts[:5], f"T{tile}", parts[6]])
+        outline = place and place.grown(OUTLINE_MARGIN * PIXEL_SIZE)
+        scenes.append(replace(make_scene(row, size, 0), outline=outline))
+    convert(str(write_release(folder / "release", scenes)), str(folder / "store"))
+    return s2cmc.open_catalogue(folder / "store")
