@@ -90,6 +90,20 @@ def test_a_whole_scene_is_one_request(proxy, remote, local, scene_nbytes):
     np.testing.assert_array_equal(found, local.reflectance[1])
 
 
+def test_a_scene_in_its_place_asks_for_each_of_its_objects_once(proxy, remote, local, large, scene_nbytes):
+    """`valid` follows from the reflectance that is there; footprints ask for nothing at all."""
+    placed = remote.clouds.scene(1)
+    remote.clouds.select(bbox=(-180, -90, 180, 90), intersects=remote.clouds.footprints())
+    assert not proxy.log
+    found = placed[["reflectance", "valid"]].compute()
+    assert [request.nbytes for request in proxy.log] == [scene_nbytes]
+    np.testing.assert_array_equal(found.reflectance, local.reflectance[1].transpose("band", "y", "x"))
+    proxy.log.clear()
+    colour = placed.reflectance.sel(band=slice("B02", "B04")).compute()
+    assert sum(request.nbytes for request in proxy.log) == sum(bytes_of_bands(large, scene=1, bands=slice(1, 4)))
+    np.testing.assert_array_equal(colour, found.reflectance[1:4])
+
+
 def test_all_masks_are_one_request_for_each_shard(proxy, remote, local):
     found = remote.clouds.class_fractions().compute()
     assert [request.path for request in proxy.log] == ["/catalogue.zarr/mask/c/0/0/0"]

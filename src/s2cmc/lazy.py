@@ -24,12 +24,32 @@ def take_scenes(dataset: xr.Dataset, positions: np.ndarray, bands: Sequence[int]
     chosen = {"scene": positions} | ({} if bands is None else {"band": np.array(bands, int)})
     text = {str(n): (c.dims, c.to_numpy()) for n, c in dataset.coords.items() if not isinstance(c.dtype, np.dtype)}
     taken = dataset.assign_coords(text).isel(chosen)  # xarray cannot index what pandas 3 holds by pyarrow
-    if "reflectance" in dataset:
-        variable = dataset["reflectance"].variable
-        source = variable.encoding.get(_SOURCE)
-        if isinstance(source, _Decoded) and getattr(variable.data, "name", None) == source.name:
-            taken["reflectance"] = _lazy(source.take(positions, bands), variable.dims, variable.attrs)
+    if (source := _source(dataset)) is not None:
+        reflectance = dataset["reflectance"]
+        taken["reflectance"] = _lazy(source.take(positions, bands), reflectance.dims, reflectance.attrs)
     return taken
+
+
+def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
+    """One scene of a catalogue, bands first, like ``dataset.isel(scene=position).transpose(..., "y", "x")``.
+
+    Here too dask would not hand slices down, through the transposition.
+    """
+    taken = take_scenes(dataset, np.array([position])).isel(scene=0).transpose(..., "y", "x")
+    if (source := _source(dataset)) is not None:
+        scene = _BandFirst(source.take(np.array([position]), None))
+        taken["reflectance"] = _lazy(scene, ("band", "y", "x"), dataset["reflectance"].attrs)
+    return taken
+
+
+def _source(dataset: xr.Dataset) -> "_Decoded | None":
+    """Where reflectance comes from, if it is still as it was opened."""
+    if "reflectance" not in dataset:
+        return None
+    variable = dataset["reflectance"].variable
+    source = variable.encoding.get(_SOURCE)
+    untouched = isinstance(source, _Decoded) and getattr(variable.data, "name", None) == source.name
+    return source if untouched else None
 
 
 _SOURCE = "s2cmc_source"
@@ -46,24 +66,18 @@ def lazy_variable(array: "zarr.Array[Any]") -> xr.Variable:
     return _lazy(_decoder(array), dims, attributes)
 
 
-def _lazy(source: "_Decoded", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
+def _lazy(source: "_Decoded | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
     """A dask-backed variable with one chunk for each shard."""
     import dask.array
 
     lazy = dask.array.from_array(
         source,
-        chunks=_chunks(source),
+        chunks=source.chunks,
         name=source.name,
         asarray=False,
         meta=np.empty((0,) * source.ndim, source.dtype),
     )
     return xr.Variable(dims, lazy, attributes, {_SOURCE: source})
-
-
-def _chunks(source: "_Decoded") -> tuple[int, ...]:
-    """One chunk for each shard, and for the bands of it that were chosen."""
-    stored = source.array.shards or source.array.chunks
-    return tuple(min(step, length) for step, length in zip(stored, source.shape, strict=True))
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,12 @@ class _Decoded:
         token = tokenize(str(self.array.store_path), self.array.metadata.to_dict(), self.scenes, self.last)
         return f"{self.array.basename}-{token}"
 
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """One chunk for each shard, and for the bands of it that were chosen."""
+        stored = self.array.shards or self.array.chunks
+        return tuple(min(step, length) for step, length in zip(stored, self.shape, strict=True))
+
     def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "_Decoded":
         taken = replace(self, scenes=tuple(self.scenes[i] for i in scenes.tolist()))
         return taken if last is None else replace(taken, last=tuple(self.last[i] for i in last))
@@ -102,6 +122,39 @@ class _Decoded:
         if (order := _order(scenes)) is not None:
             read = read[order]
         return read if (order := _order(bands)) is None else read[..., order]
+
+
+@dataclass(frozen=True)
+class _BandFirst:
+    """The only scene of a source, as (band, y, x)."""
+
+    source: _Decoded
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        _, height, width, bands = self.source.shape
+        return bands, height, width
+
+    @property
+    def ndim(self) -> int:
+        return 3
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name}-bands-first"
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self.shape
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        bands, y, x = key
+        read = self.source[0, y, x, bands]
+        return read if isinstance(bands, int) else np.moveaxis(read, -1, 0)
 
 
 def _order(positions: int | tuple[int, ...]) -> np.ndarray | None:

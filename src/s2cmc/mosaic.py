@@ -1,6 +1,5 @@
 """Neighbouring scenes on one grid, lazily; odc-geo resamples. Needs ``s2cmc[geo]``."""
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +66,7 @@ def _warped(placed: xr.Dataset, grid: "GeoBox", resampling: str, number: int) ->
 def _grid(found: list[Outline], crs: str | int | None, resolution: float | None) -> "GeoBox":
     """The smallest grid that holds all outlines; pixels are those of the scenes where CRS and resolution are theirs."""
     from odc.geo.crs import CRS
-    from odc.geo.geobox import AnchorEnum, GeoBox
+    from odc.geo.geobox import GeoBox
     from odc.geo.geom import bbox_union
     from odc.geo.types import xy_
     from pyproj.exceptions import CRSError
@@ -85,20 +84,26 @@ def _grid(found: list[Outline], crs: str | int | None, resolution: float | None)
     except CRSError as error:
         raise QueryError(f"crs {crs!r} is no CRS; give an EPSG code, e.g. 3857, or a name, e.g. 'EPSG:3857'") from error
     bounds = bbox_union(_bounds(outline, wanted) for outline in found)
-    first = found[0]
-    if resolution is None:
-        shape = round((first.top - first.bottom) / PIXEL_SIZE), round((first.right - first.left) / PIXEL_SIZE)
-        own = GeoBox.from_bbox((first.left, first.bottom, first.right, first.top), first.epsg, shape=shape)
-        resolution = abs(own.to_crs(wanted).resolution.x)
-    phase = [math.fmod(edge / resolution, 1) % 1 for edge in (first.left, first.top)]
-    anchor = xy_(*phase) if zones == [wanted.epsg] else AnchorEnum.EDGE
-    grid = GeoBox.from_bbox(bounds, resolution=resolution, anchor=anchor)
+    resolution = resolution or _resolution(found[0], wanted)
+    # In their own zone, edges of pixels as those of the first scene; elsewhere at multiples of the resolution.
+    own = (found[0].left, found[0].top) if zones == [wanted.epsg] else (0.0, 0.0)
+    grid = GeoBox.from_bbox(bounds, resolution=resolution, anchor=xy_(*(edge / resolution % 1 for edge in own)))
     if grid.shape.y * grid.shape.x > _MOST_PIXELS:
         raise QueryError(
             f"a mosaic of these scenes has {grid.shape.y} x {grid.shape.x} pixels; select neighbouring ones, or a "
             "coarser resolution"
         )
     return grid
+
+
+def _resolution(outline: Outline, crs: "CRS") -> float:
+    """What a pixel of the scenes measures in another CRS, in its units."""
+    from odc.geo.geobox import GeoBox
+
+    shape = (outline.top - outline.bottom) / PIXEL_SIZE, (outline.right - outline.left) / PIXEL_SIZE
+    edges = outline.left, outline.bottom, outline.right, outline.top
+    own = GeoBox.from_bbox(edges, outline.epsg, shape=(round(shape[0]), round(shape[1])))
+    return float(abs(own.to_crs(crs).resolution.x))
 
 
 def _bounds(outline: Outline, crs: "CRS") -> "BoundingBox":

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.lazy import take_scenes
+from s2cmc.lazy import take_scene
 from s2cmc.schema import DIMS, MASK_MISSING, PIXEL_SIZE
 
 SceneKey = str | int | tuple[str, str | date | np.datetime64]
@@ -20,7 +20,7 @@ _MOST_NAMED = 5  # scenes in a message
 
 def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
     """One scene with true coordinates; see `GeoAccessor.scene`."""
-    found = take_scenes(catalogue, np.array([position(catalogue, key)])).isel(scene=0)
+    found = take_scene(catalogue, position(catalogue, key))  # bands first: rioxarray takes no other order
     epsg, x_origin, y_origin = (found[name].item() for name in ("epsg", "x_origin", "y_origin"))
     if np.isnan(x_origin) or np.isnan(y_origin):
         raise CatalogueError(
@@ -30,7 +30,6 @@ def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
     # The offsets of the catalogue are those of any part of it too.
     placed = found.assign_coords(x=x_origin + found["x"], y=y_origin - found["y"])
     placed = placed.drop_dims([name for name in DIMS["thumbnail"][1:] if name in placed.dims])
-    placed = placed.transpose("band", "y", "x", missing_dims="ignore")  # rioxarray takes no other order
     for name in ("mask", "alt_mask"):
         if name in placed:  # rioxarray's `nodata`; a CF _FillValue would make floats of saved labels
             placed[name].attrs["nodata"] = MASK_MISSING
