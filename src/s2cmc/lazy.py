@@ -180,16 +180,20 @@ def _as_slice(positions: int | tuple[int, ...]) -> int | slice | np.ndarray:
 def _decoder(array: "zarr.Array[Any]") -> _Decoded:
     whole = tuple(range(array.shape[0])), tuple(range(array.shape[-1]))
     if array.basename in ("mask", "alt_mask"):
-        return _Decoded(array, np.dtype("uint8"), _to_mask, *whole)
+        return _Decoded(array, np.dtype("uint8"), to_mask, *whole)
     if array.basename == "reflectance" and array.dtype == np.uint16:
-        return _Decoded(array, np.dtype("float32"), _to_reflectance, *whole)
+        return _Decoded(array, np.dtype("float32"), to_reflectance, *whole)
     return _Decoded(array, np.dtype(array.dtype), np.asarray, *whole)
 
 
-def _to_reflectance(dn: np.ndarray) -> np.ndarray:
-    """Exact for all 65,536 DN; a product with 1e-4 would be off by one ulp for 30 % of them."""
+def to_reflectance(dn: np.ndarray) -> np.ndarray:
+    """TOA reflectance, float32, of digital numbers, as the published arrays have it.
+
+    Exact for all 65,536 DN; a product with 1e-4 would be off by one ulp for 30 % of them.
+    """
     return np.divide(dn, np.float32(DN_PER_REFLECTANCE), dtype=np.float32)
 
 
-def _to_mask(labels: np.ndarray) -> np.ndarray:
+def to_mask(labels: np.ndarray) -> np.ndarray:
+    """Labels, uint8, as they are shown: 255, no label, where a pixel is not one-hot."""
     return np.where(labels >= MASK_NOT_ONE_HOT, np.uint8(MASK_MISSING), labels)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from s2cmc.schema import TABLE_COLUMNS
+from s2cmc.tile import COLUMNS, LATITUDE_BANDS, METRES_PER_DEGREE, ROWS, SQUARE
 
 PERCENT_COLUMNS = ("clear_percent", "cloud_percent", "shadow_percent")
 """Columns of the table in the order of `MaskClass`."""
@@ -35,14 +36,6 @@ CLOUDS = (
 _SKIES = ("mixed", "mixed", "mixed", "clear", "mixed", "overcast", "mixed", "mixed")
 _PATTERNED_SCENES = 16
 """The first scenes go through the tuples above in turn, so that small releases show much; later ones are drawn."""
-
-# MGRS: letters of the 100 km squares, eastward in three sets by zone, northward every 2000 km (odd and even zones).
-_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
-_ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
-_BANDS = "CDEFGHJKLMNPQRSTUVWX"
-SQUARE = 100_000.0
-"""Width of an MGRS square, m."""
-_METRES_PER_DEGREE = 111_000.0
 
 
 def to_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -93,9 +86,9 @@ def _sample_row(rng: np.random.Generator, i: int, scene: str) -> dict[str, Any]:
 def _product_id(rng: np.random.Generator) -> str:
     """Make a product ID of 2018, its tile somewhere between 54 S and 67 N."""
     zone, northing = int(rng.integers(1, 61)), float(rng.uniform(-6.0e6, 7.5e6))
-    band = _BANDS[int((northing / _METRES_PER_DEGREE + 80) // 8)]
-    column = _COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
-    row = _ROWS[zone % 2][int(northing // SQUARE) % 20]
+    band = LATITUDE_BANDS[int((northing / METRES_PER_DEGREE + 80) // 8)]
+    column = COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
+    row = ROWS[zone % 2][int(northing // SQUARE) % 20]
     local = timedelta(days=int(rng.integers(1, 364)), hours=10, seconds=int(rng.integers(3600)))
     start = datetime(2018, 1, 1) + local - timedelta(hours=0.4 * (zone - 30.5))  # zones are 6 degrees, or 0.4 h, wide
     made = start + timedelta(seconds=int(rng.integers(7000, 20000)))
@@ -103,14 +96,3 @@ def _product_id(rng: np.random.Generator) -> str:
         f"S2{rng.choice(['A', 'B'])}_MSIL1C_{start:%Y%m%dT%H%M%S}_N0206_R{rng.integers(1, 144):03d}"
         f"_T{zone:02d}{band}{column}{row}_{made:%Y%m%dT%H%M%S}"
     )
-
-
-def tile_corner(tile: str) -> tuple[float, float]:
-    """Easting and northing of the upper left corner of an MGRS tile such as ``18SVG``, m in its UTM zone."""
-    zone, band = int(tile[:2]), _BANDS.index(tile[2])
-    left = (_COLUMNS[zone % 3].index(tile[3]) + 1) * SQUARE
-    # Row letters repeat every 2000 km; the middle of the latitude band says which repetition is meant.
-    middle = (band * 8 - 76) * _METRES_PER_DEGREE
-    bottom = _ROWS[zone % 2].index(tile[4]) * SQUARE
-    bottom += round((middle - bottom - SQUARE / 2) / 2e6) * 2e6
-    return left, bottom + SQUARE + (10e6 if tile[2] < "N" else 0.0)

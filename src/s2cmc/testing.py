@@ -19,8 +19,9 @@ from s2cmc.geo import OUTLINE_MARGIN, Outline
 from s2cmc.product import Product
 from s2cmc.published import ArrayFormat, Layout, ReleaseWriter
 from s2cmc.quirks import plant_in_pixels, plant_in_rows
-from s2cmc.sampletable import PERCENT_COLUMNS, SQUARE, sample_table, tile_corner, to_rows, to_table
+from s2cmc.sampletable import PERCENT_COLUMNS, sample_table, to_rows, to_table
 from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COLUMNS, MaskClass
+from s2cmc.tile import SQUARE, square_corner
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _one_hot(classes: np.ndarray) -> np.ndarray:
 def _outline(scene: str, size: int, seed: int) -> Outline:
     """Place a padded window at whole pixels in the product's tile."""
     product = Product.parse(scene)
-    left, top = tile_corner(product.mgrs_tile)
+    left, top = square_corner(product.mgrs_tile)
     width = (size + 2 * OUTLINE_MARGIN) * PIXEL_SIZE
     room = max(1, int((SQUARE - width) // PIXEL_SIZE))
     x, y = np.random.default_rng([seed, zlib.crc32(scene.encode())]).integers(0, room, 2).tolist()
