@@ -1,10 +1,25 @@
 """The way back: from a store to a release in the published layout."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from s2cmc.access import Access
-from s2cmc.published import ArrayFormat, Layout, ReleaseWriter
+from s2cmc.geo import Outline
+from s2cmc.published import (
+    SHAPEFILE_SUFFIXES,
+    ArrayFormat,
+    Layout,
+    ReleaseWriter,
+    array_path,
+    encode_array,
+    encode_outline,
+    encode_thumbnail,
+    outline_path,
+    thumbnail_path,
+)
+from s2cmc.reading import read_array
 from s2cmc.store import open_group
 
 from .readback import Readback
@@ -62,3 +77,31 @@ def restore(
         if group.attrs.get("synthetic"):
             writer.mark_synthetic()
         writer.write_table(stored.table())
+
+
+def published_files(stored: Readback, i: int, arrays: ArrayFormat) -> dict[str, Callable[[], bytes]]:
+    """Files of scene `i` in the published layout, by path. Nothing is read before one of them is made."""
+    scene = stored.scenes[i]
+    read: dict[str, Callable[[int], Any]] = {"subscenes": stored.reflectance, "masks": stored.mask}
+    if stored.coordinates["has_alt_mask"][i]:
+        read["alt_masks"] = stored.alt_mask
+    files: dict[str, Callable[[], bytes]] = {
+        array_path(part, scene, arrays): partial(_array_file, array, i, arrays) for part, array in read.items()
+    }
+    if (outline := stored.outline(i)) is not None:
+        files |= {outline_path(scene, suffix): partial(_outline_file, outline, suffix) for suffix in SHAPEFILE_SUFFIXES}
+    if stored.coordinates["has_thumbnail"][i]:
+        files[thumbnail_path(scene)] = partial(_thumbnail_file, stored, i)
+    return files
+
+
+def _array_file(read: Callable[[int], Any], i: int, arrays: ArrayFormat) -> bytes:
+    return encode_array(read(i), arrays)
+
+
+def _outline_file(outline: Outline, suffix: str) -> bytes:
+    return encode_outline(outline)[suffix]
+
+
+def _thumbnail_file(stored: Readback, i: int) -> bytes:
+    return encode_thumbnail(read_array(stored.array("thumbnail"), i))

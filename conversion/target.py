@@ -76,6 +76,20 @@ class Target:
         # A journal without a header is what a run leaves that was killed before its very first write.
         return State.EMPTY if self._place.top() <= {_JOURNAL} else State.FOREIGN
 
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse what must not be written over.
+
+        Raises
+        ------
+        StoreError
+            If something else is there, or a finished store and `overwrite` is not asked for.
+        """
+        state = self.state()
+        if state is State.FOREIGN:
+            raise StoreError(f"{self.url} is not empty and holds no catalogue of s2cmc; choose another place")
+        if state is State.FINISHED and not overwrite:
+            raise StoreError(f"{self.url} is a finished store; use --overwrite to replace it")
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Hold the target against other conversions, until the end or the death of this process.

@@ -86,7 +86,7 @@ def convert(
     """
     began = time.monotonic()
     target = Target(store, access)
-    _refuse(target, overwrite)
+    target.check_free(overwrite=overwrite)
     try:
         with target.claimed():
             source = open_release(release, scenes=scenes, release_options=release_options)
@@ -103,16 +103,8 @@ def convert(
     return make_report(plan, quality, store=store, nbytes=target.nbytes(), resumed=resumed, began=began)
 
 
-def _refuse(target: Target, overwrite: bool) -> None:
-    state = target.state()
-    if state is State.FOREIGN:
-        raise StoreError(f"{target.url} is not empty and holds no catalogue of s2cmc; choose another place")
-    if state is State.FINISHED and not overwrite:
-        raise StoreError(f"{target.url} is a finished store; use --overwrite to replace it")
-
-
 def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
-    _refuse(target, overwrite)  # once more: listing the release may have taken minutes
+    target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
     header = {"identity": plan.identity(), "command": plan.command(target.url, scenes, target.access.spoken())}
     started = target.header() if target.state() is State.STARTED else None
     differing = _differences(plan, target, header, started) if started is not None else []

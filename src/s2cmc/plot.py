@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_OUTLINES = {MaskClass.CLOUD: "#ffd400", MaskClass.CLOUD_SHADOW: "#ff2fa8"}
+CLASS_COLOURS = {
+    MaskClass.CLEAR: (46, 92, 66),
+    MaskClass.CLOUD: (255, 212, 0),
+    MaskClass.CLOUD_SHADOW: (255, 47, 168),
+}
+"""Red, green and blue of each label, 0 to 255."""
+
+_OUTLINED = (MaskClass.CLOUD, MaskClass.CLOUD_SHADOW)
 
 
 def rgb(reflectance: xr.DataArray, *, gain: float, gamma: float) -> xr.DataArray:
@@ -72,10 +79,10 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
 
 def _draw(panel: "Axes", colour: np.ndarray, labels: np.ndarray) -> None:
     panel.imshow(colour)
-    for mask_class, outline in _OUTLINES.items():
+    for mask_class in _OUTLINED:
         inside = labels == mask_class
         if inside.any() and not inside.all():
-            panel.contour(inside, levels=[0.5], colors=[outline], linewidths=0.7)
+            panel.contour(inside, levels=[0.5], colors=[np.array(CLASS_COLOURS[mask_class]) / 255], linewidths=0.7)
     panel.set_xticks([])
     panel.set_yticks([])
 

@@ -5,7 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,65 @@ SHAPEFILE_SUFFIXES = (".cpg", ".dbf", ".prj", ".shp", ".shx")
 
 Layout = Literal["zip", "folder"]
 ArrayFormat = Literal["npy", "npz"]
+
+_UNDATED = bytes([80, 1, 1])  # 1980-01-01, as NumPy dates the members of an npz
+
+
+def array_path(part: str, scene: str, arrays: ArrayFormat) -> str:
+    """Path in a release of the array that a part holds of a scene."""
+    return f"{part}/{ALT_PREFIX if part == 'alt_masks' else ''}{scene}.{arrays}"
+
+
+def thumbnail_path(scene: str) -> str:
+    """Path in a release of the thumbnail of a scene."""
+    return f"thumbnails/{scene}.png"
+
+
+def outline_path(scene: str, suffix: str) -> str:
+    """Path in a release of one of the files of an outline; `suffix` is one of `SHAPEFILE_SUFFIXES`."""
+    return f"shapefiles/{scene}/{scene}{suffix}"
+
+
+def encode_array(array: np.ndarray, arrays: ArrayFormat) -> bytes:
+    """An array as a file."""
+    buffer = io.BytesIO()
+    if arrays == "npz":
+        np.savez_compressed(buffer, array)
+    else:
+        np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def encode_thumbnail(rgb: np.ndarray) -> bytes:
+    """A thumbnail (y, x, rgb), uint8, as PNG."""
+    from PIL import Image  # here: Pillow comes with the `convert` extra
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode_outline(outline: Outline) -> dict[str, bytes]:
+    """An outline as the files of a shapefile of one polygon, by suffix; the same whenever they are made."""
+    import shapefile  # here: pyshp comes with the `convert` extra
+    from pyproj import CRS
+
+    buffers = {suffix: io.BytesIO() for suffix in (".shp", ".shx", ".dbf")}
+    with shapefile.Writer(**{suffix[1:]: buffer for suffix, buffer in buffers.items()}) as writer:
+        writer.field("FID", "N", 9)
+        writer.poly([outline.ring()])
+        writer.record(0)
+    contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
+    contents[".dbf"] = contents[".dbf"][:1] + _UNDATED + contents[".dbf"][4:]  # pyshp writes the day of today
+    contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
+    contents[".cpg"] = b"UTF-8"
+    return contents
+
+
+def encode_table(table: pd.DataFrame) -> bytes:
+    """The table as CSV; booleans as 0 and 1, as published."""
+    flags = table.select_dtypes("bool").columns
+    return table.astype(dict.fromkeys(flags, "int64")).to_csv(index=False, lineterminator="\n").encode()
 
 
 class ReleaseWriter:
@@ -77,58 +136,37 @@ class ReleaseWriter:
 
     def add_alt_mask(self, scene: str, one_hot: np.ndarray) -> None:
         """Add the other annotator's one-hot mask (y, x, class) of a scene."""
-        self._add_array("alt_masks", ALT_PREFIX + scene, one_hot)
+        self._add_array("alt_masks", scene, one_hot)
 
     def add_thumbnail(self, scene: str, rgb: np.ndarray) -> None:
         """Add the thumbnail (y, x, rgb) of a scene, uint8, as PNG."""
-        from PIL import Image  # here: Pillow comes with the `convert` extra
-
-        buffer = io.BytesIO()
-        Image.fromarray(rgb).save(buffer, "PNG")
-        self._add("thumbnails", f"{scene}.png", buffer.getvalue())
+        self._add(thumbnail_path(scene), encode_thumbnail(rgb))
 
     def add_outline(self, scene: str, outline: Outline) -> None:
         """Add the outline of a scene as a shapefile of one polygon."""
-        import shapefile  # here: pyshp comes with the `convert` extra
-        from pyproj import CRS
-
-        buffers = {suffix: io.BytesIO() for suffix in (".shp", ".shx", ".dbf")}
-        with shapefile.Writer(**{suffix[1:]: buffer for suffix, buffer in buffers.items()}) as writer:
-            writer.field("FID", "N", 9)
-            writer.poly([outline.ring()])
-            writer.record(0)
-        contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
-        contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
-        contents[".cpg"] = b"UTF-8"
+        contents = encode_outline(outline)
         self._add_folder("shapefiles", scene)
         for suffix in SHAPEFILE_SUFFIXES:
-            self._add("shapefiles", f"{scene}/{scene}{suffix}", contents[suffix])
+            self._add(outline_path(scene, suffix), contents[suffix])
 
     def write_table(self, table: pd.DataFrame) -> None:
         """Write the table; booleans as 0 and 1, as published."""
-        flags = table.select_dtypes("bool").columns
-        text = table.astype(dict.fromkeys(flags, "int64")).to_csv(index=False, lineterminator="\n")
-        (self._out / TABLE_FILE).write_text(text, encoding="utf-8", newline="")
+        (self._out / TABLE_FILE).write_bytes(encode_table(table))
 
     def mark_synthetic(self) -> None:
         """Say in the release that its pixels are made up; a store converted from it says so too."""
         (self._out / SYNTHETIC_FILE).write_text(SYNTHETIC_TEXT, encoding="utf-8")
 
-    def _add_array(self, part: str, stem: str, array: np.ndarray) -> None:
-        buffer = io.BytesIO()
-        if self._arrays == "npz":
-            np.savez_compressed(buffer, array)
-        else:
-            np.save(buffer, array, allow_pickle=False)
-        self._add(part, f"{stem}.{self._arrays}", buffer.getbuffer())
+    def _add_array(self, part: str, scene: str, array: np.ndarray) -> None:
+        self._add(array_path(part, scene, self._arrays), encode_array(array, self._arrays))
 
-    def _add(self, part: str, name: str, data: "bytes | memoryview[Any]") -> None:
+    def _add(self, path: str, data: bytes) -> None:
         if self._layout == "folder":
-            path = self._out / part / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            file = self._out / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
             return
-        with self._zip(part).open(f"{part}/{name}", "w") as member:
+        with self._zip(path.partition("/")[0]).open(path, "w") as member:
             member.write(data)
 
     def _add_folder(self, part: str, name: str) -> None:

@@ -21,6 +21,9 @@ DN_PER_REFLECTANCE = 10_000
 ReflectanceType = Literal["uint16", "float32"]
 """How a store holds reflectance: as DN, or as the published floats where these are no whole DN."""
 
+ExportFormat = Literal["cog", "geotiff", "npz", "npy", "png", "zarr"]
+"""What scenes are exported as."""
+
 
 class MaskClass(IntEnum):
     """Classes of a mask, in the order of the published one-hot channels."""
