@@ -1,7 +1,8 @@
-"""Attributes of a store's root and of its arrays of pixels, after CF and ACDD."""
+"""Attributes of a store's root and of its arrays of pixels, after CF, ACDD and GeoZarr."""
 
 from typing import Any
 
+from s2cmc.geozarr import STORE_ATTRIBUTES
 from s2cmc.schema import CLASS_NAMES, FORMAT_VERSION, MaskClass
 
 CREATORS = "Alistair Francis, John Mrziglod, Panagiotis Sidiropoulos, Jan-Peter Muller"
@@ -23,8 +24,9 @@ GLOBAL_ATTRIBUTES = {
     "keywords": "Sentinel-2, cloud mask, cloud shadow, segmentation, optical remote sensing",
     "format": "s2cmc",
     "format_version": FORMAT_VERSION,
+    **STORE_ATTRIBUTES,
 }
-"""Attributes of a store's root group (CF and ACDD). The converter adds checksums, versions and history."""
+"""Attributes of a store's root group (CF, ACDD, GeoZarr). The converter adds checksums, versions and history."""
 
 MASK_ATTRIBUTES = {
     "units": "1",

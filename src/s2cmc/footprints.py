@@ -130,8 +130,9 @@ def _footprint(outline: Outline, to_lonlat: "Transformer") -> "BaseGeometry":
 
     ring = shapely.segmentize(shapely.box(outline.left, outline.bottom, outline.right, outline.top), _STEP)
     lonlat = shapely.transform(ring, lambda points: np.column_stack(to_lonlat.transform(*points.T)))
-    # It holds no pole: the tiles of Sentinel-2 end at 84 N and 80 S.
-    return antimeridian.fix_polygon(lonlat)
+    west, _, east, _ = lonlat.bounds
+    # It holds no pole: the tiles of Sentinel-2 end at 84 N and 83 S.
+    return antimeridian.fix_polygon(lonlat) if east - west > 180 else lonlat
 
 
 def _lonlat(geometry: Any) -> "BaseGeometry":

@@ -13,6 +13,7 @@ import xarray as xr
 from s2cmc import bundle, metadata
 from s2cmc.access import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access
 from s2cmc.errors import DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
+from s2cmc.geozarr import STORE_ATTRIBUTES
 from s2cmc.lazy import lazy_variable
 from s2cmc.metadata import ROOT
 from s2cmc.process import survive_forks
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 # zarr and dask are imported where they are needed: importing s2cmc stays as cheap as importing xarray.
 
-_STORAGE_ATTRIBUTES = (metadata.CHECKSUM_ATTRIBUTE, bundle.NAME_ATTRIBUTE, bundle.CHECKSUM_ATTRIBUTE)
+_STORAGE_ATTRIBUTES = (
+    *(metadata.CHECKSUM_ATTRIBUTE, bundle.NAME_ATTRIBUTE, bundle.CHECKSUM_ATTRIBUTE),
+    *STORE_ATTRIBUTES,  # netCDF could not hold them
+)
 _THREADS = 16  # coordinates of a store without bundle are fetched side by side
 
 
