@@ -1,6 +1,7 @@
 """The command ``s2cmc``. Each subcommand forwards to one function and shows what it returns.
 
-Exit codes: 0 all is well; 1 an error, or differences that `verify` found; 2 a wrong command line.
+Exit codes: 0 all is well; 1 an error, differences that `verify` found, or a georeference that is not
+proved; 2 a wrong command line.
 """
 
 import logging
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from s2cmc import __version__, cliask, clievaluate, clirelease
+from s2cmc import __version__, cliask, clievaluate, cligeo, clirelease
 from s2cmc.console import err, out
 from s2cmc.errors import CatalogueError
 
@@ -23,6 +24,7 @@ for command in (
     *(clirelease.sample, clirelease.convert, clirelease.verify, clirelease.restore, clirelease.publish),
     *(cliask.info, cliask.select, cliask.fractions, cliask.gallery),
     *(clievaluate.stats, clievaluate.evaluate),
+    *(cligeo.export, cligeo.metadata, cligeo.window, cligeo.georeference),
 ):
     app.command()(command)
 

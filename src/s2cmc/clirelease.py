@@ -1,25 +1,15 @@
-"""Subcommands between a release and its store: sample, convert, verify, restore."""
+"""Subcommands between a release and its store: sample, convert, verify, restore, publish."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, MofNCompleteColumn, TransferSpeedColumn
 
 from s2cmc import display
 from s2cmc.console import (
     Release,
+    Scenes,
     StorageOption,
     Store,
     StoreOption,
@@ -27,7 +17,11 @@ from s2cmc.console import (
     access_of,
     err,
     key_values,
+    needs_convert,
     out,
+    progress,
+    resumable,
+    scene_list,
 )
 from s2cmc.errors import CatalogueError
 from s2cmc.published import ArrayFormat, Layout
@@ -44,7 +38,7 @@ def sample(
     arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
 ) -> None:
     """Write a small synthetic release in the published layout."""
-    _needs_convert()
+    needs_convert()
     from s2cmc.testing import make_release
 
     make_release(folder, scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
@@ -56,10 +50,7 @@ def sample(
 def convert(
     release: Release,
     store: Annotated[str, typer.Argument(metavar="STORE", help="Folder, or URL of a bucket.")],
-    scenes: Annotated[
-        str | None,
-        typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
-    ] = None,
+    scenes: Scenes = None,
     workers: Workers = None,
     reflectance: Annotated[
         ReflectanceType, typer.Option(help="Digital numbers, or the published floats as they are.")
@@ -73,14 +64,14 @@ def convert(
     """Convert a release into one Zarr store. Killed and run again, it resumes."""
     if report and not report.parent.is_dir():
         raise CatalogueError(f"{report} cannot be written: there is no folder {report.parent}")
-    _needs_convert()
+    needs_convert()
     from s2cmc.conversion.write import convert as run
 
-    with _progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, _resumable():
+    with progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, resumable():
         result = run(
             release,
             store,
-            scenes=_scene_list(scenes),
+            scenes=scene_list(scenes),
             workers=workers,
             reflectance=reflectance,
             thumbnails=thumbnails,
@@ -106,10 +97,10 @@ def verify(
     store_option: StoreOption = None,
 ) -> None:
     """Prove that every chunk is intact and, with RELEASE, equal to its source bit for bit."""
-    _needs_convert()
+    needs_convert()
     from s2cmc.conversion.verify import verify as run
 
-    with _progress("verifying", MofNCompleteColumn()) as advance:
+    with progress("verifying", MofNCompleteColumn()) as advance:
         options = key_values(storage_option, "--storage-option")
         access = access_of(store_option)
         problems = run(store, release, workers=workers, release_options=options, access=access, progress=advance)
@@ -136,10 +127,10 @@ def restore(
     store_option: StoreOption = None,
 ) -> None:
     """Write the release that STORE was converted from."""
-    _needs_convert()
+    needs_convert()
     from s2cmc.conversion.restore import restore as run
 
-    with _progress("restoring", MofNCompleteColumn()) as advance:
+    with progress("restoring", MofNCompleteColumn()) as advance:
         run(store, folder, layout=layout, arrays=arrays, access=access_of(store_option), progress=advance)
     out.print(f"{store} restored into {folder}", highlight=False, soft_wrap=True)
 
@@ -155,10 +146,10 @@ def publish(
     ] = None,
 ) -> None:
     """Copy a finished store to URL as its latest version. Killed and run again, it resumes."""
-    _needs_convert()
+    needs_convert()
     from s2cmc.conversion.publish import publish as run
 
-    with _progress("publishing", MofNCompleteColumn()) as advance, _resumable():
+    with progress("publishing", MofNCompleteColumn()) as advance, resumable():
         source, target = access_of(store_option), access_of(url_option, "--url-option")
         done = run(store, url, workers=workers, source_access=source, access=target, progress=advance)
     out.print(
@@ -167,38 +158,3 @@ def publish(
         highlight=False,
         soft_wrap=True,
     )
-
-
-@contextmanager
-def _progress(verb: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
-    shown = (TextColumn(verb), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*shown, console=err) as progress:
-        task = progress.add_task(verb, total=None, visible=False)
-        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        err.print("interrupted; what is done is kept, and the same command resumes")
-        raise typer.Exit(130) from None
-
-
-def _needs_convert() -> None:
-    try:
-        import filelock  # noqa: F401
-        import obstore  # noqa: F401
-        import PIL  # noqa: F401
-        import shapefile  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert]'") from error
-
-
-def _scene_list(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    path = Path(text)
-    names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
-    return [name.strip() for name in names if name.strip()]

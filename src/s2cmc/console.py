@@ -2,12 +2,17 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from s2cmc.access import Access, make_access
+from s2cmc.errors import CatalogueError
 
 out = Console()
 err = Console(stderr=True)
@@ -16,6 +21,10 @@ Store = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of a st
 Release = Annotated[str, typer.Argument(metavar="RELEASE", help="Folder or URL in the published layout.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; one for each core by default.")]
 Where = Annotated[str | None, typer.Option(metavar="EXPR", help="Tag expression, e.g. 'snow_ice and thin'.")]
+Scenes = Annotated[
+    str | None,
+    typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
+]
 StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", metavar="KEY=VALUE", help="Option of RELEASE's file system, e.g. anon=true."),
@@ -52,3 +61,42 @@ def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[key] = value
     return options
+
+
+@contextmanager
+def progress(verb: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while something goes on; what is given is told how much is done, and how much there is."""
+    shown = (TextColumn(verb), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*shown, console=err) as bar:
+        task = bar.add_task(verb, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """End with a word, and not with a traceback, when interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("interrupted; what is done is kept, and the same command resumes")
+        raise typer.Exit(130) from None
+
+
+def needs_convert() -> None:
+    """Refuse what needs the `convert` extra where it is not installed."""
+    try:
+        import filelock  # noqa: F401
+        import obstore  # noqa: F401
+        import PIL  # noqa: F401
+        import shapefile  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert]'") from error
+
+
+def scene_list(text: str | None) -> list[str] | None:
+    """What ``--scenes`` names."""
+    if text is None:
+        return None
+    path = Path(text)
+    names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
+    return [name.strip() for name in names if name.strip()]

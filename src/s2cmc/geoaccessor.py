@@ -1,11 +1,15 @@
 """``ds.clouds``: questions of place. Every method only forwards to the room that does the work."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from s2cmc import footprints, mosaic, scene
+from s2cmc import footprints, georeference, l1c, mosaic, safe, scene
 from s2cmc.accessorbase import AccessorBase
+from s2cmc.georeference import GeoreferenceCheck
+from s2cmc.l1c import L1CWindow
 from s2cmc.scene import SceneKey
 
 if TYPE_CHECKING:
@@ -95,3 +99,86 @@ class GeoAccessor(AccessorBase):
             If the place of a scene is not known.
         """
         return mosaic.mosaic(self._part(*_PLACED, "reflectance"), crs=crs, resolution=resolution, resampling=resampling)
+
+    def l1c_window(self, key: SceneKey) -> L1CWindow:
+        """Where a scene lies in its original Level-1C product, and where that is to be found. No pixel is read.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            See `scene`.
+
+        Returns
+        -------
+        L1CWindow
+            Its windows in the bands of 10, 20 and 60 m (``.window("B11")``, for rasterio and for slicing), the tile's
+            corner, names of files, and the product's prefixes in public object stores. It prints as a table.
+
+        Raises
+        ------
+        QueryError
+            If no scene is named so, or several are.
+        SceneError
+            If the place of the scene is not known, or not on the grid of its tile.
+        """
+        return l1c.l1c_window(self._part(*_PLACED), key)
+
+    def read_l1c(
+        self, key: SceneKey, source: str | Path, bands: Sequence[str] | None = None, *, dn: bool = False
+    ) -> xr.DataTree:
+        """A scene as its original product has it: every band at its native resolution; lazy.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            See `scene`.
+        source : str or Path
+            The product's SAFE folder, a zip of it, a folder of SAFE folders, or any folder that holds its JP2 files.
+            Only the scene's window of a file is read.
+        bands : sequence of str, optional
+            All 13 by default.
+        dn : bool
+            Digital numbers, uint16, instead of reflectance.
+
+        Returns
+        -------
+        DataTree
+            Groups ``r10m``, ``r20m``, ``r60m``; in each its bands (y, x), float32 TOA reflectance, unitless, with pixel
+            centres and CRS for rioxarray: ``tree["r10m/B04"]``.
+
+        Raises
+        ------
+        SceneError
+            If files are missing, of another product, or not on the grid of its tile; the message lists all.
+        QueryError
+            If there is no such scene or band.
+        """
+        return safe.read_l1c(self._part(*_PLACED), key, source, bands, dn=dn)
+
+    def check_georeference(self, key: SceneKey, source: str | Path, *, band: str = "B11") -> GeoreferenceCheck:
+        """Compare a scene with its original pixel by pixel, in every placement up to 65 pixels around its own.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            See `scene`.
+        source : str or Path
+            See `read_l1c`; only this band is needed.
+        band : str
+            One of 20 m: others were resampled for the catalogue.
+
+        Returns
+        -------
+        GeoreferenceCheck
+            ``passes``, share of equal pixels in each placement, the best and the second; it prints as a table.
+
+        Raises
+        ------
+        QueryError
+            If there is no such scene or band, or it is not of 20 m.
+        SceneError
+            If the scene has no georeference, or the file is missing or not of its tile.
+        """
+        return georeference.check_georeference(
+            self._part(*_PLACED, "reflectance", "band", "outline_margin"), key, source, band
+        )
