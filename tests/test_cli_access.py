@@ -25,6 +25,9 @@ READING = {
     "verify": [],
     "restore": ["{tmp}/restored"],
     "publish": ["{tmp}/published"],
+    "export": ["{tmp}/exported"],
+    "metadata": ["{tmp}/metadata"],
+    "window": ["0"],
 }
 """Subcommands that read STORE, and their other arguments."""
 
@@ -63,7 +66,7 @@ def arguments(tmp_path, tiny_store):
 def test_every_subcommand_that_takes_a_store_takes_its_options():
     commands = typer.main.get_command(cli.app).commands
     takers = {name for name, command in commands.items() if any(p.name == "store" for p in command.params)}
-    assert takers == {*READING, "convert"}
+    assert takers == {*READING, "convert", "georeference"}
     for name in takers:
         (option,) = [p for p in commands[name].params if p.name == "store_option"]
         assert option.opts == ["--store-option", "-o"]

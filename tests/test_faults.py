@@ -170,7 +170,9 @@ def test_what_fails_for_a_moment_is_right_after_all(kind, patient, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["404", "403"])
 def test_what_is_refused_is_an_error_at_once(kind, patient, expected):
-    assert each_with(kind, 1, patient, expected) == all_are("named", patient)
+    """But for the root: a conversion may end between a first look at it and one at its journal."""
+    looked_for_twice = [case for case in patient if case.name.startswith("metadata")]
+    assert each_with(kind, 1, patient, expected) == all_are("named", patient) | all_are("right", looked_for_twice)
     started = time.monotonic()
     assert each_with(kind, None, patient, expected) == all_are("named", patient)
     assert time.monotonic() - started < 0.75 * PATIENT
