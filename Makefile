@@ -55,6 +55,9 @@ wheel: $(READY)
 	cd build && empty/bin/s2cmc convert release store.zarr
 	cd build && empty/bin/s2cmc verify store.zarr release
 	cd build && empty/bin/s2cmc stats store.zarr --json statistics.json > statistics.txt
+	cd build && empty/bin/s2cmc export store.zarr export --format cog
+	build/empty/bin/pip install --quiet --constraint build/constraints.txt "$$(echo dist/s2cmc-*.whl)[geo]"
+	cd build && empty/bin/s2cmc metadata store.zarr
 
 bench-remote: $(READY)
 	$(BIN)/pytest -q -s benchmarks/test_remote.py
