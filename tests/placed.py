@@ -31,3 +31,14 @@ def catalogue_of(folder: Path, places: Mapping[str, Outline | None], size: int =
         scenes.append(replace(make_scene(row, size, 0), outline=outline))
     convert(str(write_release(folder / "release", scenes)), str(folder / "store"))
     return s2cmc.open_catalogue(folder / "store")
+
+
+def world_of(folder: Path) -> xr.Dataset:
+    """Four scenes: across the antimeridian, near Greenwich, in the south of South America, and without an outline."""
+    places = {
+        "60NZF": array("60NZF", 829_720, 1_001_620),
+        "31UCT": array("31UCT", 295_300, 5_701_620),
+        "19HCD": array("19HCD", 341_300, 6_201_620),
+        "32TPT": None,
+    }
+    return catalogue_of(folder, places)

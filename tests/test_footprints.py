@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
-from placed import array, catalogue_of
+from placed import world_of
 
 from s2cmc import schema
 from s2cmc.errors import CatalogueError, QueryError
@@ -19,14 +19,8 @@ NAMES = ("60NZF", "31UCT", "19HCD", "32TPT")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    """Four scenes: across the antimeridian, near Greenwich, in the south of South America, and without an outline."""
-    places = {
-        "60NZF": array("60NZF", 829_720, 1_001_620),
-        "31UCT": array("31UCT", 295_300, 5_701_620),
-        "19HCD": array("19HCD", 341_300, 6_201_620),
-        "32TPT": None,
-    }
-    return catalogue_of(tmp_path_factory.mktemp("world"), places)
+    """See `placed.world_of`."""
+    return world_of(tmp_path_factory.mktemp("world"))
 
 
 def tiles(found: xr.Dataset) -> list[str]:

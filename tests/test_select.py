@@ -11,7 +11,7 @@ import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placed import array, catalogue_of
+from placed import world_of
 
 import s2cmc
 from s2cmc.errors import QueryError
@@ -152,14 +152,8 @@ def test_a_time_with_a_zone_is_turned_into_utc(ds: xr.Dataset, form: Callable) -
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    """Four scenes: across the antimeridian, on Greenwich, in the south of South America, and without an outline."""
-    places = {
-        "60NZF": array("60NZF", 829_720, 1_001_620),
-        "31UCT": array("31UCT", 295_300, 5_701_620),
-        "19HCD": array("19HCD", 341_300, 6_201_620),
-        "32TPT": None,
-    }
-    return catalogue_of(tmp_path_factory.mktemp("world"), places)
+    """See `placed.world_of`."""
+    return world_of(tmp_path_factory.mktemp("world"))
 
 
 @pytest.mark.usefixtures("no_compute")
