@@ -111,6 +111,45 @@ def test_longitudes_may_run_beyond_180(world, geometry, expected):
     assert tiles(world.clouds.select(intersects=geometry)) == expected
 
 
+LAEA_PACIFIC = "+proj=laea +lat_0=0 +lon_0=180"
+
+
+@pytest.mark.parametrize(
+    ("crs", "geometry", "expected"),
+    [
+        (32660, shapely.box(820_000, 990_000, 840_000, 1_010_000), ["60NZF"]),
+        (32601, shapely.box(160_000, 990_000, 180_000, 1_010_000), ["60NZF"]),
+        (32660, shapely.box(600_000, 1_100_000, 1_000_000, 1_200_000), []),
+        (LAEA_PACIFIC, shapely.Point(0, 1_000_000).buffer(20_000), ["60NZF"]),
+        (3995, shapely.Point(0, 0).buffer(4_500_000), ["31UCT"]),  # around the North Pole
+        (3031, shapely.Point(0, 0).buffer(7_000_000), ["19HCD"]),  # around the South Pole
+        (3857, shapely.box(-20_037_508, -15e6, 20_037_508, 15e6), ["60NZF", "31UCT", "19HCD"]),
+        # Straight in Europe's equal-area CRS this edge passes south of the scene, and north of it in degrees.
+        (3035, shapely.LineString([(2_000_000, 3_000_000), (6_000_000, 3_000_000)]), []),
+    ],
+    ids=["own zone", "next zone", "apart", "Pacific", "North Pole", "South Pole", "world", "straight edge"],
+)
+def test_a_geometry_is_taken_in_its_own_crs(world, crs, geometry, expected):
+    assert tiles(world.clouds.select(intersects=geopandas.GeoSeries([geometry], crs=crs))) == expected
+
+
+def test_scenes_without_pixels_are_chosen_by_their_bounds(world):
+    table = world.drop_dims(["y", "x"])
+    assert tiles(table.clouds.select(bbox=(-80, -40, -60, -30))) == ["19HCD"]
+    assert tiles(world.isel(y=3).clouds.select(bbox=(-80, -40, -60, -30))) == ["19HCD"]
+    with pytest.raises(CatalogueError, match="no 'y', which is needed here"):
+        table.clouds.select(intersects=GREENWICH)
+
+
+def test_coarser_and_reversed_pixels_have_the_same_footprint(world):
+    whole = world.clouds.footprints().geometry.iloc[1]
+    for part in (world.coarsen(y=4, x=4).mean(), world.isel(y=slice(None, None, -1), x=slice(None, None, -1))):
+        assert part.clouds.footprints().geometry.iloc[1].equals_exact(whole, 1e-9)
+    for part in (world.isel(y=[0, 1, 9]), world.isel(y=[])):
+        with pytest.raises(CatalogueError, match=r"the \d pixels along y are not evenly spaced; take a slice of them"):
+            part.clouds.footprints()
+
+
 def test_a_hole_holds_no_scene(world):
     ring = GREENWICH.buffer(2).difference(GREENWICH.buffer(1))
     assert tiles(world.clouds.select(intersects=ring)) == []
@@ -127,11 +166,12 @@ def test_conditions_meet(world):
 @pytest.mark.parametrize(
     ("geometry", "message"),
     [
-        ("31UCT", "a str is no geometry; give one of shapely or geopandas, or GeoJSON"),
-        (5, "a int is no geometry"),
-        ({"type": "Circle"}, "a dict is no geometry"),
-        ({"type": "FeatureCollection"}, "a dict is no geometry"),
+        ("31UCT", "a str is no valid geometry: .*; give one of shapely or geopandas, or GeoJSON"),
+        (5, "a int is no valid geometry"),
+        ({"type": "Circle"}, "a dict is no valid geometry"),
+        ({"type": "FeatureCollection"}, "a dict is no valid geometry"),
         (shapely.Polygon(), "the geometry is empty"),
+        (geopandas.GeoDataFrame({"a": [1]}), "a GeoDataFrame is no valid geometry"),
         (geopandas.GeoSeries([], crs=4326), "the geometry is empty"),
         (
             shapely.Point(500_000, 4_000_000),

@@ -13,7 +13,7 @@ LIBRARY = [
     *("schema", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "objects", "reading"),
     *("lazy", "store", "expression", "footprints", "select"),
-    *("scene", "mosaic", "l1c", "safe", "georeference"),
+    *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
     *("strata", "reduce", "tables", "histogram", "histogramcache", "indices"),
     *("annotators", "classmap", "prediction", "predictionfiles", "confusion", "score", "bootstrap", "estimate"),
     *("evaluate", "curve", "census", "summary", "charts", "page", "pages", "plot"),
@@ -34,7 +34,7 @@ LIBRARY = [
 CONVERSION = [
     *("attributes", "read", "archive", "source", "outline", "check", "layout", "plan", "load", "coordinates", "report"),
     *("folder", "lease", "bucket", "target", "write", "readback", "inventory", "compare", "verify", "restore"),
-    *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "stac", "croissant", "describe"),
+    *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),
 ]
 
 

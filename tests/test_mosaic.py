@@ -129,6 +129,49 @@ def test_interpolation_stays_within_what_was_measured(neighbours):
     assert np.nanmin(smooth) >= 0.5
 
 
+@pytest.fixture(scope="module")
+def pacific(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """Two scenes that the antimeridian cuts, from the zones on either side of it; 179.997 E to 179.998 W."""
+    places = {"60NZF": array("60NZF", 829_720, 1_001_620), "01NAG": array("01NAG", 169_980, 1_001_620)}
+    return catalogue_of(tmp_path_factory.mktemp("pacific"), places, SIZE)
+
+
+@pytest.mark.parametrize("crs", [32601, 32660, 3832])
+def test_a_mosaic_may_lie_across_the_antimeridian(pacific, crs):
+    found = pacific.clouds.mosaic(crs=crs).compute()
+    assert set(np.unique(found.source)) == {-1, 0, 1}
+    for i in (0, 1):
+        scene = pacific.clouds.scene(i)
+        to_scene = Transformer.from_crs(crs, scene.rio.crs, always_xy=True)
+        rows, columns = np.nonzero(found.source.values == i)
+        x, y = to_scene.transform(found.x.values[columns], found.y.values[rows])
+        nearest = scene.mask.sel(x=xr.DataArray(x), y=xr.DataArray(y), method="nearest").values
+        same = nearest == found.mask.values[rows, columns]
+        assert same.mean() > 0.95  # GDAL may choose the other one of two pixels that are as near
+        assert abs(x - scene.x.values.mean()).max() <= SIZE / 2 * 20 + 1
+
+
+@pytest.mark.parametrize("crs", [4326, 3857])
+def test_a_crs_that_is_cut_through_a_scene_is_refused(pacific, crs):
+    with pytest.raises(QueryError, match=rf"EPSG:{crs} is cut through one of the scenes.* e\.g\. 3832"):
+        pacific.clouds.mosaic(crs=crs)
+
+
+def test_a_large_mosaic_is_made_chunk_by_chunk(neighbours, monkeypatch):
+    whole = neighbours.clouds.mosaic().compute()
+    monkeypatch.setattr("s2cmc.mosaic._CHUNK", 10)
+    in_parts = neighbours.clouds.mosaic()
+    assert in_parts.mask.chunks == ((10, 10, 10, 10, 9), (10, 10, 6))
+    xr.testing.assert_equal(in_parts.compute(), whole)
+
+
+def test_coarsened_scenes_keep_their_place(neighbours):
+    coarse = neighbours.coarsen(y=4, x=4).mean()
+    found = coarse.assign(mask=coarse.mask.round().astype("uint8")).clouds.mosaic(resolution=80)
+    # By hand: 980 m from 5,700,080 downwards, 520 m across, in pixels of 80 m whose edges are those of the first scene.
+    assert found.rio.bounds() == (299_980, 5_699_060, 300_540, 5_700_100)
+
+
 def test_scenes_of_several_zones_need_a_crs(ds):
     with pytest.raises(QueryError, match=r"lie in 2 UTM zones \(EPSG:32630, 32631\); say which CRS.*crs=3857"):
         ds.clouds.mosaic()
@@ -146,6 +189,10 @@ def test_scenes_far_apart_are_refused(catalogue):
         ({"crs": 999_999}, "crs 999999 is no CRS"),
         ({"resampling": "closest"}, "resampling 'closest' is none of nearest, bilinear"),
         ({"resolution": 0}, r"resolution 0 is no width of a pixel"),
+        ({"crs": 4978}, "crs 4978 is no CRS of a map"),
+        ({"crs": 4326, "resolution": 20}, "resolution 20 makes a whole scene less than a pixel"),
+        ({"resolution": "20"}, "resolution '20' is no width of a pixel"),
+        ({"resolution": float("inf")}, "resolution inf is no width of a pixel"),
         ({"resolution": -20}, r"resolution -20 is no width of a pixel"),
     ],
 )

@@ -14,7 +14,7 @@ from safemaker import make_tile, write_band, write_safe
 from s2cmc import safe
 from s2cmc.errors import QueryError, SceneError
 from s2cmc.l1c import L1CWindow, l1c_window
-from s2cmc.safe import find_bands, read_l1c
+from s2cmc.safe import find_bands, read_l1c, read_pixels
 from s2cmc.schema import BAND_NAMES, BANDS
 
 pytestmark = pytest.mark.slow
@@ -219,6 +219,17 @@ def test_a_file_that_is_cut_short_later_is_an_error_that_names_it(catalogue: xr.
         tree["r20m/B11"].load()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_file_of_which_a_part_was_downloaded_is_never_read_as_zeros(window, tmp_path, share):
+    """GDAL decodes the blocks of a window in several threads, and forgets what went wrong in them."""
+    pixels = np.ones((5490, 5490), np.uint16)
+    pixels[:3000, :3000] = np.random.default_rng(0).integers(1, 10_000, (3000, 3000))
+    path = write_band(tmp_path, window, "B11", pixels)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(SceneError, match=r"_B11\.jp2 cannot be read: .*get this file of the product anew"):
+        read_pixels(str(path), slice(500, 2600), slice(500, 2600), window.product_id)
+
+
 def test_a_place_that_is_none_is_an_error(catalogue: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(SceneError, match=r"there is no .*nowhere\.SAFE; expected its SAFE folder or a zip of it"):
         read_l1c(catalogue, SCENE, tmp_path / "nowhere.SAFE")
@@ -232,7 +243,10 @@ def test_a_place_that_is_none_is_an_error(catalogue: xr.Dataset, tmp_path: Path)
 def test_a_band_that_does_not_exist_is_an_error(catalogue: xr.Dataset, product: Path, window: L1CWindow) -> None:
     with pytest.raises(QueryError, match="there is no band 'B13'"):
         read_l1c(catalogue, SCENE, product, ["B11", "B13"])
-    with pytest.raises(QueryError, match="'B11' is a string; give a list of names"):
-        read_l1c(catalogue, SCENE, product, "B11")
+    for bands in ("B11", [], 11):
+        with pytest.raises(QueryError, match="is no list of names"):
+            read_l1c(catalogue, SCENE, product, bands)
+    with pytest.raises(QueryError, match="source None is no path; give the product's SAFE folder"):
+        read_l1c(catalogue, SCENE, None)
     with pytest.raises(QueryError, match="there is no band 'PVI'"):
         find_bands(window, product, ["PVI"])

@@ -66,6 +66,7 @@ def test_coordinates_are_the_centres_of_the_pixels(placed):
     assert placed.y.values.tolist() == [4_202_290 - 20 * i for i in range(SIZE)]
     assert placed.x.attrs["standard_name"] == "projection_x_coordinate"
     assert placed.y.attrs["units"] == "metre"
+    assert "comment" not in {*placed.x.attrs, *placed.y.attrs}  # the catalogue's speaks of offsets
 
 
 def test_the_transform_is_of_outer_corners_and_exact(ds, placed):
@@ -116,7 +117,7 @@ def test_a_geotiff_and_back(placed, name, tmp_path):
         assert file.transform == Affine(20, 0, 499_980, 0, -20, 4_202_300)
         assert file.xy(0, 0) == (499_990, 4_202_290)
         assert file.crs.to_epsg() == 32618
-        assert file.nodata == {"reflectance": None, "valid": 0}.get(name, 255)
+        assert str(file.nodata) == {"reflectance": "nan", "valid": "0.0"}.get(name, "255.0")
         values = file.read()
     np.testing.assert_array_equal(values.reshape(placed[name].shape), placed[name])
     with rioxarray.open_rasterio(path) as back:
@@ -146,7 +147,23 @@ def test_valid_is_where_every_band_has_data(catalogue):
         found = catalogue.clouds.scene(i)
         reflectance = catalogue.reflectance.isel(scene=i).values
         np.testing.assert_array_equal(found.valid == 1, (reflectance > 0).all(-1))
+        assert set(found.valid.attrs) == {"long_name", "flag_values", "flag_meanings", "nodata"}
     assert not all(catalogue.clouds.scene(i).valid.all() for i in range(catalogue.sizes["scene"]))
+    one_band = catalogue.isel(band=11).clouds.scene(0)
+    np.testing.assert_array_equal(one_band.valid == 1, catalogue.reflectance[0, :, :, 11] > 0)
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 9], [1, 5, 2, 9], [3, 3], []])
+def test_pixels_that_are_no_grid_are_refused(ds, rows):
+    with pytest.raises(CatalogueError, match=r"the \d pixels along y are not evenly spaced; take a slice of them"):
+        ds.isel(y=rows).clouds.scene(0)
+
+
+def test_every_other_pixel_and_reversed_ones_are_a_grid(ds):
+    thinned = ds.isel(y=slice(None, None, 2)).clouds.scene(0)
+    assert thinned.rio.transform() == Affine(20, 0, 499_980, 0, -40, 4_202_310)
+    upwards = ds.isel(y=slice(None, None, -1)).clouds.scene(0)
+    assert upwards.rio.transform() == Affine(20, 0, 499_980, 0, 20, 4_202_300 - 320)
 
 
 def test_it_is_saved_and_opened_by_plain_xarray(placed, tmp_path):
@@ -156,6 +173,13 @@ def test_it_is_saved_and_opened_by_plain_xarray(placed, tmp_path):
     assert back.rio.transform() == placed.rio.transform()
     assert back.rio.crs == placed.rio.crs
     xr.testing.assert_equal(back.reflectance.compute(), placed.reflectance.compute())
+
+
+def test_a_store_opened_by_plain_xarray_has_its_scenes_too(store, opened):
+    plain = xr.open_zarr(store).clouds.scene(0)
+    placed = opened.clouds.scene(0)
+    assert plain.rio.transform() == placed.rio.transform()
+    np.testing.assert_allclose(plain.reflectance, placed.reflectance, rtol=1e-7)
 
 
 def test_what_the_user_added_goes_with_it(ds):
@@ -178,9 +202,13 @@ def keys(ds: xr.Dataset) -> list[tuple[object, int]]:
         (f"T19HCD {day}", 1),
         (f"T19HCD_{day.replace('-', '')}", 1),
         (f"19HCD {day[:7]}", 1),
+        (f"19HCD {int(day[:4])}-{int(day[5:7])}-{int(day[8:])}", 1),
         (("T19HCD", day), 1),
         (("19HCD", date.fromisoformat(day)), 1),
         (("19HCD", time), 1),
+        (ds.scene[1], 1),
+        (np.array(1), 1),
+        (f"{scene}.SAFE", 1),
         (("19HCD", datetime.fromisoformat(np.datetime_as_string(time, unit="s"))), 1),
     ]
 
@@ -197,6 +225,7 @@ def test_a_scene_goes_by_many_names(ds):
         ("19HCE", "no scene '19HCE' among 3"),
         ("19HCD 1999", "no scene '19HCD 1999' among 3"),
         (("19HCD", "1999-01-01"), "no scene '19HCD 1999-01-01'"),
+        ("19HCD soon", "'soon' is no date; write it like '2018-06'"),
         (3, "there is no scene 3; positions go from 0 to 2"),
         (-4, "there is no scene -4"),
         (True, "True names no scene; give a product ID, a prefix of one, a position, or tile and date"),
@@ -210,10 +239,23 @@ def test_what_names_no_scene_or_several_is_an_error(ds, key, message):
         ds.clouds.scene(key)
 
 
+def test_months_and_days_may_be_written_short(ds):
+    """2018-1-2 is the second of January, and no beginning of December."""
+    december = ds.assign_coords(time=("scene", np.array(["2018-12-02T10:00:00"] * 3, "datetime64[ns]")))
+    with pytest.raises(QueryError, match="no scene '19HCD 2018-1-2'"):
+        december.clouds.scene("19HCD 2018-1-2")
+    assert december.clouds.scene("19HCD 2018-12-2").mgrs_tile == "19HCD"
+
+
 def test_a_misspelt_product_id_is_offered_right(ds):
     scene = str(ds.scene.values[0])
     with pytest.raises(QueryError, match=f"did you mean {scene}"):
         ds.clouds.scene(scene.replace("MSIL1C", "MSIL2A"))
+
+
+def test_of_no_scenes_none_is_found(ds):
+    with pytest.raises(QueryError, match="there is no scene 0; there are none at all"):
+        ds.isel(scene=[]).clouds.scene(0)
 
 
 def test_many_scenes_are_named_in_part(catalogue):

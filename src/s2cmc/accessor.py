@@ -12,7 +12,7 @@ from s2cmc import plot, reduce
 from s2cmc import select as selection
 from s2cmc.evaluationaccessor import EvaluationAccessor
 from s2cmc.geo import Box
-from s2cmc.geoaccessor import GeoAccessor
+from s2cmc.geoaccessor import PLACED, GeoAccessor
 from s2cmc.schema import TAG_NAMES
 from s2cmc.select import Moment
 from s2cmc.statisticsaccessor import StatisticsAccessor
@@ -67,10 +67,11 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         time : str, slice or pair, optional
             ``"2018-06"`` (all of June), ``slice("2018-03", "2018-05")``, a pair of dates; both ends are included.
         bbox : (west, south, east, north), optional
-            Degrees; scenes whose footprint touches it. West above east crosses the antimeridian.
+            Degrees; scenes whose footprint touches it, or, where y and x are gone, whose bounds do. West above east
+            crosses the antimeridian.
         intersects : geometry, optional
             Scenes whose footprint shares a point with it: of shapely or GeoJSON, in degrees, longitude first; or a
-            GeoSeries or GeoDataFrame of any CRS.
+            GeoSeries or GeoDataFrame, whose edges are straight in its CRS.
         bands : sequence of str, optional
             ``["B04", "B03", "B02"]``: these bands of `reflectance` in this order. Only they are read then; after
             ``.sel(band=[...])`` with a list, dask reads all thirteen first.
@@ -86,7 +87,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
             If a name or value does not exist; the message offers the nearest ones.
         """
         return selection.select(
-            self._part("scene"),
+            self._part("scene", *(PLACED if intersects is not None else ())),
             expression,
             split=split,
             shadows_marked=shadows_marked,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from s2cmc.errors import CatalogueError
 from s2cmc.schema import PIXEL_SIZE
 
@@ -67,6 +69,28 @@ def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
         f"the outline is {found[1]:.3f} x {found[0]:.3f} m (width x height); an array of {size[1]} x {size[0]} pixels "
         f"of {PIXEL_SIZE:g} m has one that is {padded:g} m wide ({OUTLINE_MARGIN} pixels more on a side) or {exact:g} m"
     )
+
+
+def edge_and_step(centres: np.ndarray, axis: str) -> tuple[float, float]:
+    """Outer edge of the first pixel on an axis, and the way to the next, from the centres of the pixels.
+
+    Parameters
+    ----------
+    centres : ndarray
+        Evenly spaced, in either direction; of a single pixel the width is taken to be 20.
+    axis : str
+        Its name, for messages.
+
+    Raises
+    ------
+    CatalogueError
+        If there is no pixel, or they are not evenly spaced: then they have no outline and no transform.
+    """
+    steps = np.diff(centres)
+    if not len(centres) or (len(steps) and (not steps[0] or not np.allclose(steps, steps[0], rtol=1e-6, atol=0))):
+        raise CatalogueError(f"the {len(centres)} pixels along {axis} are not evenly spaced; take a slice of them")
+    step = float(steps[0]) if len(steps) else PIXEL_SIZE
+    return float(centres[0]) - step / 2, step
 
 
 def lonlat_bounds(outline: Outline) -> Box:

@@ -15,7 +15,7 @@ from s2cmc.scene import SceneKey
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-_PLACED = ("scene", "epsg", "x_origin", "y_origin", "y", "x")
+PLACED = ("scene", "epsg", "x_origin", "y_origin", "y", "x")
 
 
 class GeoAccessor(AccessorBase):
@@ -27,8 +27,8 @@ class GeoAccessor(AccessorBase):
         Parameters
         ----------
         key : str, int or (tile, date)
-            Product ID, or a prefix that only one has; ``"T18SVG 2018-01-12"`` or ``("T18SVG", "2018-01-12")``; or
-            position, from the end if negative.
+            Product ID, or a prefix that only one has; ``"T18SVG"``, ``"T18SVG 2018-01-12"`` or
+            ``("T18SVG", "2018-01-12")``, as coarse as it is clear; or position, from the end if negative.
 
         Returns
         -------
@@ -41,8 +41,8 @@ class GeoAccessor(AccessorBase):
                 1 where every band has data (finite, DN not 0), else 0.
 
             `x` and `y` are the centres of the pixels, m, `y` from north to south; ``spatial_ref`` is the CF grid
-            mapping, so that ``.rio.crs``, ``.rio.transform()``, ``.rio.clip``, ``.rio.reproject`` and
-            ``.rio.to_raster`` work. What the catalogue says of the scene stands in scalar coordinates.
+            mapping, so that ``.rio.crs``, ``.rio.transform()``, ``.rio.clip`` and ``.rio.reproject`` work, and
+            ``.rio.to_raster`` on each variable. What the catalogue says of the scene stands in scalar coordinates.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class GeoAccessor(AccessorBase):
         CatalogueError
             If the release had no outline for the scene: then its place is not known.
         """
-        return scene.scene(self._part(*_PLACED), key)
+        return scene.scene(self._part(*PLACED), key)
 
     def footprints(self) -> "GeoDataFrame":
         """Footprints of the scenes as a table, for maps and joins; needs ``s2cmc[geo]``. No pixel is read.
@@ -63,7 +63,7 @@ class GeoAccessor(AccessorBase):
             WGS 84 (EPSG:4326), which is that of the array, not of the wider published outline. It is split where the
             antimeridian cuts it, and None where the place of a scene is unknown.
         """
-        return footprints.footprints(self._part(*_PLACED))
+        return footprints.footprints(self._part(*PLACED))
 
     def mosaic(
         self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"
@@ -98,7 +98,7 @@ class GeoAccessor(AccessorBase):
         CatalogueError
             If the place of a scene is not known.
         """
-        return mosaic.mosaic(self._part(*_PLACED, "reflectance"), crs=crs, resolution=resolution, resampling=resampling)
+        return mosaic.mosaic(self._part(*PLACED, "reflectance"), crs=crs, resolution=resolution, resampling=resampling)
 
     def l1c_window(self, key: SceneKey) -> L1CWindow:
         """Where a scene lies in its original Level-1C product, and where that is to be found. No pixel is read.
@@ -121,7 +121,7 @@ class GeoAccessor(AccessorBase):
         SceneError
             If the place of the scene is not known, or not on the grid of its tile.
         """
-        return l1c.l1c_window(self._part(*_PLACED), key)
+        return l1c.l1c_window(self._part(*PLACED), key)
 
     def read_l1c(
         self, key: SceneKey, source: str | Path, bands: Sequence[str] | None = None, *, dn: bool = False
@@ -153,7 +153,7 @@ class GeoAccessor(AccessorBase):
         QueryError
             If there is no such scene or band.
         """
-        return safe.read_l1c(self._part(*_PLACED), key, source, bands, dn=dn)
+        return safe.read_l1c(self._part(*PLACED), key, source, bands, dn=dn)
 
     def check_georeference(self, key: SceneKey, source: str | Path, *, band: str = "B11") -> GeoreferenceCheck:
         """Compare a scene with its original pixel by pixel, in every placement up to 65 pixels around its own.
@@ -180,5 +180,5 @@ class GeoAccessor(AccessorBase):
             If the scene has no georeference, or the file is missing or not of its tile.
         """
         return georeference.check_georeference(
-            self._part(*_PLACED, "reflectance", "band", "outline_margin"), key, source, band
+            self._part(*PLACED, "reflectance", "band", "outline_margin"), key, source, band
         )

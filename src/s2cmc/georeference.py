@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import QueryError
-from s2cmc.geo import OUTLINE_MARGIN
+from s2cmc.geo import OUTLINE_MARGIN, edge_and_step
 from s2cmc.l1c import L1CWindow, l1c_window, native_resolution
 from s2cmc.lazy import take_scenes, to_reflectance
 from s2cmc.safe import find_bands, read_pixels
@@ -55,7 +55,7 @@ class GeoreferenceCheck:
         Inset (y, x) that the catalogue's georeference stands for.
     stretched : float, optional
         Share that is equal where the array is stretched over its whole outline, nearest pixel: the reading to avoid.
-        None where the outline is that of the array.
+        None where the outline is that of the array, or a part of the array is compared.
     """
 
     scene: str
@@ -160,11 +160,14 @@ def check_georeference(
     taken = take_scenes(catalogue, np.array([at]), [bands.index(band)])
     has_data, own = _digital_numbers(taken["reflectance"].isel(scene=0, band=0).transpose("y", "x").to_numpy())
     margin = int(catalogue["outline_margin"][at])
+    y, x = (round(edge_and_step(catalogue[axis].to_numpy(), axis)[0] / PIXEL_SIZE) for axis in ("y", "x"))
+    claimed = margin + y, margin + x
     original, first = _surroundings(window, path)
     pixels = int(has_data.sum())
     shares, exact = _compare(own, original, pixels, first)
     insets = {
-        f"inset_{axis}": margin - start + np.arange(n) for axis, start, n in zip("yx", first, shares.shape, strict=True)
+        f"inset_{axis}": inset - start + np.arange(n)
+        for axis, inset, start, n in zip("yx", claimed, first, shares.shape, strict=True)
     }
     dims = ("inset_y", "inset_x")
     fractions = xr.DataArray(
@@ -174,8 +177,10 @@ def check_georeference(
         name="fraction",
         attrs={"long_name": f"share of the pixels of {band} that are equal to the original", "units": "1"},
     )
-    stretched = _count_stretched(own, original, first, margin) / max(pixels, 1) if margin else None
-    return GeoreferenceCheck(window.product_id, band, pixels, fractions, (margin, margin), stretched)
+    stretched = None
+    if margin and claimed == (margin, margin):  # it is said of the whole array
+        stretched = _count_stretched(own, original, first, margin) / max(pixels, 1)
+    return GeoreferenceCheck(window.product_id, band, pixels, fractions, claimed, stretched)
 
 
 def _digital_numbers(reflectance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
-from s2cmc.errors import QueryError, SceneError
+from s2cmc.errors import CatalogueError, QueryError, SceneError
+from s2cmc.geo import edge_and_step
 from s2cmc.product import Product
 from s2cmc.scene import SceneKey, position
 from s2cmc.schema import BANDS, PIXEL_SIZE
@@ -132,8 +132,9 @@ class L1CWindow:
         ``google`` : the SAFE folder; free (https://cloud.google.com/storage/docs/public-datasets/sentinel-2).
 
         ``aws_tiles`` : the bands as ``B11.jp2`` in ``s3://sentinel-s2-l1c``, requester pays. The last part numbers the
-        tile's images of one day and is 0 but for rare cases; its ``tileInfo.json`` names the product. ``aws_products``
-        : the product's metadata, without pixels (https://roda.sentinel-hub.com/sentinel-s2-l1c/readme.html).
+        tile's images of one day and is 0 but for rare cases; its ``tileInfo.json`` names the product. The day is
+        that of the product ID; a tile sensed some minutes later may be filed under the next. ``aws_products`` : the
+        product's metadata, without pixels (https://roda.sentinel-hub.com/sentinel-s2-l1c/readme.html).
 
         ``copernicus`` : the SAFE folder in the Copernicus Data Space, with a free account, endpoint
         ``https://eodata.dataspace.copernicus.eu`` (https://documentation.dataspace.copernicus.eu/APIs/S3.html).
@@ -216,10 +217,15 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
 
 def _edges(found: xr.Dataset, axis: str, product: Product) -> tuple[float, float]:
     """Outer edges of the pixels on an axis, m from the corner of the whole array."""
-    centres = found[axis].to_numpy()
-    if not centres.size or not np.allclose(np.diff(centres), PIXEL_SIZE, rtol=0, atol=_TOLERANCE):
-        raise SceneError(product.id, f"its {axis} is not neighbouring pixels of {PIXEL_SIZE:g} m, in the stored order")
-    return float(centres[0]) - PIXEL_SIZE / 2, float(centres[-1]) + PIXEL_SIZE / 2
+    try:
+        first, step = edge_and_step(found[axis].to_numpy(), axis)
+    except CatalogueError as error:
+        raise SceneError(product.id, f"it has no window: {error}") from error
+    if abs(step - PIXEL_SIZE) > _TOLERANCE:
+        raise SceneError(
+            product.id, f"it has no window: the pixels along {axis} are {step:g} m apart, not {PIXEL_SIZE:g}"
+        )
+    return first, first + found.sizes[axis] * PIXEL_SIZE
 
 
 def _window(metres: dict[str, int], resolution: int) -> PixelWindow:

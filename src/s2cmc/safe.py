@@ -1,5 +1,6 @@
 """A scene's bands at native resolution, from the files of its original Level-1C product."""
 
+import os
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -12,8 +13,9 @@ import xarray as xr
 from s2cmc.errors import QueryError, SceneError
 from s2cmc.l1c import RESOLUTIONS, L1CWindow, PixelWindow, l1c_window, native_resolution
 from s2cmc.lazy import to_reflectance
+from s2cmc.product import Product
 from s2cmc.scene import SceneKey
-from s2cmc.schema import BAND_NAMES, BANDS, DN_PER_REFLECTANCE
+from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, bands_of
 from s2cmc.tile import TILE_SIZE
 
 _FILE = re.compile(r"(T\w{5}_\d{8}T\d{6})_(B\d[\dA])\.jp2")
@@ -58,8 +60,10 @@ def read_l1c(
     QueryError
         If there is no such scene or band.
     """
-    if isinstance(bands, str):
-        raise QueryError(f"bands {bands!r} is a string; give a list of names")
+    if isinstance(bands, str) or (bands is not None and not (isinstance(bands, Sequence) and bands)):
+        raise QueryError(f"bands {bands!r} is no list of names")
+    if not isinstance(source, str | Path):
+        raise QueryError(f"source {source!r} is no path; give the product's SAFE folder, a zip of it, or its JP2s")
     names = list(BAND_NAMES if bands is None else bands)
     window = l1c_window(catalogue, key)
     files = find_bands(window, source, names)
@@ -79,7 +83,7 @@ def _read_group(window: L1CWindow, pixels: PixelWindow, files: dict[str, str], *
 
     size = pixels.resolution
     left, top = window.tile_x + pixels.column * size, window.tile_y - pixels.row * size
-    described = {band.name: band for band in BANDS}
+    described = {band.name: band for band in bands_of(Product.parse(window.product_id).platform)}
     variables = {}
     for name, path in files.items():
         band = described[name]
@@ -115,7 +119,8 @@ def read_pixels(path: str, rows: slice, columns: slice, scene: str) -> np.ndarra
     from rasterio.windows import Window
 
     try:
-        with rasterio.open(path) as file:
+        # One thread: GDAL drops what the others say, and a file cut short would be read as zeros.
+        with rasterio.Env(GDAL_NUM_THREADS="1"), rasterio.open(path) as file:
             pixels: np.ndarray = file.read(1, window=Window.from_slices(rows, columns))
     except RasterioError as error:
         raise SceneError(scene, f"{path} cannot be read: {error}; get this file of the product anew") from error
@@ -135,7 +140,7 @@ def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) ->
     wanted = {window.file_name(band): band for band in bands}
     found: dict[str, list[str]] = {band: [] for band in bands}
     others = set()
-    for path in _jp2_files(window, Path(source).expanduser().absolute()):
+    for path in _jp2_files(window, Path(os.path.expanduser(source)).absolute()):
         parts = path.replace("\\", "/").split("/")
         match = _FILE.fullmatch(parts[-1])
         foreign = [part for part in parts if part.upper().endswith(".SAFE") and part != window.product_name]

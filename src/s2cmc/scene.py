@@ -1,41 +1,53 @@
 """One scene on its own UTM grid, ready for rioxarray; lazy until it is asked."""
 
 import re
+import reprlib
 from datetime import date
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
+from s2cmc.geo import edge_and_step
 from s2cmc.lazy import take_scene
-from s2cmc.schema import DIMS, MASK_MISSING, PIXEL_SIZE
+from s2cmc.schema import DIMS, MASK_MISSING
+from s2cmc.select import interval
+
+if TYPE_CHECKING:
+    from affine import Affine
 
 SceneKey = str | int | tuple[str, str | date | np.datetime64]
 """Names a scene: product ID, a prefix of only one, position, or tile and date."""
 
-_TILE_AND_DATE = re.compile(r"T?(\d{2}[C-X][A-Z]{2})(?:[\s_/]+(\d[\d\s:T.-]*))?")
+_TILE_AND_DATE = re.compile(r"T?(\d{2}[C-X][A-Z]{2})(?:[\s_/]+(\S.*))?")
 _MOST_NAMED = 5  # scenes in a message
 
 
 def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
     """One scene with true coordinates; see `GeoAccessor.scene`."""
+    from affine import Affine
+
     found = take_scene(catalogue, position(catalogue, key))  # bands first: rioxarray takes no other order
-    epsg, x_origin, y_origin = (found[name].item() for name in ("epsg", "x_origin", "y_origin"))
+    epsg, x_origin, y_origin = (found[name].to_numpy().item() for name in ("epsg", "x_origin", "y_origin"))
     if np.isnan(x_origin) or np.isnan(y_origin):
         raise CatalogueError(
-            f"{found['scene'].item()} has no georeference: the release that the store was made from had no outline for "
-            "it; its pixels are in the catalogue, e.g. catalogue.sel(scene=...)"
+            f"{found['scene'].to_numpy()} has no georeference: the release that the store was made from had no outline "
+            "for it; its pixels are in the catalogue, e.g. catalogue.sel(scene=...)"
         )
-    # The offsets of the catalogue are those of any part of it too.
-    placed = found.assign_coords(x=x_origin + found["x"], y=y_origin - found["y"])
+    offset_x, offset_y = found["x"].to_numpy(), found["y"].to_numpy()
+    (left, width), (top, height) = edge_and_step(offset_x, "x"), edge_and_step(offset_y, "y")
+    x, y = x_origin + offset_x, y_origin - offset_y
+    placed = found.assign_coords(x=("x", x), y=("y", y))
     placed = placed.drop_dims([name for name in DIMS["thumbnail"][1:] if name in placed.dims])
     for name in ("mask", "alt_mask"):
         if name in placed:  # rioxarray's `nodata`; a CF _FillValue would make floats of saved labels
             placed[name].attrs["nodata"] = MASK_MISSING
     if "reflectance" in placed:
+        placed["reflectance"].encoding["_FillValue"] = np.nan  # for what is added around it, also in a raster
         placed["valid"] = _valid(placed["reflectance"])
-    return _with_crs(placed, int(epsg))
+    return _with_crs(placed, int(epsg), Affine(width, 0.0, x_origin + left, 0.0, -height, y_origin - top))
 
 
 def position(catalogue: xr.Dataset, key: SceneKey) -> int:
@@ -53,15 +65,22 @@ def position(catalogue: xr.Dataset, key: SceneKey) -> int:
     QueryError
         If no scene is named so, or several are.
     """
+    if isinstance(key, np.ndarray | xr.DataArray) and key.ndim == 0:
+        key = key.item()  # one of an array of IDs or positions
     ids = [str(name) for name in catalogue["scene"].to_numpy()]
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        if not ids:
+            raise QueryError(f"there is no scene {key}; there are none at all")
         if not -len(ids) <= key < len(ids):
             raise QueryError(f"there is no scene {key}; positions go from 0 to {len(ids) - 1}")
         return int(key) % len(ids)
     if isinstance(key, tuple) and len(key) == 2:
         key = f"{key[0]} {key[1]}"
     if not isinstance(key, str) or not key:
-        raise QueryError(f"{key!r} names no scene; give a product ID, a prefix of one, a position, or tile and date")
+        raise QueryError(
+            f"{reprlib.repr(key)} names no scene; give a product ID, a prefix of one, a position, or tile and date"
+        )
+    key = key.removesuffix(".SAFE")
     if key in ids:
         return ids.index(key)
     found = [i for i, name in enumerate(ids) if name.startswith(key)] or _of_tile(catalogue, key)
@@ -80,38 +99,26 @@ def _of_tile(catalogue: xr.Dataset, key: str) -> list[int]:
     match = _TILE_AND_DATE.fullmatch(key.strip())
     if match is None:
         return []
-    digits = re.sub(r"\D", "", match[2] or "")[:14]
-    times = np.datetime_as_string(catalogue["time"].to_numpy(), unit="s")
-    return [
-        i
-        for i, (tile, time) in enumerate(zip(catalogue["mgrs_tile"].to_numpy(), times, strict=True))
-        if tile == match[1] and re.sub(r"\D", "", time).startswith(digits)
-    ]
+    start, stop = interval(match[2])
+    of_tile = catalogue["mgrs_tile"].to_numpy() == match[1]
+    times = catalogue["time"].to_numpy()
+    return np.flatnonzero(of_tile & (times >= start) & (times <= stop)).tolist()
 
 
 def _valid(reflectance: xr.DataArray) -> xr.DataArray:
+    has_data = (reflectance > 0) & np.isfinite(reflectance)
     # Not bool, which no raster format holds and rioxarray does not take.
-    valid = ((reflectance > 0) & np.isfinite(reflectance)).all("band").astype(np.uint8)
-    return valid.rename("valid").assign_attrs(
-        long_name="every band has data: finite, and no DN 0, which is no-data in Level-1C",
-        flag_values=[0, 1],
-        flag_meanings="no_data valid",
-        nodata=0,  # rioxarray's: what it adds around a reprojected scene is not valid
-    )
+    valid = (has_data.all("band") if "band" in has_data.dims else has_data).astype(np.uint8)
+    valid.attrs = {
+        "long_name": "every band has data: finite, and no DN 0, which is no-data in Level-1C",
+        "flag_values": [0, 1],
+        "flag_meanings": "no_data valid",
+        "nodata": 0,  # rioxarray's: what it adds around a reprojected scene is not valid
+    }
+    return valid.rename("valid")
 
 
-def _with_crs(placed: xr.Dataset, epsg: int) -> xr.Dataset:
+def _with_crs(placed: xr.Dataset, epsg: int, transform: "Affine") -> xr.Dataset:
     import rioxarray  # noqa: F401, registers .rio
-    from affine import Affine
 
-    left, width = _corner_and_step(placed["x"].to_numpy(), PIXEL_SIZE)
-    top, height = _corner_and_step(placed["y"].to_numpy(), -PIXEL_SIZE)
-    placed = placed.rio.write_crs(epsg).rio.write_transform(Affine(width, 0.0, left, 0.0, height, top))
-    return placed.rio.write_coordinate_system()
-
-
-def _corner_and_step(centres: np.ndarray, step: float) -> tuple[float, float]:
-    """Outer edge of the first pixel, and the way to the next; `step` if there is but one."""
-    if len(centres) > 1:
-        step = float(centres[1] - centres[0])
-    return float(centres[0]) - step / 2, step
+    return placed.rio.write_crs(epsg).rio.write_transform(transform).rio.write_coordinate_system()

@@ -1,10 +1,11 @@
 """Names, units and descriptions of the catalogue: the one source that every other room reads.
 
 Sources: the catalogue's own description (doi 10.5281/zenodo.4172871) for classes and tags; ESA's Sentinel-2 MSI
-spectral response functions (Sentinel-2A column) for the bands; STAC's `eo` extension for the common names.
+table of the bands of both satellites (Sentinel-2 User Handbook and the spectral response
+functions, COPE-GSEG-EOPG-TN-15-0007) for the wavelengths; STAC's `eo` extension for the common names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Literal
 
@@ -161,6 +162,33 @@ BANDS = (
     Band("B12", "swir22", 2202.4, 175.0, 20),
 )
 BAND_NAMES = tuple(band.name for band in BANDS)
+
+_SENTINEL_2B = {
+    "B01": (442.3, 21.0),
+    "B02": (492.1, 66.0),
+    "B03": (559.0, 36.0),
+    "B04": (665.0, 31.0),
+    "B05": (703.8, 16.0),
+    "B06": (739.1, 15.0),
+    "B07": (779.7, 20.0),
+    "B08": (833.0, 106.0),
+    "B8A": (864.0, 22.0),
+    "B09": (943.2, 21.0),
+    "B10": (1376.9, 30.0),
+    "B11": (1610.4, 94.0),
+    "B12": (2185.7, 185.0),
+}
+
+
+def bands_of(platform: str) -> tuple[Band, ...]:
+    """The bands with the wavelengths of a satellite, e.g. ``Sentinel-2B``; those of Sentinel-2A for any other."""
+    if platform != "Sentinel-2B":
+        return BANDS
+    return tuple(
+        replace(band, wavelength=_SENTINEL_2B[band.name][0], bandwidth=_SENTINEL_2B[band.name][1]) for band in BANDS
+    )
+
+
 RGB_NAMES = ("red", "green", "blue")
 
 JOURNAL_PLAN = ".s2cmc-conversion/plan.json"

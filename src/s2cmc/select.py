@@ -57,7 +57,7 @@ def select(
         if wanted is not None:
             keep &= np.isin(catalogue[name].to_numpy(), _known_values(name, wanted, known))
     if time is not None:
-        start, stop = _interval(time)
+        start, stop = interval(time)
         keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
     if bbox is not None:
         keep[keep] = touches_box(catalogue.coords.to_dataset().isel(scene=keep), _box(bbox))
@@ -118,8 +118,14 @@ def _known_values(name: str, wanted: Any, known: Sequence[Any]) -> list[Any]:
     return values
 
 
-def _interval(time: Moment | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
-    """First and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included."""
+def interval(time: Moment | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
+    """First and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included.
+
+    Raises
+    ------
+    QueryError
+        If it is no time.
+    """
     if isinstance(time, slice):
         if time.step is not None:
             raise QueryError(f"time {time} has a step; give a start and a stop")
@@ -155,9 +161,9 @@ def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
 
 
 def _box(bbox: Sequence[float]) -> Box:
-    if len(bbox) != 4:
-        raise QueryError(f"bbox {bbox} has {len(bbox)} values; expected (west, south, east, north)")
     try:
+        if len(bbox) != 4:
+            raise QueryError(f"bbox {bbox} has {len(bbox)} values; expected (west, south, east, north)")
         west, south, east, north = (float(value) for value in bbox)
     except (TypeError, ValueError) as error:
         raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees") from error
