@@ -1,6 +1,6 @@
 """A bucket that is listed and written to. Objects appear whole or not at all; conditional puts decide who wins."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -132,7 +132,7 @@ class Bucket:
         except (BaseError, OSError) as error:
             raise explain(error, f"{self.url}/{name}", self._access, verb="removed") from error
 
-    def sweep(self) -> None:
+    def sweep(self, is_own: Callable[[str], object]) -> None:
         """Nothing to do: what was not written whole is not there."""
 
     @contextmanager

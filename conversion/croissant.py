@@ -8,6 +8,7 @@ holds that of the pixels of each scene.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from s2cmc.metadata import ROOT
@@ -79,7 +80,7 @@ def make_croissant(
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0"],
         "name": facts["title"],
         "description": facts["summary"],
-        "keywords": [word.strip() for word in facts.get("keywords", "").split(",") if word.strip()],
+        "keywords": keywords_of(facts),
         "version": facts["format_version"],
         **_claims(facts),
         "temporalCoverage": f"{times[0]}/{times[-1]}",
@@ -97,6 +98,11 @@ def make_croissant(
         ],
         "recordSet": [_classes(), _parts(), _scenes(catalogue)],
     }
+
+
+def keywords_of(facts: Mapping[str, Any]) -> list[str]:
+    """Keywords of a store, of which its attributes have one text."""
+    return [word.strip() for word in facts.get("keywords", "").split(",") if word.strip()]
 
 
 def _claims(facts: dict[str, Any]) -> dict[str, Any]:

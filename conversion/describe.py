@@ -14,6 +14,7 @@ all may be moved together. The same store gives the same bytes.
 import json
 import os
 import posixpath
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+from obstore.exceptions import BaseError as ObjectStoreError
 from zarr.core.sync import sync
 
 from s2cmc.access import Access, scheme_of
 from s2cmc.errors import StoreError
 from s2cmc.footprints import footprints
-from s2cmc.metadata import ROOT
+from s2cmc.metadata import CHECKSUM_ATTRIBUTE, ROOT
 from s2cmc.objects import CatalogueStore
 from s2cmc.store import open_group, open_with, place_of
 
@@ -34,8 +36,8 @@ from .bucket import Bucket
 from .croissant import make_croissant
 from .folder import Folder
 from .geoparquet import write_footprints
-from .stac import CROISSANT, PARQUET, make_collection, make_items
-from .target import place_to_write
+from .stac import CROISSANT, PARQUET, PART, make_collection, make_items
+from .target import place_to_write, refuse_within_store
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -79,19 +81,19 @@ class Description:
 
 def describe(
     store: str,
-    out: str | None = None,
+    out: str | Path | None = None,
     *,
     store_url: str | None = None,
     access: Access | None = None,
     out_access: Access | None = None,
 ) -> Description:
-    """Write the metadata of a store. Run again, it replaces them; files of others stay.
+    """Write the metadata of a store. Run again, it replaces them, and removes Items of before; files of others stay.
 
     Parameters
     ----------
     store : str
         Path or URL.
-    out : str, optional
+    out : str or Path, optional
         Folder, or URL of a bucket; by default the sibling ``NAME-metadata`` of a store ``NAME.zarr`` or ``NAME``.
     store_url : str, optional
         Public URL of `store`, to which the metadata then point; by default the relative path, or `store` itself where
@@ -106,16 +108,19 @@ def describe(
     Raises
     ------
     StoreError
-        If there is no catalogue at `store`, or if nothing can be written to `out`.
+        If there is no catalogue at `store`, if `out` lies in a store, or if nothing can be written there.
     """
     access = access or Access()
     catalogue = open_with(store, access)
     source = str(catalogue.encoding["source"])  # of several versions, the one that was opened
-    out = (out or _beside(store)).rstrip("/")
+    out = _beside(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
+    if store_url is not None and not store_url.strip():
+        raise StoreError(f"store_url {store_url!r} names no place; give the public URL of the store")
     href = _href(source, out) if store_url is None else _public(store_url, str(place_of(store, access)), source)
     place = place_to_write(out, out_access or access)
-    if place.read(ROOT) is not None:
-        raise StoreError(f"{out} is a store, where other files do not belong; choose another place")
+    refuse_within_store(out, out_access or access)
+    root = _root(source, access)
+    catalogue = _named_as_part(catalogue, root)
     table = outline_table(catalogue)
     parquet = write_footprints(table, {key: catalogue.attrs[key] for key in _ABOUT if key in catalogue.attrs})
     items = {
@@ -125,16 +130,30 @@ def describe(
     collection = make_collection(catalogue, table, href, {FOOTPRINTS: PARQUET, CROISSANT_FILE: CROISSANT})
     files = {
         FOOTPRINTS: parquet,
-        CROISSANT_FILE: _json(make_croissant(catalogue, table, (FOOTPRINTS, parquet), href, _root(source, access))),
+        CROISSANT_FILE: _json(make_croissant(catalogue, table, (FOOTPRINTS, parquet), href, root)),
         COLLECTION: _json(collection.to_dict(include_self_link=False, transform_hrefs=False)),
     }
-    _write(place, items, files)
+    try:
+        _write(place, items, files)
+    except (OSError, ObjectStoreError) as error:
+        raise StoreError(f"{out} cannot be written: {error}") from error
     return Description(
         url=out,
         paths=tuple(files),
         items=len(items),
         unplaced=int(table.geometry.isna().sum()),
         nbytes=sum(map(len, [*items.values(), *files.values()])),
+    )
+
+
+def _named_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
+    """A smaller store does not pose as the whole catalogue: it says of what it is a part, under a name of its own."""
+    facts = catalogue.attrs
+    if "subset" not in facts:
+        return catalogue
+    part = f"subset-{json.loads(root)['attributes'][CHECKSUM_ATTRIBUTE][:8]}"
+    return catalogue.assign_attrs(
+        {PART: part, "title": f"{facts['title']}, {part}", "summary": f"{facts['summary']} {facts['subset']}."}
     )
 
 
@@ -148,12 +167,26 @@ def outline_table(catalogue: xr.Dataset) -> "GeoDataFrame":
 
 
 def _write(place: Folder | Bucket, items: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
-    """Write the Items first: what names them comes last."""
+    """Write the Items first: what names them comes last. What named those of before tells which of them to remove."""
+    stale = _own_items(place.read(COLLECTION)) - items.keys()
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="s2cmc-describe") as pool:
         for _ in pool.map(lambda key: place.put(key, items[key]), items):
             pass
+        for _ in pool.map(place.remove, stale):
+            pass
     for key, content in files.items():
         place.put(key, content)
+
+
+def _own_items(collection: bytes | None) -> set[str]:
+    """Items by key that a Collection of ours, if it is one, links."""
+    try:
+        links = json.loads(collection or b"{}").get("links", [])
+        found = {link["href"].removeprefix("./") for link in links if link["rel"] == "item"}
+        ours = any(link["rel"] == "store" for link in links)
+    except (ValueError, AttributeError, TypeError, KeyError):  # it is damaged, or something else
+        return set()
+    return {key for key in found if ours and re.fullmatch(rf"{ITEMS}/[^/]+\.json", key)}
 
 
 def _json(document: dict[str, Any]) -> bytes:
@@ -181,7 +214,7 @@ def _href(source: str, out: str) -> str:
     Raises
     ------
     StoreError
-        If they would lie in the store, or could not point at it.
+        If they could not point at it.
     """
     root, from_path = _split(source)
     other, to_path = _split(out)
@@ -189,8 +222,6 @@ def _href(source: str, out: str) -> str:
         if not root:
             raise StoreError(f"metadata in {out} cannot point at {source} on this machine; say its public store_url")
         return source
-    if not posixpath.relpath(to_path, from_path).startswith(".."):
-        raise StoreError(f"{out} lies in the store {source}, where other files do not belong; choose another place")
     return posixpath.relpath(from_path, to_path)
 
 

@@ -2,11 +2,11 @@
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, get_args
 
 import xarray as xr
@@ -16,7 +16,7 @@ from s2cmc.access import Access
 from s2cmc.errors import QueryError, StoreError
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE
 from s2cmc.published import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
-from s2cmc.schema import BAND_NAMES, ExportFormat
+from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
 from s2cmc.store import open_group, open_with
 
 from .bucket import Bucket
@@ -25,8 +25,8 @@ from .geotiff import geotiff_files, refuse_unplaced
 from .picture import png_files
 from .readback import Readback
 from .restore import published_files
-from .subset import write_subset
-from .target import place_to_write
+from .subset import export_command, write_subset
+from .target import place_to_write, refuse_within_store
 
 Progress = Callable[[int, int], None]
 """Called with the scenes, or shards of a store, done so far, and with all."""
@@ -49,18 +49,21 @@ class Exported:
     written, kept : int
         Files, or shards of a store, that were written now, and that an earlier run had written.
     nbytes : int
-        bytes of all that is there.
+        Bytes of both.
+    others : int
+        Files of other scenes that earlier exports have left there.
     """
 
     scenes: int
     written: int
     kept: int
     nbytes: int
+    others: int = 0
 
 
 def export(
     store: str,
-    out: str,
+    out: str | Path,
     *,
     where: str | None = None,
     format: ExportFormat = "cog",  # noqa: A002, as the option is called
@@ -83,7 +86,7 @@ def export(
     ----------
     store : str
         Path or URL.
-    out : str
+    out : str or Path
         Folder, or ``s3://``, ``gs://`` or ``az://`` URL; empty, or what an earlier run has left.
     where : str, optional
         Tag expression, see `CloudsAccessor.select`; all scenes by default.
@@ -99,7 +102,8 @@ def export(
     workers : int, optional
         Threads; by default one for each core.
     overwrite : bool
-        Replace what another export has written to `out`. Files of others are never touched.
+        Replace what another export has written to `out`. Files of others, and stores that were converted, are never
+        touched.
     access : Access, optional
         How `store` is reached.
     out_access : Access, optional
@@ -118,22 +122,29 @@ def export(
     CatalogueError
         If GeoTIFFs are asked for of scenes of which nobody knows where they are.
     StoreError
-        If there is no catalogue at `store`, if `out` holds something else, or cannot be written.
+        If there is no catalogue at `store`, if `out` holds something else, lies in a store, or cannot be written.
     """
     if format not in get_args(ExportFormat):
         raise QueryError(f"format {format!r} is none of {', '.join(map(repr, get_args(ExportFormat)))}")
     _check_bands(bands, format)
+    if isinstance(scenes, str):
+        raise QueryError(f"scenes {scenes!r} is no list of product IDs")
+    if workers is not None and workers < 1:
+        raise QueryError(f"workers {workers} is less than 1")
+    out = str(out)
+    place = place_to_write(out, out_access or access)
     group = open_group(store, access)
     catalogue = open_with(group.store, access or Access())  # the same version, whatever is published meanwhile
     positions = _positions(catalogue, store, where, split, scenes)
     workers = workers or os.cpu_count() or 1
+    done: tuple[int, ...]
     try:
         if format == "zarr":
             done = write_subset(
                 group,
                 positions,
                 out,
-                command=_command(store, out, where, split, scenes, {"-o": access, "--out-option": out_access}),
+                command=export_command(store, out, where, split, scenes, {"-o": access, "--out-option": out_access}),
                 workers=workers,
                 overwrite=overwrite,
                 access=out_access or access,
@@ -146,11 +157,20 @@ def export(
             identity = {"store": group.attrs[CHECKSUM_ATTRIBUTE], "format": format, "bands": list(bands or BAND_NAMES)}
             if common:
                 identity["scenes"] = [stored.scenes[i] for i in positions]
-            place = place_to_write(out, out_access or access)
+            refuse_within_store(out, out_access or access)
             done = _export_files(place, identity, files, common, workers, overwrite, progress)
     except (OSError, ObjectStoreError) as error:
-        raise StoreError(f"{out} cannot be written: {error}; what is done is kept, the same command resumes") from error
+        kept = "; what is done is kept, the same command resumes" if _is_begun(place) else ""
+        raise StoreError(f"{out} cannot be written: {error}{kept}") from error
     return Exported(len(positions), *done)
+
+
+def _is_begun(place: Folder | Bucket) -> bool:
+    """Whether there is anything to resume."""
+    try:
+        return any(place.read(plan) is not None for plan in (_PLAN, JOURNAL_PLAN))
+    except (OSError, StoreError):
+        return False
 
 
 def _check_bands(bands: Sequence[str] | None, output: ExportFormat) -> None:
@@ -183,24 +203,6 @@ def _positions(
         said = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
         raise QueryError(f"no scene of {store} meets {said}; there is nothing to export")
     return [i for i, name in enumerate(names) if name in chosen]
-
-
-def _command(
-    store: str,
-    out: str,
-    where: str | None,
-    split: str | None,
-    scenes: Sequence[str] | None,
-    reached: Mapping[str, Access | None],
-) -> str:
-    """The command that starts, and resumes, the export of a store."""
-    places = [place if "://" in place else os.path.abspath(place) for place in (store, out)]
-    listed = None if scenes is None else ",".join(scenes)
-    options = {"--format": "zarr", "--where": where, "--split": split, "--scenes": listed}
-    words = [word for name, value in options.items() if value is not None for word in (name, value)]
-    for option, access in reached.items():
-        words += [word for item in (access or Access()).spoken().items() for word in (option, "=".join(item))]
-    return shlex.join(["s2cmc", "export", *places, *words])
 
 
 def _scene_files(
@@ -238,18 +240,18 @@ def _export_files(
     workers: int,
     overwrite: bool,
     progress: Progress | None,
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     names = [name for files in (*scenes, common) for name in files]
     _refuse_foreign(place)
     with place.claimed(_LOCK):
         _refuse_foreign(place)
-        _begin(place, identity, names, overwrite)
-        place.sweep()
+        ours = _begin(place, identity, names, overwrite)
         there = place.sizes().keys() & set(names)
         _write(place, scenes, there, workers, progress)
         _write_files(place, common, there)
         sizes = place.sizes()
-    return len(names) - len(there), len(there), sum(sizes[name] for name in names)
+    others = (ours - set(names)) & sizes.keys()
+    return len(names) - len(there), len(there), sum(sizes[name] for name in names), len(others)
 
 
 def _refuse_foreign(place: Folder | Bucket) -> None:
@@ -257,8 +259,8 @@ def _refuse_foreign(place: Folder | Bucket) -> None:
         raise StoreError(f"{place.url} holds no export of s2cmc, but {min(others)}; choose another place")
 
 
-def _begin(place: Folder | Bucket, identity: dict[str, Any], names: Sequence[str], overwrite: bool) -> None:
-    """Note what will be there. What an earlier export has left is gone on with, or removed."""
+def _begin(place: Folder | Bucket, identity: dict[str, Any], names: Sequence[str], overwrite: bool) -> set[str]:
+    """Note what will be there, and return it. What an earlier export has left is gone on with, or removed."""
     before = _read_plan(place) or {"identity": identity}
     differing = [key for key in identity if before["identity"].get(key) != identity[key]]
     if differing and not overwrite:
@@ -267,11 +269,13 @@ def _begin(place: Folder | Bucket, identity: dict[str, Any], names: Sequence[str
             "or use --overwrite to replace it"
         )
     files = {*names, *before.get("files", ())}
+    place.sweep({_PLAN, *files}.__contains__)
     if overwrite:
         for name in sorted(files & place.sizes().keys()):
             place.remove(name)
         files = set(names)
     place.put(_PLAN, json.dumps({"identity": identity, "files": sorted(files)}, indent=1).encode())
+    return files
 
 
 def _read_plan(place: Folder | Bucket) -> dict[str, Any] | None:

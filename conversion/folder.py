@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from obstore.store import LocalStore
 from s2cmc.errors import StoreError
 
 _PATIENCE = 30.0  # seconds that others may take to replace a file
-_STAGED = re.compile(r".+#\d+")  # obstore's name for a file that is still being written
+_STAGED = re.compile(r"(.+)#\d+")  # obstore's name for a file that is still being written
 
 
 class Folder:
@@ -79,10 +79,11 @@ class Folder:
         else:
             path.unlink(missing_ok=True)
 
-    def sweep(self) -> None:
-        """Remove what a killed run was still writing."""
-        for path in self._path.rglob("*"):
-            if _STAGED.fullmatch(path.name) and path.is_file():
+    def sweep(self, is_own: Callable[[str], object]) -> None:
+        """Remove what a killed run was still writing of the keys that are its own."""
+        for path in self._path.rglob("*#*"):
+            staged = _STAGED.fullmatch(path.relative_to(self._path).as_posix())
+            if staged and is_own(staged[1]) and path.is_file():
                 path.unlink()
 
     @contextmanager
@@ -101,7 +102,7 @@ class Folder:
                 yield
         except Timeout as error:
             raise StoreError(
-                f"another conversion or publication into {self.url} is running; wait for it, or stop it"
+                f"another conversion, export or publication into {self.url} is running; wait for it, or stop it"
             ) from error
 
     def vanish(self, name: str) -> None:

@@ -22,7 +22,6 @@ from s2cmc.reading import read_array
 from s2cmc.schema import (
     ANNOTATORS,
     BAND_NAMES,
-    BANDS,
     CLASS_NAMES,
     DN_PER_REFLECTANCE,
     MASK_MISSING,
@@ -32,6 +31,7 @@ from s2cmc.schema import (
     Band,
     MaskClass,
     TagGroup,
+    bands_of,
 )
 
 from .picture import encode_sidecar, masks_of, transform_of
@@ -67,8 +67,10 @@ def geotiff_files(
     tags = scene_tags(stored, i, attributes)
 
     def reflectance() -> bytes:
-        pixels = read_array(stored.array("reflectance"), i)[..., [BAND_NAMES.index(band) for band in bands]]
-        return encode_reflectance(pixels, bands, epsg, transform, tags, cog=cog)
+        chosen = [BAND_NAMES.index(band) for band in bands]
+        pixels = read_array(stored.array("reflectance"), i)[..., chosen]
+        known = bands_of(tags["platform"])
+        return encode_reflectance(pixels, [known[band] for band in chosen], epsg, transform, tags, cog=cog)
 
     def labels(name: str) -> bytes:
         own = alt_mask_tags(tags) if name == "alt_mask" else tags
@@ -131,7 +133,7 @@ def alt_mask_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def encode_reflectance(
-    pixels: np.ndarray, bands: Sequence[str], epsg: int, transform: Affine, tags: Mapping[str, str], *, cog: bool
+    pixels: np.ndarray, bands: Sequence[Band], epsg: int, transform: Affine, tags: Mapping[str, str], *, cog: bool
 ) -> bytes:
     """Reflectance as a file.
 
@@ -139,8 +141,8 @@ def encode_reflectance(
     ----------
     pixels : ndarray (y, x, band)
         uint16 DN with scale 0.0001 and no-data 0, or float32 reflectance with no-data NaN.
-    bands : sequence of str
-        Their names.
+    bands : sequence of Band
+        As the scene's satellite has them.
     epsg : int
         CRS.
     transform : Affine
@@ -150,16 +152,15 @@ def encode_reflectance(
     cog : bool
         Cloud-Optimized, with overviews (averages); otherwise tiled, without.
     """
-    described = [band for name in bands for band in BANDS if band.name == name]
     digital = pixels.dtype == np.uint16
 
     def describe(file: "DatasetWriter") -> None:
-        file.scales = [1 / DN_PER_REFLECTANCE if digital else 1.0] * len(described)
-        file.offsets = [0.0] * len(described)
-        file.units = ["1"] * len(described)
-        file.descriptions = list(bands)
-        file.colorinterp = [_COLOURS.get(band.common_name, ColorInterp.undefined) for band in described]
-        for number, band in enumerate(described, start=1):
+        file.scales = [1 / DN_PER_REFLECTANCE if digital else 1.0] * len(bands)
+        file.offsets = [0.0] * len(bands)
+        file.units = ["1"] * len(bands)
+        file.descriptions = [band.name for band in bands]
+        file.colorinterp = [_COLOURS.get(band.common_name, ColorInterp.undefined) for band in bands]
+        for number, band in enumerate(bands, start=1):
             file.update_tags(number, **_band_tags(band))
             # Where GDAL 3.10 and later, and what is built on it, look for them.
             micrometres = {"CENTRAL_WAVELENGTH_UM": band.wavelength, "FWHM_UM": band.bandwidth}

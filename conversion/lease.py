@@ -128,12 +128,17 @@ class Lease:
                 return self._acquire()
             if current != mark:
                 owner = holder.get("owner", "unknown")
-                raise StoreError(f"another conversion into {self.url} is running ({owner}); wait for it, or stop it")
+                raise StoreError(
+                    f"another conversion, export or publication into {self.url} is running ({owner}); wait for it, "
+                    "or stop it"
+                )
         try:
             asked = now()
             self._hold(self._replace(mark), asked)
         except PreconditionError as error:
-            raise StoreError(f"another conversion into {self.url} has just begun; wait for it, or stop it") from error
+            raise StoreError(
+                f"another conversion, export or publication into {self.url} has just begun; wait for it, or stop it"
+            ) from error
 
     def _seen(self) -> tuple[dict[str, str], dict[str, Any]]:
         try:

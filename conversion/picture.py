@@ -77,7 +77,9 @@ def encode_true_colour(pixels: np.ndarray) -> bytes:
     """
     if pixels.dtype == np.uint16:
         pixels = to_reflectance(pixels)
-    reflectance = xr.DataArray(np.nan_to_num(pixels), dims=("y", "x", "band"), coords={"band": list(TRUE_COLOUR)})
+    reflectance = xr.DataArray(
+        np.nan_to_num(pixels, posinf=0, neginf=0), dims=("y", "x", "band"), coords={"band": list(TRUE_COLOUR)}
+    )
     stretched = xr.Dataset({"reflectance": reflectance}).clouds.rgb().transpose("y", "x", "rgb")
     return _png(Image.fromarray(np.rint(255 * stretched.sel(rgb=list(RGB_NAMES)).to_numpy()).astype(np.uint8)))
 

@@ -26,7 +26,19 @@ import shapely
 
 from s2cmc.footprints import outlines
 from s2cmc.geo import Outline
-from s2cmc.schema import BANDS, CLASS_NAMES, MASK_MISSING, MASK_NOT_ONE_HOT, PIXEL_SIZE, SPLITS, TAG_NAMES, MaskClass
+from s2cmc.schema import (
+    BANDS,
+    CLASS_NAMES,
+    MASK_MISSING,
+    MASK_NOT_ONE_HOT,
+    PIXEL_SIZE,
+    SPLITS,
+    TAG_NAMES,
+    MaskClass,
+    bands_of,
+)
+
+from .croissant import keywords_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,15 +62,9 @@ _VERSIONS = {
 }
 _GROUP = {"zarr:node_type": "group", "zarr:zarr_format": 3, "zarr:consolidated": True}
 _OWN = ("difficulty", "dataset", "annotator", "shadows_marked", "has_alt_mask", "group")
-_BANDS = [
-    {
-        "name": band.name,
-        "eo:common_name": band.common_name,
-        "eo:center_wavelength": round(band.wavelength / 1000, 6),  # micrometres
-        "eo:full_width_half_max": round(band.bandwidth / 1000, 6),
-    }
-    for band in BANDS
-]
+PART = "part"
+"""Attribute that tells a smaller store from the whole, and from other parts of it."""
+
 _DIGITS = 7  # decimals of a degree, 1 cm
 
 _CLASSES = [
@@ -115,7 +121,7 @@ def make_collection(
         title=facts["title"],
         description=facts["summary"],
         license=facts.get("license", "other"),
-        keywords=[word.strip() for word in facts.get("keywords", "").split(",") if word.strip()],
+        keywords=keywords_of(facts),
         providers=_providers(catalogue),
         extent=pystac.Extent(
             pystac.SpatialExtent([_bounds(footprints)]), pystac.TemporalExtent([[times[0], times[-1]]])
@@ -124,8 +130,8 @@ def make_collection(
             "classification", "eo", "projection", "zarr", *(["scientific"] if "doi" in facts else [])
         ),
         summaries=pystac.Summaries(_summaries(catalogue)),
-        assets={"store": _store_asset(store)},
-        extra_fields={"item_assets": _item_assets()},
+        assets={"store": pystac.Asset(store, "all scenes as one Zarr group", None, ZARR, ["data"], _GROUP)},
+        extra_fields={"item_assets": _item_assets(_bands())},
     )
     for path, kind in files.items():
         found.add_asset(path.partition(".")[0], pystac.Asset(f"./{path}", media_type=kind, roles=["metadata"]))
@@ -168,7 +174,7 @@ def make_items(catalogue: "xr.Dataset", footprints: "GeoDataFrame", store: str) 
                 *("classification", "eo", "grid", "label", "processing", "sat", "zarr"),
                 *([] if outline is None else ["projection"]),
             ),
-            assets=_assets(store, has_alt_mask=row["has_alt_mask"]),
+            assets=_assets(store, row["platform"], has_alt_mask=row["has_alt_mask"]),
             collection=collection,
         )
         item.add_link(pystac.Link("root", "../collection.json", pystac.MediaType.JSON))
@@ -184,7 +190,8 @@ def _extensions(*names: str) -> list[str]:
 
 def _collection_id(catalogue: "xr.Dataset") -> str:
     name = "sentinel-2-cloud-mask-catalogue"
-    return f"synthetic-{name}" if catalogue.attrs.get("synthetic") else name
+    part = f"-{catalogue.attrs[PART]}" if PART in catalogue.attrs else ""
+    return f"{'synthetic-' if catalogue.attrs.get('synthetic') else ''}{name}{part}"
 
 
 def _providers(catalogue: "xr.Dataset") -> list[pystac.Provider]:
@@ -243,18 +250,23 @@ def _projection(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _store_asset(store: str) -> pystac.Asset:
-    return pystac.Asset(store, "the store: all scenes as one Zarr group", None, ZARR, ["data"], _GROUP)
-
-
-def _assets(store: str, *, has_alt_mask: bool) -> dict[str, pystac.Asset]:
-    variables = _item_assets()
+def _assets(store: str, platform: str, *, has_alt_mask: bool) -> dict[str, pystac.Asset]:
+    variables = _item_assets(_bands(platform))
     if not has_alt_mask:
         del variables["alt_mask"]
     return {name: pystac.Asset.from_dict({"href": store, **variable}) for name, variable in variables.items()}
 
 
-def _item_assets() -> dict[str, dict[str, Any]]:
+def _bands(platform: str | None = None) -> list[dict[str, Any]]:
+    """Bands of all scenes; with the wavelengths of a satellite those of its scenes, in micrometres."""
+    found: list[dict[str, Any]] = [{"name": band.name, "eo:common_name": band.common_name} for band in BANDS]
+    for told, band in zip(found, bands_of(platform), strict=True) if platform else ():
+        told["eo:center_wavelength"] = round(band.wavelength / 1000, 6)
+        told["eo:full_width_half_max"] = round(band.bandwidth / 1000, 6)
+    return found
+
+
+def _item_assets(bands: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     labels = {"type": ZARR, "roles": ["data", "labels"], "data_type": "uint8", "nodata": MASK_MISSING, **_GROUP}
     labels["classification:classes"] = _CLASSES
     return {
@@ -262,7 +274,7 @@ def _item_assets() -> dict[str, dict[str, Any]]:
             "title": "top-of-atmosphere reflectance, 13 bands",
             "type": ZARR,
             "roles": ["data", "reflectance"],
-            "bands": _BANDS,
+            "bands": bands,
             "s2cmc:variable": "reflectance",
             **_GROUP,
         },

@@ -5,7 +5,8 @@ conversion, so that it resumes, and opens only when it is complete.
 """
 
 import hashlib
-import json
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from s2cmc.access import Access
 from s2cmc.bundle import CHECKSUM_ATTRIBUTE as BUNDLE_CHECKSUM
 from s2cmc.bundle import NAME_ATTRIBUTE
 from s2cmc.errors import StoreError
-from s2cmc.metadata import CHECKSUM_ATTRIBUTE, ROOT
+from s2cmc.metadata import CHECKSUM_ATTRIBUTE
 from s2cmc.product import Product, dependence_groups
 from s2cmc.reading import read_array
 from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, ReflectanceType
@@ -28,9 +29,12 @@ from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, ReflectanceType
 from .layout import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
 from .plan import Task
 from .readback import Readback
-from .target import State, Target, place_to_write
+from .target import State, Target, refuse_within_store
 
 Progress = Callable[[int, int], None]
+
+_COMMAND = "s2cmc export "
+"""How the command of every smaller store begins."""
 
 
 def write_subset(
@@ -59,7 +63,7 @@ def write_subset(
     workers : int
         Threads.
     overwrite : bool
-        Replace a finished store, or what was started otherwise.
+        Replace a finished export, or one that was started otherwise; never a store that was converted.
     access : Access, optional
         How a bucket is reached; by default with the credentials of the environment.
     progress : callable, optional
@@ -73,13 +77,14 @@ def write_subset(
     Raises
     ------
     StoreError
-        If `out` holds something else, or is `group` itself, or a scene cannot be read.
+        If `out` holds something else, a store that was converted, or `group` itself, or a scene cannot be read.
     """
     stored = Readback(group)
     arrays = _arrays(stored, positions)
     tasks = [Task(array, first, last) for array in arrays.values() for first, last in array.spans()]
     target = Target(out, access)
     header = {"identity": _identity(stored, positions, arrays, group.attrs), "command": command}
+    refuse_within_store(out, access, is_store=True)
     _refuse(target, group, overwrite)
     with target.claimed():
         _refuse(target, group, overwrite)
@@ -88,6 +93,24 @@ def write_subset(
         _run(stored, positions, target, todo, len(tasks), workers, progress)
         target.publish(store_objects(arrays, _coordinates(stored, positions), _attributes(stored, positions, group)))
     return len(todo), len(tasks) - len(todo), target.nbytes()
+
+
+def export_command(
+    store: str,
+    out: str,
+    where: str | None,
+    split: str | None,
+    scenes: Sequence[str] | None,
+    reached: Mapping[str, Access | None],
+) -> str:
+    """The command that starts, and resumes, the export of a store."""
+    places = [place if "://" in place else os.path.abspath(place) for place in (store, out)]
+    listed = None if scenes is None else ",".join(scenes)
+    options = {"--format": "zarr", "--where": where, "--split": split, "--scenes": listed}
+    words = [word for name, value in options.items() if value is not None for word in (name, value)]
+    for option, access in reached.items():
+        words += [word for item in (access or Access()).spoken().items() for word in (option, "=".join(item))]
+    return _COMMAND + shlex.join([*places, *words])
 
 
 def _arrays(stored: Readback, positions: Sequence[int]) -> dict[str, PixelArray]:
@@ -122,11 +145,16 @@ def _identity(
 
 
 def _refuse(target: Target, group: zarr.Group, overwrite: bool) -> None:
+    state = target.state()
+    attributes = target.attributes() if state is State.FINISHED else {}
+    if attributes and attributes.get(CHECKSUM_ATTRIBUTE) == group.attrs[CHECKSUM_ATTRIBUTE]:
+        raise StoreError(f"{target.url} is the store that is to be exported; choose another place")
+    command = str((target.header() or {}).get("command")) if state is State.STARTED else ""
+    if (attributes and "subset" not in attributes) or (command and not command.startswith(_COMMAND)):
+        raise StoreError(
+            f"{target.url} is a store that was converted, and no export; remove it yourself, or choose another place"
+        )
     target.check_free(overwrite=overwrite)
-    if target.state() is State.FINISHED:
-        root = json.loads(place_to_write(target.url, target.access).read(ROOT) or b"{}")
-        if root.get("attributes", {}).get(CHECKSUM_ATTRIBUTE) == group.attrs[CHECKSUM_ATTRIBUTE]:
-            raise StoreError(f"{target.url} is the store that is to be exported; choose another place")
 
 
 def _start_or_resume(target: Target, header: dict[str, Any], arrays: Mapping[str, PixelArray], overwrite: bool) -> None:

@@ -5,14 +5,18 @@ resumed by the next run, wherever that runs.
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
+from pathlib import Path
 from posixpath import dirname
 from typing import Any
 
 from s2cmc.access import Access, scheme_of
-from s2cmc.errors import StoreError
+from s2cmc.bundle import BUNDLE
+from s2cmc.errors import DeniedError, StoreError
 from s2cmc.metadata import ROOT
 from s2cmc.schema import JOURNAL_PLAN
 
@@ -21,6 +25,7 @@ from .folder import Folder
 
 _JOURNAL = dirname(JOURNAL_PLAN)
 _LOCK = f"{_JOURNAL}/lock"
+_KEYS = re.compile(rf"({ROOT}|{BUNDLE}|{_JOURNAL}/.+|[^/]+/({ROOT}|c(/\d+)+))")  # of the objects of a store
 
 
 class State(Enum):
@@ -43,10 +48,51 @@ def place_to_write(url: str, access: Access | None = None, *, unchanging: bool =
         If nothing can be written there.
     """
     if scheme_of(url) in ("", "file"):
-        return Folder(url.removeprefix("file://"))
+        path = url.removeprefix("file://")
+        if not path.strip():
+            raise StoreError(f"{url!r} names no place; give a folder, or the URL of a bucket")
+        return Folder(path)
     if not is_bucket(url):
         raise StoreError(f"cannot write to {url}: expected a local path, or s3://, gs:// or az://")
     return Bucket(url.rstrip("/"), (access or Access()).signed(), unchanging=unchanging)
+
+
+def refuse_within_store(url: str, access: Access | None = None, *, is_store: bool = False) -> None:
+    """Refuse to write where other files do not belong; with `is_store`, a store may lie at `url` itself.
+
+    Raises
+    ------
+    StoreError
+        If the place is a file, or if it lies in a store, or in what will be one.
+    """
+    itself, *above = _lineage(url)
+    for folder in (itself, *above):
+        if os.path.isfile(folder):
+            raise StoreError(f"{url} cannot be written: {folder} is a file; choose another place")
+    if not is_store and _holds_store(itself, access):
+        raise StoreError(f"{url} is a store, where other files do not belong; choose another place")
+    for folder in reversed(above):  # an array has a zarr.json too
+        if _holds_store(folder, access):
+            raise StoreError(f"{url} lies in the store {folder}, where other files do not belong; choose another place")
+
+
+def _lineage(url: str) -> list[str]:
+    """A place and the folders that it is in, the nearest first, up to the root or the bucket."""
+    if scheme_of(url) in ("", "file"):
+        path = Path(os.path.realpath(url.removeprefix("file://")))
+        return [str(path), *map(str, path.parents)]
+    scheme, _, path_there = url.partition("://")
+    names = path_there.strip("/").split("/")
+    return [f"{scheme}://{'/'.join(names[:count])}" for count in range(len(names), 0, -1)]
+
+
+def _holds_store(url: str, access: Access | None) -> bool:
+    """What may not be read holds none: who may write to a part of a bucket need not see the rest."""
+    place = place_to_write(url, access)
+    try:
+        return any(place.read(key) is not None for key in (ROOT, JOURNAL_PLAN))
+    except DeniedError:
+        return False
 
 
 class Target:
@@ -106,6 +152,10 @@ class Target:
                 if self.state() is not State.STARTED:
                     self._place.vanish(_JOURNAL)
 
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the root of a store; empty where there is none."""
+        return dict((self._read_json(ROOT) or {}).get("attributes", {}))
+
     def header(self) -> dict[str, Any] | None:
         """What the started conversion is: its identity, and the command that finishes it."""
         return self._read_json(JOURNAL_PLAN)
@@ -124,7 +174,7 @@ class Target:
 
     def sweep(self) -> None:
         """Remove what a killed run was still writing."""
-        self._place.sweep()
+        self._place.sweep(_KEYS.fullmatch)
 
     def write(self, objects: dict[str, bytes]) -> None:
         """Write objects by key."""

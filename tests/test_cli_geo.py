@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import rasterio
+from safemaker import make_tile, write_safe
 
 import s2cmc
 
@@ -29,6 +30,21 @@ def test_export_writes_what_was_chosen_and_says_so(run, store, opened, tmp_path)
         assert file.descriptions == ("B04", "B03", "B02")
     again = run("export", store, tmp_path / "out", *options)
     assert ": 0 files written, " in again.out
+
+
+def test_export_tells_what_other_exports_have_left(run, store, opened, tmp_path):
+    first, second = (str(opened.scene.values[i]) for i in (0, 1))
+    run("export", store, tmp_path / "out", "--format", "png", "--scenes", first)
+    left = len(list((tmp_path / "out").glob("*.png*")))
+    answer = run("export", store, tmp_path / "out", "--format", "png", "--scenes", second)
+    assert answer.out.startswith("1 scene in ")
+    assert answer.out.endswith(f" MB; {left} files of other scenes are there from earlier exports\n")
+
+
+def test_a_list_of_scenes_that_is_no_text_is_named(run, store, tmp_path):
+    (tmp_path / "list").write_bytes(b"\xff\xfeS2")
+    answer = run("export", store, tmp_path / "out", "--scenes", tmp_path / "list")
+    assert answer.is_one_message(tmp_path / "list", "expected a text in UTF-8, a product ID a line")
 
 
 @pytest.mark.parametrize(("form", "made"), [("geotiff", "*_mask.tif"), ("png", "*_mask.png"), ("npy", "masks/*.npy")])
@@ -75,25 +91,19 @@ def test_window_shows_the_place_in_the_original(run, store, opened):
         assert (answer.code, answer.out) == (0, f"{opened.clouds.l1c_window(scene)}\n")
 
 
-def test_georeference_ends_with_1_where_it_is_not_proved(run, store, tmp_path, opened, monkeypatch):
-    checked = {}
-
-    class Finding:
-        passes = True
-
-        def __str__(self) -> str:
-            return "passes, it lies where the catalogue says"
-
-    def check(self, scene, source, *, band):
-        checked.update(scene=scene, source=source, band=band)
-        return Finding()
-
-    monkeypatch.setattr(type(opened.clouds), "check_georeference", check)
-    answer = run("georeference", store, "T18SVG 2018", tmp_path, "--band", "B12")
-    assert (answer.code, answer.out) == (0, "passes, it lies where the catalogue says\n")
-    assert checked == {"scene": "T18SVG 2018", "source": str(tmp_path), "band": "B12"}
-    Finding.passes = False
-    assert run("georeference", store, "T18SVG 2018", tmp_path).code == 1
+def test_georeference_ends_with_1_where_it_is_not_proved(run, store, tmp_path, opened):
+    window = opened.clouds.l1c_window(3)
+    own = np.rint(opened.reflectance.sel(band="B12")[3].values * 10_000.0).astype(np.uint16)
+    true, other = (
+        write_safe(tmp_path / name, window, {"B12": make_tile(window, "B12", pixels)})
+        for name, pixels in (("true", own), ("other", None))
+    )
+    answer = run("georeference", store, opened.scene.values[3], true, "--band", "B12")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"{opened.scene.values[3]} B12: passes, it lies where the catalogue says\n")
+    answer = run("georeference", store, 3, other, "--band", "B12")
+    assert answer.code == 1
+    assert " B12: fails, it fits nowhere" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -106,6 +116,10 @@ def test_georeference_ends_with_1_where_it_is_not_proved(run, store, tmp_path, o
         (("export", "{store}", "{out}", "--bands", "B99"), ["B99", "B01, B02"]),
         (("export", "nowhere", "{out}"), ["nowhere holds no catalogue"]),
         (("metadata", "nowhere"), ["nowhere holds no catalogue"]),
+        (("metadata", "{store}", ""), ["'' names no place"]),
+        (("metadata", "{store}", "{out}", "--store-url", ""), ["store_url '' names no place"]),
+        (("export", "{store}", ""), ["'' names no place"]),
+        (("export", "{store}", "", "--format", "zarr"), ["'' names no place"]),
     ],
     ids=lambda value: " ".join(value[:1]) if isinstance(value, tuple) else "",
 )

@@ -9,9 +9,11 @@ import numpy as np
 import pystac
 import pytest
 import xarray as xr
+import zarr
 
 import s2cmc
 from s2cmc.conversion.describe import describe
+from s2cmc.conversion.export import export
 from s2cmc.conversion.publish import publish
 from s2cmc.conversion.verify import verify
 from s2cmc.errors import StoreError
@@ -151,7 +153,7 @@ def test_scenes_of_unknown_place_are_counted(own: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("inside", [".", "metadata", "mask/metadata"])
 def test_metadata_do_not_belong_in_a_store(own: Path, inside: str) -> None:
     before = _contents(own)
-    with pytest.raises(StoreError, match=r"lies in the store .* choose another place"):
+    with pytest.raises(StoreError, match=r"(lies in the|is a) store.* choose another place"):
         describe(str(own), str(own / inside))
     assert _contents(own) == before
 
@@ -160,6 +162,85 @@ def test_nor_in_another_store(own: Path, store: Path) -> None:
     other = shutil.copytree(store, own.with_name("other.zarr"))
     with pytest.raises(StoreError, match=r"other\.zarr is a store, where other files do not belong"):
         describe(str(own), str(other))
+    with pytest.raises(StoreError, match=r"lies in the store .*other\.zarr, where other files do not belong"):
+        describe(str(own), other / "mask" / "metadata")
+    assert _contents(other) == _contents(store)
+
+
+def test_nor_in_a_store_in_a_bucket(new_bucket, own: Path) -> None:
+    bucket = new_bucket()
+    url = bucket.upload(own, "data/catalogue.zarr")
+    for out, said in ((url, "is a store"), (f"{url}/a/metadata/", f"lies in the store {url},")):
+        with pytest.raises(StoreError, match=said):
+            describe(url, out, access=bucket.access)
+    assert set(bucket.contents("data/catalogue.zarr/")) == set(_contents(own))
+
+
+def test_items_of_scenes_that_are_gone_are_removed(own: Path, store: Path, opened: xr.Dataset, tmp_path: Path) -> None:
+    out, names = tmp_path / "out", [str(name) for name in opened["scene"].values]
+    describe(str(own), out)
+    (out / "items" / "mine.json").write_text("{}")
+    (out / "outside.json").write_text("{}")
+    linked = json.loads((out / "collection.json").read_text())
+    linked["links"] += [{"rel": "item", "href": href} for href in ("./items/../outside.json", "./outside.json")]
+    (out / "collection.json").write_text(json.dumps(linked))
+    export(str(store), tmp_path / "small.zarr", format="zarr", scenes=names[:3])
+    describe(str(tmp_path / "small.zarr"), out)
+    assert {path.name for path in (out / "items").iterdir()} == {"mine.json", *(f"{name}.json" for name in names[:3])}
+    assert (out / "outside.json").exists()
+
+
+def test_items_of_another_collection_stay(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "items").mkdir(parents=True)
+    (tmp_path / "out" / "items" / "theirs.json").write_text("{}")
+    links = [{"rel": "item", "href": "./items/theirs.json"}]
+    (tmp_path / "out" / "collection.json").write_text(json.dumps({"links": links}))
+    describe(str(own), tmp_path / "out")
+    assert (tmp_path / "out" / "items" / "theirs.json").exists()
+
+
+def test_a_part_does_not_pose_as_the_whole(store: Path, opened: xr.Dataset, tmp_path: Path) -> None:
+    names = [str(name) for name in opened["scene"].values]
+    told = []
+    for count in (2, 3):
+        small = tmp_path / f"{count}.zarr"
+        export(str(store), small, format="zarr", scenes=names[:count])
+        describe(str(small), tmp_path / f"{count}")
+        digest = zarr.open_group(small, mode="r").attrs["metadata_sha256"][:8]
+        collection, croissant = (
+            json.loads((tmp_path / f"{count}" / name).read_text()) for name in ("collection.json", "croissant.json")
+        )
+        assert collection["id"] == f"synthetic-sentinel-2-cloud-mask-catalogue-subset-{digest}"
+        assert collection["title"] == croissant["name"] == f"{opened.attrs['title']}, subset-{digest}"
+        for document in (collection, croissant):
+            assert document["description"].startswith(opened.attrs["summary"])
+            assert f"{count} of 10 scenes of the store whose metadata_sha256 is" in document["description"]
+        item = json.loads((tmp_path / f"{count}" / "items" / f"{names[0]}.json").read_text())
+        assert item["collection"] == collection["id"]
+        told.append(collection["id"])
+    assert len(set(told)) == 2
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_is_no_place_for_metadata(own: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match=f"{tmp_path}/{out} cannot be written: {tmp_path}/file is a file"):
+        describe(str(own), str(tmp_path / out))
+
+
+def test_a_folder_that_cannot_be_made_is_named(own: Path) -> None:
+    with pytest.raises(StoreError, match="/proc/metadata cannot be written: "):
+        describe(str(own), "/proc/metadata")
+
+
+def test_a_place_needs_a_name(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path / "data")
+    for out in ("", " ", "file://"):
+        with pytest.raises(StoreError, match=f"'{out}' names no place; give a folder"):
+            describe(str(own), out)
+    with pytest.raises(StoreError, match="store_url '' names no place"):
+        describe(str(own), store_url="")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["catalogue.zarr"]
 
 
 def test_what_cannot_be_written_to_is_named(own: Path) -> None:

@@ -115,6 +115,16 @@ def test_bands_have_names_units_scale_and_wavelength(folder, catalogue):
         assert file.tags(1, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.4427", "FWHM_UM": "0.0210"}
 
 
+@pytest.mark.parametrize(("satellite", "wavelength", "width"), [("S2A", 2202.4, 175), ("S2B", 2185.7, 185)])
+def test_wavelengths_are_those_of_the_satellite(folder, catalogue, satellite, wavelength, width):
+    """B12 by ESA's table of the bands of both satellites, in nm."""
+    scene = next(name for name in catalogue.scene.values if name.startswith(satellite))
+    with rasterio.open(folder / f"{scene}_reflectance.tif") as file:
+        assert (float(file.tags(13)["wavelength_nm"]), float(file.tags(13)["bandwidth_nm"])) == (wavelength, width)
+        told = file.tags(13, ns="IMAGERY")
+        assert told == {"CENTRAL_WAVELENGTH_UM": f"{wavelength / 1000:.4f}", "FWHM_UM": f"{width / 1000:.4f}"}
+
+
 def test_what_the_table_says_goes_with_every_scene(folder, catalogue):
     for i, scene in enumerate(catalogue.scene.values):
         row = catalogue.isel(scene=i)
@@ -265,7 +275,7 @@ def test_scenes_that_nobody_knows_the_place_of_are_refused_before_anything_is_wr
     cog=st.booleans(),
 )
 def test_any_digital_numbers_come_back(pixels, cog):
-    content = encode_reflectance(pixels, ["B02", "B12"], *PLACE, {"scene": "any"}, cog=cog)
+    content = encode_reflectance(pixels, [BANDS[1], BANDS[12]], *PLACE, {"scene": "any"}, cog=cog)
     with MemoryFile(content) as memory, memory.open() as file:
         np.testing.assert_array_equal(file.read(), np.moveaxis(pixels, -1, 0))
         assert (file.crs.to_epsg(), file.transform) == PLACE
@@ -290,7 +300,7 @@ def test_any_labels_come_back(labels, cog):
 
 
 def test_every_band_has_its_own_description():
-    content = encode_reflectance(np.zeros((4, 4, 13), np.uint16), BAND_NAMES, *PLACE, {}, cog=False)
+    content = encode_reflectance(np.zeros((4, 4, 13), np.uint16), BANDS, *PLACE, {}, cog=False)
     with MemoryFile(content) as memory, memory.open() as file:
         for number, band in enumerate(BANDS, start=1):
             assert file.tags(number)["wavelength_nm"] == str(band.wavelength)

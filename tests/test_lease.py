@@ -49,7 +49,7 @@ def test_it_is_renewed_well_before_it_expires():
 
 
 def test_another_is_told_who_holds_it(lease):
-    said = rf"another conversion into s3://.* is running \(.*, process {os.getpid()}\); wait for it, or stop it"
+    said = rf"another conversion, export .* into s3://.* is running \(.*, process {os.getpid()}\); wait for it, or stop"
     with lease().held(), pytest.raises(s2cmc.StoreError, match=said), lease().held():
         pass
     with lease().held():

@@ -114,7 +114,7 @@ def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatc
 
     def try_another(plan, task):
         monkeypatch.setattr(write, "load_block", load_block)
-        with pytest.raises(s2cmc.StoreError, match=r"another conversion or publication into .* is running; wait"):
+        with pytest.raises(s2cmc.StoreError, match=r"another conversion, export or .* into .* is running; wait"):
             convert(str(others), store, overwrite=True)
         return load_block(plan, task)
 

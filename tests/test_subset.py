@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 import s2cmc
-from s2cmc.conversion import subset
+from s2cmc.conversion import subset, write
 from s2cmc.conversion.export import export
 from s2cmc.conversion.restore import restore
 from s2cmc.conversion.verify import verify
@@ -179,6 +179,41 @@ def test_other_places_are_refused(store, small, names, tmp_path):
         export(str(store), str(tmp_path), format="zarr", overwrite=True)
     with pytest.raises(s2cmc.StoreError, match="expected a local path, or s3://"):
         export(str(store), "http://127.0.0.1:9/out.zarr", format="zarr")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_store_that_was_converted_is_never_replaced(release, store, small, names, tmp_path, monkeypatch, overwrite):
+    convert(str(release), str(tmp_path / "finished"), scenes=names[:2])
+    monkeypatch.setattr(write, "shard_objects", raise_no_space)
+    with pytest.raises(s2cmc.StoreError, match="no space left"):
+        convert(str(release), str(tmp_path / "started"), scenes=names[:2])
+    for name in ("finished", "started"):
+        before = {path: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for source in (store, small):
+            with pytest.raises(s2cmc.StoreError, match=rf"{name} is a store that was converted, and no export; remove"):
+                export(str(source), tmp_path / name, format="zarr", overwrite=overwrite)
+        assert {path: path.read_bytes() for path in before} == before
+        assert {path for path in (tmp_path / name).rglob("*") if path.is_file()} == set(before)
+
+
+def raise_no_space(*_: object) -> None:
+    raise OSError("no space left on device")
+
+
+def test_an_export_is_replaced_where_that_is_asked_for(store, small, names, tmp_path):
+    copy = shutil.copytree(small, tmp_path / "copy.zarr")
+    export(str(store), copy, format="zarr", scenes=names[:2], overwrite=True)
+    assert s2cmc.open_catalogue(copy).scene.values.tolist() == names[:2]
+
+
+def test_only_what_a_killed_run_was_writing_is_swept(interrupted, store, names, small):
+    mine = {"issue#17", "mask/issue#17", "photos/c/a#1"}
+    half = {"mask/c/0/0/0#1", "time/c/0#2", "time/zarr.json#3", "zarr.json#1", ".s2cmc-conversion/plan.json#7"}
+    for key in mine | half:
+        (interrupted / key).parent.mkdir(parents=True, exist_ok=True)
+        (interrupted / key).write_bytes(b"half")
+    export(str(store), str(interrupted), format="zarr", scenes=names)
+    assert set(contents(interrupted)) == set(contents(small)) | mine
 
 
 def test_a_store_is_never_written_over_itself(store, names, tmp_path):

@@ -70,9 +70,10 @@ def export(
             progress=advance,
         )
     what = "shard" if format == "zarr" else "file"
+    others = f"; {counted(done.others, 'file')} of other scenes are there from earlier exports" if done.others else ""
     out.print(
         f"{counted(done.scenes, 'scene')} in {folder}: {counted(done.written, what)} written, {done.kept} were there, "
-        f"{done.nbytes / 1e6:.1f} MB",
+        f"{done.nbytes / 1e6:.1f} MB{others}",
         highlight=False,
         soft_wrap=True,
     )

@@ -98,5 +98,10 @@ def scene_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     path = Path(text)
-    names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
+    try:
+        names = path.read_text(encoding="utf-8").split() if len(text) < 255 and path.is_file() else text.split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogueError(
+            f"{path} cannot be read: {error}; expected a text in UTF-8, a product ID a line"
+        ) from error
     return [name.strip() for name in names if name.strip()]
