@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +15,7 @@ from s2cmc.access import Access
 from s2cmc.errors import QueryError, StoreError
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE
 from s2cmc.published import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
+from s2cmc.scene import position
 from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
 from s2cmc.store import open_group, open_with
 
@@ -96,7 +96,7 @@ def export(
         palette. Zarr: a smaller store.
     split : {"train", "test"}, optional
     scenes : sequence of str, optional
-        Product IDs; all conditions hold together.
+        Product IDs, or what else `CloudsAccessor.scene` takes; all conditions hold together.
     bands : sequence of str, optional
         Of the GeoTIFFs, in their order; all by default.
     workers : int, optional
@@ -192,12 +192,8 @@ def _positions(
     """Where the chosen scenes stand, in the order of the store."""
     names = [str(scene) for scene in catalogue["scene"].to_numpy()]
     chosen = {str(scene) for scene in catalogue.clouds.select(where, split=split)["scene"].to_numpy()}
-    for scene in scenes or ():
-        if scene not in names:
-            close = get_close_matches(scene, names, n=1, cutoff=0.8)
-            raise QueryError(f"no scene {scene!r} in {store}{f'; did you mean {close[0]}?' if close else ''}")
     if scenes is not None:
-        chosen &= set(scenes)
+        chosen &= {names[position(catalogue, scene)] for scene in scenes}
     if not chosen:
         asked = {"where": where, "split": split, "scenes": scenes and ", ".join(scenes)}
         said = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)

@@ -44,6 +44,9 @@ def test_scenes_are_chosen_by_expression_split_and_name(store, catalogue, tmp_pa
         str(store), str(tmp_path / "b"), format="png", where="open_water or cumulus", split="train", scenes=chosen[:1]
     )
     assert done.scenes == 1
+    tile = str(catalogue.mgrs_tile.values[4])
+    assert export(str(store), str(tmp_path / "c"), format="png", scenes=[f"T{tile} 2018", chosen[0]]).scenes == 2
+    assert list((tmp_path / "c").glob(f"*_T{tile}_*.png"))
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -64,7 +67,7 @@ def test_names_of_files_begin_with_the_product_id(whole, names, name):
         ({"scenes": []}, "no scene of .* meets scenes"),
         ({"where": "sno_ice"}, "sno_ice"),
         ({"split": "exam"}, "split 'exam' is none of 'train', 'test'"),
-        ({"scenes": ["S2A_MSIL1C_2018"]}, "no scene 'S2A_MSIL1C_2018' in "),
+        ({"scenes": ["S2A_MSIL1C_2018"]}, "'S2A_MSIL1C_2018' names 6 scenes: .*; say more of it"),
         ({"format": "tiff"}, "format 'tiff' is none of 'cog', 'geotiff', 'npz', 'npy', 'png', 'zarr'"),
         ({"bands": ["B02", "B13"]}, "no band 'B13'; there are B01, B02"),
         ({"bands": ["B02", "B02"]}, "bands B02, B02: one of them stands there twice"),
