@@ -214,6 +214,7 @@ def test_bbox_and_intersects_ask_footprints_and_include_their_edges(world: xr.Da
         ({"bbox": (0, 5, 1, 0)}, "south below north"),
         ({"bbox": (0, 0, 361, 1)}, "in degrees"),
         ({"bbox": (float("nan"), 0, 1, 1)}, "in degrees"),
+        ({"bbox": 5}, r"bbox 5 is not \(west, south, east, north\)"),
         ({"bbox": ("west", 0, 1, 1)}, r"is not \(west, south, east, north\)"),
     ],
     ids=str,

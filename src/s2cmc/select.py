@@ -162,11 +162,12 @@ def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
 
 def _box(bbox: Sequence[float]) -> Box:
     try:
-        if len(bbox) != 4:
-            raise QueryError(f"bbox {bbox} has {len(bbox)} values; expected (west, south, east, north)")
-        west, south, east, north = (float(value) for value in bbox)
+        values = [float(value) for value in bbox]
     except (TypeError, ValueError) as error:
-        raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees") from error
+        raise QueryError(f"bbox {bbox!r} is not (west, south, east, north) in degrees") from error
+    if len(values) != 4:
+        raise QueryError(f"bbox {bbox} has {len(values)} values; expected (west, south, east, north)")
+    west, south, east, north = values
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
         raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees, with south below north")
     return west, south, east, north
