@@ -17,6 +17,8 @@ from s2cmc.errors import CatalogueError, QueryError, SceneError
 from s2cmc.l1c import TILE_SIZE, L1CWindow, PixelWindow, l1c_window, tile_origin
 from s2cmc.schema import BANDS
 
+pytestmark = pytest.mark.slow
+
 SCENE = "S2A_MSIL1C_20180112T155541_N0206_R011_T18SVG_20180112T192049"
 
 STACTOOLS = "stactools-packages/sentinel2, tests/data-files, "
@@ -53,7 +55,6 @@ def test_tiles_begin_where_real_products_do(tile: str, epsg: int, x: int, y: int
     assert tile_origin(tile) == (x, y)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("hemisphere", "first", "last"), [("N", 0, 9_300_000), ("S", 1_200_000, 9_900_000)])
 def test_every_square_is_where_mgrs_has_it(hemisphere: str, first: int, last: int) -> None:
     oracle, seen = mgrs.MGRS(), 0
