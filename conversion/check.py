@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import SceneError
-from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, MASK_NOT_ONE_HOT, TAGS, MaskClass, TagGroup
+from s2cmc.schema import DN_PER_REFLECTANCE, MASK_NOT_ONE_HOT, TAGS, MaskClass, TagGroup
 
 DN_MAX = 65_535
 _ROWS = 64  # rows handled at a time, so that temporaries stay in the cache

@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from s2cmc.bands import BANDS
 from s2cmc.metadata import ROOT
-from s2cmc.schema import BANDS, PIXEL_SIZE, SCENE_COORDINATES, SPLITS, MaskClass, SceneCoordinate
+from s2cmc.schema import PIXEL_SIZE, SCENE_COORDINATES, SPLITS, MaskClass, SceneCoordinate
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,11 +12,12 @@ import xarray as xr
 from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.access import Access
+from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import QueryError, StoreError
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE
 from s2cmc.published import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
 from s2cmc.scene import position
-from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
+from s2cmc.schema import JOURNAL_PLAN, ExportFormat
 from s2cmc.store import open_group, open_with
 
 from .bucket import Bucket

@@ -15,23 +15,21 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
+from s2cmc.bands import BAND_NAMES, Band, bands_of
 from s2cmc.errors import CatalogueError
 from s2cmc.lazy import to_mask
 from s2cmc.plot import CLASS_COLOURS
 from s2cmc.reading import read_array
 from s2cmc.schema import (
     ANNOTATORS,
-    BAND_NAMES,
     CLASS_NAMES,
     DN_PER_REFLECTANCE,
     MASK_MISSING,
     MASK_NOT_ONE_HOT,
     SPLITS,
     TAGS,
-    Band,
     MaskClass,
     TagGroup,
-    bands_of,
 )
 
 from .picture import encode_sidecar, masks_of, transform_of

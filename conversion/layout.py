@@ -13,16 +13,14 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, Zstd
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
+from s2cmc.bands import BAND_NAMES, BANDS, RGB_NAMES
 from s2cmc.bundle import BUNDLE, bundle_attributes, pack
 from s2cmc.metadata import ROOT, seal
 from s2cmc.schema import (
-    BAND_NAMES,
-    BANDS,
     DIMS,
     DN_PER_REFLECTANCE,
     MASK_MISSING,
     PIXEL_SIZE,
-    RGB_NAMES,
     SCENE_COORDINATES,
     ReflectanceType,
 )

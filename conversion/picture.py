@@ -12,16 +12,11 @@ from affine import Affine
 from PIL import Image
 from pyproj import CRS
 
+from s2cmc.bands import BAND_NAMES, RGB_NAMES
 from s2cmc.lazy import to_mask, to_reflectance
 from s2cmc.plot import CLASS_COLOURS
 from s2cmc.reading import read_array
-from s2cmc.schema import (
-    BAND_NAMES,
-    CLASS_NAMES,
-    MASK_MISSING,
-    PIXEL_SIZE,
-    RGB_NAMES,
-)
+from s2cmc.schema import CLASS_NAMES, MASK_MISSING, PIXEL_SIZE
 
 from .readback import Readback
 

@@ -24,10 +24,10 @@ import pandas as pd
 import pystac
 import shapely
 
+from s2cmc.bands import BANDS, bands_of
 from s2cmc.footprints import outlines
 from s2cmc.geo import Outline
 from s2cmc.schema import (
-    BANDS,
     CLASS_NAMES,
     MASK_MISSING,
     MASK_NOT_ONE_HOT,
@@ -35,7 +35,6 @@ from s2cmc.schema import (
     SPLITS,
     TAG_NAMES,
     MaskClass,
-    bands_of,
 )
 
 from .croissant import keywords_of

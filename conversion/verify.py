@@ -12,11 +12,10 @@ from functools import partial
 import numpy as np
 
 from s2cmc.access import Access
+from s2cmc.bands import BAND_NAMES, BANDS
 from s2cmc.errors import StoreError
 from s2cmc.reading import read_array
 from s2cmc.schema import (
-    BAND_NAMES,
-    BANDS,
     CLASS_NAMES,
     DN_PER_REFLECTANCE,
     MASK_MISSING,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import CatalogueError, QueryError, SceneError
-from s2cmc.schema import BAND_NAMES
 from s2cmc.strata import of, strata
 
 CLASSES = ["clear", "cloud", "cloud_shadow"]

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
-    *("schema", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
+    *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "objects", "reading"),
     *("lazy", "store", "expression", "footprints", "select"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),

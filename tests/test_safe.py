@@ -12,10 +12,10 @@ import xarray as xr
 from safemaker import make_tile, write_band, write_safe
 
 from s2cmc import safe
+from s2cmc.bands import BAND_NAMES, BANDS
 from s2cmc.errors import QueryError, SceneError
 from s2cmc.l1c import L1CWindow, l1c_window
 from s2cmc.safe import find_bands, read_l1c, read_pixels
-from s2cmc.schema import BAND_NAMES, BANDS
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,7 @@ from zarr.storage import LocalStore, LoggingStore, MemoryStore
 
 import s2cmc
 from s2cmc import schema
+from s2cmc.bands import BAND_NAMES
 from s2cmc.lazy import take_scenes
 from s2cmc.metadata import seal
 from s2cmc.testing import make_scene
@@ -29,7 +30,7 @@ def test_the_dataset_has_the_variables_and_coordinates_of_the_schema(catalogue):
         assert stored.dtype.kind == "U" if c.dtype == "O" else stored.dtype == np.dtype(c.dtype)
         described = {key: value for key, value in c.attributes.items() if c.name != "time" or key != "units"}
         assert described.items() <= stored.attrs.items()
-    assert list(catalogue.band.values) == list(schema.BAND_NAMES)
+    assert list(catalogue.band.values) == list(BAND_NAMES)
     assert catalogue.band.sel(band="B8A").native_resolution == 20
     np.testing.assert_array_equal(catalogue.y, np.arange(64) * 20.0 + 10)
     np.testing.assert_array_equal(catalogue.x, np.arange(64) * 20.0 + 10)
@@ -222,7 +223,7 @@ def test_a_store_without_consolidated_metadata_is_refused(store, tmp_path):
 @pytest.mark.parametrize("bands", [["B04", "B03", "B02"], ["B03", "B11"], ["B12", "B01", "B8A"], ["B02", "B02"], []])
 def test_selected_bands_are_those_of_plain_indexing(bands, catalogue):
     chosen = catalogue.clouds.select("cumulus", bands=bands)
-    expected = catalogue.clouds.select("cumulus").load().isel(band=[schema.BAND_NAMES.index(band) for band in bands])
+    expected = catalogue.clouds.select("cumulus").load().isel(band=[BAND_NAMES.index(band) for band in bands])
     xr.testing.assert_identical(chosen.load(), expected)
     turned = {"scene": slice(None, None, -1), "y": slice(None, None, 2), "band": slice(None, None, -1)}
     again = catalogue.clouds.select("cumulus", bands=bands).reflectance.isel(turned)

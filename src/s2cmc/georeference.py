@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from s2cmc.bands import BANDS
 from s2cmc.errors import QueryError
 from s2cmc.geo import OUTLINE_MARGIN, edge_and_step
 from s2cmc.l1c import L1CWindow, l1c_window, native_resolution
 from s2cmc.lazy import take_scenes, to_reflectance
 from s2cmc.safe import find_bands, read_pixels
 from s2cmc.scene import SceneKey, position
-from s2cmc.schema import BANDS, DN_PER_REFLECTANCE, PIXEL_SIZE
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE
 from s2cmc.tile import TILE_SIZE
 
 ENOUGH = 0.99

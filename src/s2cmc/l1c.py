@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from s2cmc.bands import BANDS
 from s2cmc.errors import CatalogueError, QueryError, SceneError
 from s2cmc.geo import edge_and_step
 from s2cmc.product import Product
 from s2cmc.scene import SceneKey, position
-from s2cmc.schema import BANDS, PIXEL_SIZE
+from s2cmc.schema import PIXEL_SIZE
 from s2cmc.tile import TILE_SIZE, tile_origin
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from s2cmc.bands import RGB_NAMES
 from s2cmc.errors import CatalogueError
-from s2cmc.schema import RGB_NAMES, MaskClass
+from s2cmc.schema import MaskClass
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

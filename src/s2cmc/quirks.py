@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import CatalogueError
 from s2cmc.sampletable import CLOUDS, PERCENT_COLUMNS, to_table
-from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, TAGS, MaskClass, TagGroup
+from s2cmc.schema import DN_PER_REFLECTANCE, TAGS, MaskClass, TagGroup
 
 QUIRKS = (
     "shadow_only_in_table",  # the table says shadow, the mask is clear there

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from s2cmc.bands import BAND_NAMES, bands_of
 from s2cmc.errors import QueryError, SceneError
 from s2cmc.l1c import RESOLUTIONS, L1CWindow, PixelWindow, l1c_window, native_resolution
 from s2cmc.lazy import to_reflectance
 from s2cmc.product import Product
 from s2cmc.scene import SceneKey
-from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, bands_of
+from s2cmc.schema import DN_PER_REFLECTANCE
 from s2cmc.tile import TILE_SIZE
 
 _FILE = re.compile(r"(T\w{5}_\d{8}T\d{6})_(B\d[\dA])\.jp2")

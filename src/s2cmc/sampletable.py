@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from s2cmc.schema import TABLE_COLUMNS
-from s2cmc.tile import COLUMNS, LATITUDE_BANDS, METRES_PER_DEGREE, ROWS, SQUARE
+from s2cmc.tile import BAND_LETTERS, COLUMNS, METRES_PER_DEGREE, ROWS, SQUARE
 
 PERCENT_COLUMNS = ("clear_percent", "cloud_percent", "shadow_percent")
 """Columns of the table in the order of `MaskClass`."""
@@ -86,7 +86,7 @@ def _sample_row(rng: np.random.Generator, i: int, scene: str) -> dict[str, Any]:
 def _product_id(rng: np.random.Generator) -> str:
     """Make a product ID of 2018, its tile somewhere between 54 S and 67 N."""
     zone, northing = int(rng.integers(1, 61)), float(rng.uniform(-6.0e6, 7.5e6))
-    band = LATITUDE_BANDS[int((northing / METRES_PER_DEGREE + 80) // 8)]
+    band = BAND_LETTERS[int((northing / METRES_PER_DEGREE + 80) // 8)]
     column = COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
     row = ROWS[zone % 2][int(northing // SQUARE) % 20]
     local = timedelta(days=int(rng.integers(1, 364)), hours=10, seconds=int(rng.integers(3600)))

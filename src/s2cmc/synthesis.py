@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from s2cmc.bands import BAND_NAMES, BANDS
 from s2cmc.product import Product
-from s2cmc.schema import BAND_NAMES, BANDS, DN_PER_REFLECTANCE, TAGS, MaskClass, TagGroup
+from s2cmc.schema import DN_PER_REFLECTANCE, TAGS, MaskClass, TagGroup
 
 FULL_DETAIL_SIZE = 512
 """Scenes narrower than this, pixels, have all lengths shrunk in proportion."""

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from s2cmc import synthesis
+from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import CatalogueError
 from s2cmc.geo import OUTLINE_MARGIN, Outline
 from s2cmc.product import Product
 from s2cmc.published import ArrayFormat, Layout, ReleaseWriter
 from s2cmc.quirks import plant_in_pixels, plant_in_rows
 from s2cmc.sampletable import PERCENT_COLUMNS, sample_table, to_rows, to_table
-from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COLUMNS, MaskClass
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COLUMNS, MaskClass
 from s2cmc.tile import SQUARE, square_corner
 
 

@@ -8,8 +8,8 @@ COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
 """Letters of the squares northward, every 2000 km again, by zone modulo 2."""
 
-LATITUDE_BANDS = "CDEFGHJKLMNPQRSTUVWX"
-"""8 degrees each from 80 S; tiles of C and X go on to 84 S and 84 N."""
+BAND_LETTERS = "CDEFGHJKLMNPQRSTUVWX"
+"""Letters of the bands of latitude, 8 degrees each from 80 S; tiles of C and X go on to 84 S and 84 N."""
 
 SQUARE = 100_000
 """Width of an MGRS square, m."""
@@ -44,7 +44,7 @@ def square_corner(tile: str) -> tuple[int, int]:
     equator = _equator(tile)
     top = (row + 1) * SQUARE - equator
     # Rows have the same letters every 2000 km; the latitude band, 1330 km high at most, says which are meant.
-    middle = (LATITUDE_BANDS.index(tile[2]) * 8 - 76) * METRES_PER_DEGREE
+    middle = (BAND_LETTERS.index(tile[2]) * 8 - 76) * METRES_PER_DEGREE
     top += round((middle + SQUARE / 2 - top) / _CYCLE) * _CYCLE
     return (column + 1) * SQUARE, top + equator
 
