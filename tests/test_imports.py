@@ -11,10 +11,11 @@ ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
     *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
-    *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "objects", "reading"),
+    *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "objects"),
+    *("parallel", "chunkcodec", "shard", "reading"),
     *("lazy", "store", "expression", "footprints", "select"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
-    *("strata", "reduce", "tables", "histogram", "histogramcache", "indices"),
+    *("strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),
     *("annotators", "classmap", "prediction", "predictionfiles", "confusion", "score", "bootstrap", "estimate"),
     *("evaluate", "curve", "census", "summary", "charts", "page", "pages", "plot"),
     *(
@@ -32,8 +33,10 @@ LIBRARY = [
 """Rooms of src/s2cmc: each imports only from those before it (the package itself counts as accessor)."""
 
 CONVERSION = [
-    *("attributes", "read", "archive", "source", "outline", "check", "layout", "plan", "load", "coordinates", "report"),
-    *("folder", "lease", "bucket", "target", "write", "readback", "inventory", "compare", "verify", "restore"),
+    *("attributes", "read", "content", "archive", "source", "outline", "check", "encode", "layout", "plan", "load"),
+    *("coordinates", "report"),
+    *("folder", "lease", "bucket", "target", "cluster", "write", "forecast"),
+    *("readback", "inventory", "compare", "verify", "restore"),
     *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),
 ]
 

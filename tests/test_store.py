@@ -59,9 +59,10 @@ def test_opening_lists_nothing_and_leaves_pixels_alone(store):
     assert not [name for name in log.counter if "list" in name]
 
 
-def test_chunks_are_shards(catalogue):
+def test_a_chunk_is_a_scene_or_eight_masks(catalogue):
+    """Shards of masks hold 64; a chunk of so many would take 67 MB."""
     assert catalogue.reflectance.data.chunksize == (1, 64, 64, 13)
-    assert catalogue.mask.data.chunksize == (10, 64, 64)
+    assert catalogue.mask.data.chunks == catalogue.alt_mask.data.chunks == ((8, 2), (64,), (64,))
 
 
 def test_reflectance_is_bit_equal_to_the_published_arrays(catalogue):

@@ -1,15 +1,16 @@
 """Pixels of an open store: lazy, decoded exactly as they are read."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from s2cmc.reading import read_array
+from s2cmc.reading import as_stored, read_as
 from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT
+from s2cmc.shard import Shards, Transfer
 
 if TYPE_CHECKING:
     import zarr
@@ -42,13 +43,13 @@ def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
     return taken
 
 
-def _source(dataset: xr.Dataset) -> "_Decoded | None":
+def _source(dataset: xr.Dataset) -> "_Source | None":
     """Where reflectance comes from, if it is still as it was opened."""
     if "reflectance" not in dataset:
         return None
     variable = dataset["reflectance"].variable
     source = variable.encoding.get(_SOURCE)
-    untouched = isinstance(source, _Decoded) and getattr(variable.data, "name", None) == source.name
+    untouched = isinstance(source, _Source) and getattr(variable.data, "name", None) == source.name
     return source if untouched else None
 
 
@@ -57,17 +58,29 @@ _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype"
 
 
 def lazy_variable(array: "zarr.Array[Any]") -> xr.Variable:
-    """A lazy variable of an array in a store, with one dask chunk for each shard.
+    """A lazy variable of an array in a store, with one dask chunk for each shard; of masks, for each chunk of scenes.
 
     Attributes that only say how it is stored are left out.
     """
     attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
     dims = tuple(str(name) for name in getattr(array.metadata, "dimension_names", None) or ())
-    return _lazy(_decoder(array), dims, attributes)
+    return _lazy(_stored(array), dims, attributes)
 
 
-def _lazy(source: "_Decoded | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
-    """A dask-backed variable with one chunk for each shard."""
+def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
+    """Reflectance as it is stored: DN, uint16, lazy, with the dims and coordinates of reflectance.
+
+    None if it is no longer as it was opened, or stored as floats.
+    """
+    source = _source(dataset)
+    if source is None or source.array.dtype != np.uint16:
+        return None
+    dn = replace(source, dtype=np.dtype("uint16"), transfer=as_stored)
+    return dataset["reflectance"].copy(data=_lazy(dn, dataset["reflectance"].dims, {}).data)
+
+
+def _lazy(source: "_Source | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
+    """A dask-backed variable of a source."""
     import dask.array
 
     lazy = dask.array.from_array(
@@ -80,15 +93,16 @@ def _lazy(source: "_Decoded | _BandFirst", dims: tuple[Hashable, ...], attribute
     return xr.Variable(dims, lazy, attributes, {_SOURCE: source})
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """Scenes and bands of a Zarr array, decoded as they are read; dask hands its slices down to it."""
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Scenes and bands of a Zarr array, converted as they are read; dask hands its slices down to it."""
 
     array: "zarr.Array[Any]"
+    shards: Shards | None
     dtype: np.dtype[Any]
-    decode: Callable[[np.ndarray], np.ndarray]
-    scenes: tuple[int, ...]
-    last: tuple[int, ...]  # positions on the last dimension, which is band for reflectance
+    transfer: Transfer
+    scenes: np.ndarray
+    last: np.ndarray  # positions on the last dimension, which is band for reflectance
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,37 +112,39 @@ class _Decoded:
     def ndim(self) -> int:
         return self.array.ndim
 
-    @property
+    @cached_property
     def name(self) -> str:
         from dask.base import tokenize
 
-        token = tokenize(str(self.array.store_path), self.array.metadata.to_dict(), self.scenes, self.last)
-        return f"{self.array.basename}-{token}"
+        place = str(self.array.store_path), self.array.metadata.to_dict()
+        return f"{self.array.basename}-{tokenize(place, self.dtype, self.scenes, self.last)}"
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """One chunk for each shard, and for the bands of it that were chosen."""
+        """One for each shard, and for the bands of it that were chosen.
+
+        One for each chunk of several scenes: else a few masks would take as much memory as a shard of them.
+        """
         stored = self.array.shards or self.array.chunks
+        if self.array.chunks[0] > 1:
+            stored = (self.array.chunks[0], *stored[1:])
         return tuple(min(step, length) for step, length in zip(stored, self.shape, strict=True))
 
-    def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "_Decoded":
-        taken = replace(self, scenes=tuple(self.scenes[i] for i in scenes.tolist()))
-        return taken if last is None else replace(taken, last=tuple(self.last[i] for i in last))
+    def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "_Source":
+        taken = replace(self, scenes=self.scenes[scenes])
+        return taken if last is None else replace(taken, last=self.last[list(last)])
 
     def __getitem__(self, key: Any) -> np.ndarray:
         first, *between, last = key
-        scenes, bands = self.scenes[first], self.last[last]
-        read = self.decode(read_array(self.array, (_as_slice(scenes), *between, _as_slice(bands))))
-        if (order := _order(scenes)) is not None:
-            read = read[order]
-        return read if (order := _order(bands)) is None else read[..., order]
+        selection = (self.scenes[first], *between, self.last[last])
+        return read_as(self.array, self.shards, selection, self.transfer, self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BandFirst:
     """The only scene of a source, as (band, y, x)."""
 
-    source: _Decoded
+    source: _Source
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,43 +173,32 @@ class _BandFirst:
         return read if isinstance(bands, int) else np.moveaxis(read, -1, 0)
 
 
-def _order(positions: int | tuple[int, ...]) -> np.ndarray | None:
-    """Where each position is found among the ascending ones, unless they are just that."""
-    if isinstance(positions, int) or all(a < b for a, b in pairwise(positions)):
-        return None
-    return np.searchsorted(np.unique(positions), positions)
+def _stored(array: "zarr.Array[Any]") -> _Source:
+    """All that an array holds."""
+    dtype, transfer = _conversion(array)
+    everything = np.arange(array.shape[0]), np.arange(array.shape[-1])
+    return _Source(array, Shards.of(array), dtype, transfer, *everything)
 
 
-def _as_slice(positions: int | tuple[int, ...]) -> int | slice | np.ndarray:
-    """Positions in ascending order, each once; evenly spaced ones as a slice, which zarr reads many times faster."""
-    if isinstance(positions, int):
-        return positions
-    ascending = np.unique(np.array(positions, int))
-    if not ascending.size:
-        return slice(0, 0)
-    steps = np.unique(np.diff(ascending))
-    if steps.size > 1:
-        return ascending
-    return slice(int(ascending[0]), int(ascending[-1]) + 1, int(steps[0]) if steps.size else 1)
-
-
-def _decoder(array: "zarr.Array[Any]") -> _Decoded:
-    whole = tuple(range(array.shape[0])), tuple(range(array.shape[-1]))
+def _conversion(array: "zarr.Array[Any]") -> tuple[np.dtype[Any], Transfer]:
     if array.basename in ("mask", "alt_mask"):
-        return _Decoded(array, np.dtype("uint8"), to_mask, *whole)
+        return np.dtype("uint8"), to_mask
     if array.basename == "reflectance" and array.dtype == np.uint16:
-        return _Decoded(array, np.dtype("float32"), to_reflectance, *whole)
-    return _Decoded(array, np.dtype(array.dtype), np.asarray, *whole)
+        return np.dtype("float32"), to_reflectance
+    return np.dtype(array.dtype), as_stored
 
 
-def to_reflectance(dn: np.ndarray) -> np.ndarray:
+def to_reflectance(dn: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """TOA reflectance, float32, of digital numbers, as the published arrays have it.
 
     Exact for all 65,536 DN; a product with 1e-4 would be off by one ulp for 30 % of them.
     """
-    return np.divide(dn, np.float32(DN_PER_REFLECTANCE), dtype=np.float32)
+    return np.divide(dn, np.float32(DN_PER_REFLECTANCE), out=out, dtype=np.float32)
 
 
-def to_mask(labels: np.ndarray) -> np.ndarray:
+def to_mask(labels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Labels, uint8, as they are shown: 255, no label, where a pixel is not one-hot."""
-    return np.where(labels >= MASK_NOT_ONE_HOT, np.uint8(MASK_MISSING), labels)
+    shown = as_stored(labels, np.empty_like(labels) if out is None else out)
+    if labels.size and labels.max() >= MASK_NOT_ONE_HOT:
+        np.putmask(shown, shown >= MASK_NOT_ONE_HOT, np.uint8(MASK_MISSING))
+    return shown

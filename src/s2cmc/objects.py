@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +16,13 @@ from s2cmc.diskcache import DiskCache
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import explain, leaf
 from s2cmc.metadata import ROOT, check_seal
-from s2cmc.transport import Bytes, Connection, Part, ZarrConnection, connect
+from s2cmc.transport import Bytes, Connection, FolderConnection, Part, ZarrConnection, connect
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
+
+_KEPT_NBYTES = 32 * 1024 * 1024
+"""Indices and small shards, as they are encoded, that are kept in memory: all masks of 513 scenes are 7 MB."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class CatalogueStore(Store):
         self._held = dict(held or {})
         self._renew = False
         self._connected: tuple[int, Connection] | None = None
+        self._kept: dict[tuple[str, int | None], asyncio.Task[Bytes]] = {}
         access = place.access
         cached = access.cache_dir is not None and edition
         self._cache = DiskCache(Path(str(access.cache_dir)).expanduser(), access.cache_size) if cached else None
@@ -91,13 +95,13 @@ class CatalogueStore(Store):
     def holding(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
         """The same, with objects that are here already."""
         other = copy(self)
-        other._held = dict(objects)
+        other._held, other._kept = dict(objects), {}
         return other
 
     def renewed(self) -> "CatalogueStore":
         """The same, which reads everything anew and keeps that instead of what the cache has."""
         other = copy(self)
-        other._held, other._renew = {}, True
+        other._held, other._kept, other._renew = {}, {}, True
         return other
 
     async def get(
@@ -130,6 +134,56 @@ class CatalogueStore(Store):
             await asyncio.to_thread(self._cache.put, name, kept)
         return kept
 
+    async def fetch_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Bytes]:
+        """Ranges of an object, side by side; see `fetch`."""
+        parts = [RangeByteRequest(first, end) for first, end in ranges]
+        if self.is_local:
+            return [await self.fetch(key, part) for part in parts]
+        return list(await asyncio.gather(*(self.fetch(key, part) for part in parts)))
+
+    async def fetch_kept(self, key: str, last: int | None = None) -> Bytes:
+        """An object, or its last bytes, which many will ask for: asked for once, however many do; see `fetch`."""
+        part = None if last is None else SuffixByteRequest(last)
+        if self.is_local:
+            return await self.fetch(key, part)
+        name = key, last
+        task = self._kept.pop(name, None) or asyncio.ensure_future(self.fetch(key, part))
+        self._kept[name] = task  # now the youngest
+        try:
+            content = await asyncio.shield(task)
+        except BaseException:
+            self._kept.pop(name, None)
+            raise
+        self._forget()
+        return content
+
+    def _forget(self) -> None:
+        """Keep what was asked for last."""
+        ready = {name: len(task.result()) for name, task in self._kept.items() if task.done() and not task.exception()}
+        excess = sum(ready.values()) - _KEPT_NBYTES
+        for name, nbytes in ready.items():
+            if excess <= 0:
+                return
+            del self._kept[name]
+            excess -= nbytes
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nothing is waited for but the disk."""
+        return self._cache is None and isinstance(self._connection(), FolderConnection)
+
+    def run[T](self, reading: Coroutine[Any, Any, T]) -> T:
+        """Read: from a local folder in this thread, else in zarr's event loop."""
+        from zarr.core.sync import sync
+
+        if not self.is_local:
+            return sync(reading)
+        try:
+            reading.send(None)  # nothing in it waits, so that it comes to its end at once
+        except StopIteration as end:
+            return end.value
+        raise RuntimeError("a local folder was waited for")
+
     async def _read(self, key: str, byte_range: Part) -> Bytes:
         name = f"{self.place}/{key}"
         content = await self._bytes(name, key, byte_range)
@@ -159,6 +213,7 @@ class CatalogueStore(Store):
     def _connection(self) -> Connection:
         if self._connected is None or self._connected[0] != os.getpid():
             self._connected = os.getpid(), self.place.connect()
+            self._kept = {}  # tasks of another process's event loop
         return self._connected[1]
 
     async def get_partial_values(
@@ -188,7 +243,7 @@ class CatalogueStore(Store):
         return f"{type(self).__name__}({str(self.place)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_connected": None, "_held": {}}
+        return self.__dict__ | {"_connected": None, "_held": {}, "_kept": {}}
 
     async def set(self, key: str, value: "Buffer") -> None:  # noqa: ARG002
         """Refused: a catalogue is read only."""

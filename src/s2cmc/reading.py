@@ -7,6 +7,7 @@ import numpy as np
 
 from s2cmc.errors import DamagedError, StoreError
 from s2cmc.faults import leaf
+from s2cmc.shard import Shards, Transfer
 
 if TYPE_CHECKING:
     import zarr
@@ -25,8 +26,6 @@ _DAMAGE = (ValueError, RuntimeError)
 def read_array(array: "zarr.Array[Any]", selection: Any) -> np.ndarray:
     """Values of an array, all of them as they were written.
 
-    What does not decode is read once more, past the cache: it may have been damaged on its way.
-
     Parameters
     ----------
     array : zarr.Array
@@ -38,16 +37,46 @@ def read_array(array: "zarr.Array[Any]", selection: Any) -> np.ndarray:
     StoreError
         If an object is missing, cannot be read, or is damaged (`DamagedError`); the message names it.
     """
-    strict = array.with_config(NO_FILL)
-    held = _with_last_shard(strict, selection)
+    return read_as(array, Shards.of(array), selection, as_stored, np.dtype(array.dtype))
+
+
+def as_stored(values: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Values as they are."""
+    np.copyto(out, values)
+    return out
+
+
+def read_as(
+    array: "zarr.Array[Any]", shards: "Shards | None", selection: Any, transfer: Transfer, dtype: np.dtype[Any]
+) -> np.ndarray:
+    """Values of an array, converted on their way.
+
+    What does not decode is read once more, past what is kept: it may have been damaged on its way.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    shards : Shards, optional
+        Of this array; zarr reads it without.
+    selection : index or tuple of indices
+        Orthogonal.
+    transfer : callable
+        Converts: called with values as they are stored, and with the part of the result where they belong.
+    dtype : dtype
+        Of the result.
+
+    Raises
+    ------
+    StoreError
+        See `read_array`.
+    """
     try:
-        return np.asarray(held.oindex[selection])
+        return _read(array, shards, selection, transfer, dtype)
     except (StoreError, ExceptionGroup, *_DAMAGE) as error:
         if not _is_damage(error):
             raise leaf(error) from error.__cause__
-    held = _with_last_shard(_renewed(strict), selection)
     try:
-        return np.asarray(held.oindex[selection])
+        return _read(_renewed(array), shards, selection, transfer, dtype)
     except (StoreError, ExceptionGroup, *_DAMAGE) as error:
         if not _is_damage(error):
             raise leaf(error) from error.__cause__
@@ -56,28 +85,25 @@ def read_array(array: "zarr.Array[Any]", selection: Any) -> np.ndarray:
         raise DamagedError(f"{_objects(array, selection)} is damaged: {reason}; see s2cmc verify") from error
 
 
-def _with_last_shard(array: "zarr.Array[Any]", selection: Any) -> "zarr.Array[Any]":
-    """The array, with its last shard here already if all scenes in that are wanted and no others.
-
-    zarr reads a shard by one request only if scenes fill it, and the last one seldom is full.
-    """
-    from zarr.core.sync import sync
-
+def _read(
+    array: "zarr.Array[Any]", shards: "Shards | None", selection: Any, transfer: Transfer, dtype: np.dtype[Any]
+) -> np.ndarray:
     from s2cmc.objects import CatalogueStore
 
-    scenes, *others = selection if isinstance(selection, tuple) else (selection,)
-    step = array.shards[0] if array.shards else 1
-    full = array.shape[0] // step * step
-    wanted = np.unique(np.arange(array.shape[0])[scenes])
-    whole = all(
-        isinstance(part, slice) and range(n)[part] == range(n) for n, part in zip(array.shape[1:], others, strict=False)
-    )
-    if full == array.shape[0] or not whole or not np.array_equal(wanted, np.arange(full, array.shape[0])):
-        return array
-    if not isinstance(array.store, CatalogueStore):
-        return array
-    (key,) = _keys(array, scenes)
-    return _rebound(array, array.store.holding({key: bytes(sync(array.store.fetch(key)))}))
+    parts = selection if isinstance(selection, tuple) else (selection,)
+    parts += (slice(None),) * (array.ndim - len(parts))
+    if shards is None or not isinstance(array.store, CatalogueStore):
+        values = np.asarray(array.with_config(NO_FILL).oindex[parts])
+        converted = np.empty(values.shape, dtype)
+        transfer(values, converted)
+        return converted
+    asked = [np.atleast_1d(np.arange(n)[part]) for n, part in zip(array.shape, parts, strict=True)]
+    ascending = [p if (np.diff(p) > 0).all() else np.unique(p) for p in asked]
+    found = shards.read(array.store, ascending, transfer, dtype)
+    for axis, (positions, order) in enumerate(zip(asked, ascending, strict=True)):
+        if positions is not order:
+            found = np.take(found, np.searchsorted(order, positions), axis)
+    return found[tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice) else slice(None) for part in parts)]
 
 
 def _rebound(array: "zarr.Array[Any]", store: "CatalogueStore") -> "zarr.Array[Any]":

@@ -64,6 +64,8 @@ def one_hot(mask: xr.DataArray) -> xr.DataArray:
 
 
 def _count(labels: np.ndarray) -> np.ndarray:
-    """Counts (..., class) of labels (..., y, x)."""
-    counts = [np.count_nonzero(labels == c, axis=(-2, -1)) for c in MaskClass]
-    return np.stack(counts, axis=-1).astype(np.int64)
+    """Counts (..., class) of labels (..., y, x), plane by plane: one stays in the cache while it is counted."""
+    counts = np.empty((*labels.shape[:-2], len(MaskClass)), np.int64)
+    for index in np.ndindex(labels.shape[:-2]):
+        counts[index] = [np.count_nonzero(labels[index] == c) for c in MaskClass]
+    return counts

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from s2cmc import census, histogram, histogramcache, indices, pages, tables
+from s2cmc import bandstatistics, census, histogram, histogramcache, indices, pages, tables
 from s2cmc.accessorbase import COUNTED, AccessorBase
-from s2cmc.histogram import Within
+from s2cmc.bandstatistics import Within
 from s2cmc.schema import TAG_NAMES
 from s2cmc.strata import By
 
@@ -147,9 +147,7 @@ class StatisticsAccessor(AccessorBase):
             If a question, class or percentile does not exist.
         """
         part = self._part("scene", "band", "reflectance", "mask")
-        if histograms is None:
-            histograms = histogram.band_histograms(part)
-        return histogram.band_statistics(part, histograms, by, within, percentiles)
+        return bandstatistics.band_statistics(part, histograms, by, within, percentiles)
 
     def spectral_index(self, name: str) -> xr.DataArray:
         """Normalised difference of two bands; lazy, and only these two bands are read.

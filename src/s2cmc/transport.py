@@ -52,9 +52,7 @@ def connect(url: str, access: Access) -> Connection:
         If the protocol is unknown, needs a package that is not installed, or takes no such option.
     """
     if not scheme_of(url):
-        from zarr.storage import LocalStore
-
-        return ZarrConnection(LocalStore(url, read_only=True))
+        return FolderConnection(url)
     if access.backend == "obstore" and has_obstore(url) and not is_forked():
         return ObstoreConnection(object_store(url, access), access.timeout)
     return FsspecConnection(url, access)
@@ -170,8 +168,31 @@ def _is_without_ranges(error: BaseException) -> bool:
     return isinstance(error, NotSupportedError) or "non-partial response" in str(error)
 
 
+class FolderConnection:
+    """From a local folder, in the thread that asks."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    async def read(self, key: str, byte_range: Part) -> Bytes:
+        """Bytes of a file."""
+        from zarr.abc.store import SuffixByteRequest
+
+        try:
+            with open(f"{self._root}/{key}", "rb") as file:
+                if byte_range is None:
+                    return file.read()
+                if isinstance(byte_range, SuffixByteRequest):
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - byte_range.suffix))
+                    return file.read(byte_range.suffix)
+                file.seek(byte_range.start)
+                return file.read(byte_range.end - byte_range.start)
+        except (IsADirectoryError, NotADirectoryError) as error:
+            raise FileNotFoundError(key) from error
+
+
 class ZarrConnection:
-    """Through a store of zarr that is given, or that of a folder."""
+    """Through a store of zarr that is given."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
