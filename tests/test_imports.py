@@ -15,7 +15,7 @@ LIBRARY = [
     *("parallel", "chunkcodec", "shard", "reading"),
     *("lazy", "store", "expression", "footprints", "select"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
-    *("strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),
+    *("sceneblocks", "strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),
     *("annotators", "classmap", "prediction", "predictionfiles", "confusion", "score", "bootstrap", "estimate"),
     *("evaluate", "curve", "census", "summary", "charts", "page", "pages", "plot"),
     *(

@@ -1,7 +1,8 @@
 """Exact statistics of each band and stratum, from counts of digital numbers (DN). Counts are added up in a tree."""
 
-from collections.abc import Mapping, Sequence
-from itertools import batched, pairwise
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import batched
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 
 from s2cmc.errors import QueryError
 from s2cmc.histogram import counted_pixels, tallied
+from s2cmc.sceneblocks import along_scenes, graph, is_lazy, spans, tasks
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
 from s2cmc.strata import By, strata
 
@@ -31,16 +33,14 @@ def band_statistics(
         raise QueryError(f"within {within!r} is none of {', '.join(map(repr, CLASS_NAMES))}, None")
     wanted = _percentages(percentiles)
     member = strata(catalogue, by)
-    is_lazy, leaves = (
-        _of_pixels(catalogue, within, member.to_numpy())
-        if histograms is None
-        else _of_histograms(catalogue, histograms, within, member.to_numpy())
+    count, arrays = (
+        _of_pixels(catalogue, within) if histograms is None else _of_histograms(catalogue, histograms, within)
     )
+    arrays.append(member.transpose("scene", "stratum").variable)
     shape = member.sizes["stratum"], catalogue.sizes["band"], len(_MOMENTS) + len(wanted)
-    table = _reduced(leaves, shape, wanted)
-    dims = ("stratum", "band", "statistic")
     bands = {name: c for name, c in catalogue.coords.items() if c.dims == ("band",)}
-    scored = xr.DataArray(table if is_lazy else table.compute(), dims=dims, coords=bands)
+    table = _reduced(count, arrays, shape, wanted)
+    scored = xr.DataArray(table, dims=("stratum", "band", "statistic"), coords=bands)
     found = {name: scored.isel(statistic=i) for i, name in enumerate(_MOMENTS)}
     found["count"] = found["count"].astype(np.int64).assign_attrs(long_name="pixels", units="1")
     for name in _MOMENTS[1:]:
@@ -63,45 +63,24 @@ def _percentages(percentiles: Sequence[float]) -> np.ndarray:
     return wanted
 
 
-def _of_pixels(catalogue: xr.Dataset, within: Within | None, member: np.ndarray) -> tuple[bool, list[Any]]:
-    """Whether the pixels are lazy, and a task for each block of scenes that counts them by stratum."""
-    from dask.delayed import delayed
-
-    given, names = counted_pixels(catalogue)
-    pixels = given.variable.transpose("scene", "y", "x", "band").chunk(y=-1, x=-1, band=-1)
-    spans = _spans(pixels)
-    blocks = pixels.data.to_delayed().ravel()
-    masks: Sequence[Any] = [None] * len(blocks)
+def _of_pixels(catalogue: xr.Dataset, within: Within | None) -> tuple[Callable[..., _Tallies], list[xr.Variable]]:
+    """What counts blocks of scenes, and what it takes besides their strata."""
+    pixels, names = counted_pixels(catalogue)
+    arrays = [pixels.variable.transpose("scene", "y", "x", "band")]
     if within is not None:
-        mask = catalogue["mask"].variable.transpose("scene", "y", "x")
-        mask = mask.chunk(scene=pixels.chunksizes["scene"], y=-1, x=-1)
-        masks = mask.data.to_delayed().ravel()
-    scenes = names[0].to_numpy() if names else np.full(catalogue.sizes["scene"], "")
-    count = delayed(_count_pixels, pure=False, traverse=False)
+        arrays.append(catalogue["mask"].variable.transpose("scene", "y", "x"))
     label = None if within is None else CLASS_NAMES.index(within)
-    return given.chunks is not None, [
-        count(block, mask, label, scenes[span], member[:, span])
-        for block, mask, span in zip(blocks, masks, spans, strict=True)
-    ]
+    return partial(_count_pixels, label=label, named=bool(names)), [*arrays, *(name.variable for name in names)]
 
 
 def _of_histograms(
-    catalogue: xr.Dataset, histograms: xr.DataArray, within: Within | None, member: np.ndarray
-) -> tuple[bool, list[Any]]:
+    catalogue: xr.Dataset, histograms: xr.DataArray, within: Within | None
+) -> tuple[Callable[..., _Tallies], list[xr.Variable]]:
     """The same, of histograms that are there."""
-    from dask.delayed import delayed
-
     for dim in ("scene", "band"):
         histograms = _taken(histograms, dim, catalogue[dim].to_numpy())
     histograms = histograms.sel({CLASS_DIM: [within]}) if within else histograms
-    chosen = histograms.variable.transpose("scene", CLASS_DIM, "band", "dn").chunk(
-        {"scene": 1, CLASS_DIM: -1, "band": -1, "dn": -1}
-    )
-    add = delayed(_add_histograms, pure=False, traverse=False)
-    spans = _spans(chosen)
-    return histograms.chunks is not None, [
-        add(block, member[:, span]) for block, span in zip(chosen.data.to_delayed().ravel(), spans, strict=True)
-    ]
+    return _add_histograms, [histograms.variable.transpose("scene", CLASS_DIM, "band", "dn")]
 
 
 def _taken(histograms: xr.DataArray, dim: str, wanted: np.ndarray) -> xr.DataArray:
@@ -113,37 +92,31 @@ def _taken(histograms: xr.DataArray, dim: str, wanted: np.ndarray) -> xr.DataArr
     return histograms if unchanged else histograms.isel({dim: positions})
 
 
-def _spans(blocks: xr.Variable) -> list[slice]:
-    """Scenes of each block."""
-    ends = np.cumsum((0, *blocks.chunksizes["scene"])).tolist()
-    return [slice(first, end) for first, end in pairwise(ends)]
+def _count_pixels(pixels: np.ndarray, *others: np.ndarray, label: int | None, named: bool) -> _Tallies:
+    """Counts of pixels (scene, y, x, band), of those with one label if that is given, by stratum.
 
-
-def _count_pixels(
-    pixels: np.ndarray, mask: np.ndarray | None, label: int | None, scenes: np.ndarray, member: np.ndarray
-) -> _Tallies:
-    """Counts of pixels (scene, y, x, band), of one class of `mask` if there is one, by stratum."""
+    `others` are the masks if there is a label, the scenes' names if there are any, and the strata (scene, stratum).
+    """
+    member = others[-1]
+    names = others[-2] if named else np.full(len(pixels), "")
     found: dict[int, np.ndarray] = {}
-    for i, scene in enumerate(scenes):
-        labels = None if mask is None else (mask[i] == label).view(np.uint8)
-        bands = [
-            tallied(plane, labels, 1 if labels is None else 2, str(scene))[-1]
-            for plane in np.moveaxis(pixels[i], -1, 0)
-        ]
-        width = max((len(band) for band in bands), default=0)
-        tally = (
-            np.stack([np.pad(band, (0, width - len(band))) for band in bands]) if bands else np.zeros((0, 0), np.int64)
-        )
-        found = _added([found, dict.fromkeys(np.flatnonzero(member[:, i]).tolist(), tally)])
+    for i, scene in enumerate(pixels):
+        labels = None if label is None else (others[0][i] == label).view(np.uint8)
+        classes = 1 if label is None else 2
+        bands = [tallied(band, labels, classes, str(names[i]))[-1] for band in np.moveaxis(scene, -1, 0)]
+        tally = np.zeros((len(bands), max(map(len, bands), default=0)), np.int64)
+        for row, band in zip(tally, bands, strict=True):
+            row[: len(band)] = band
+        found = _added([found, dict.fromkeys(np.flatnonzero(member[i]).tolist(), tally)])
     return found
 
 
 def _add_histograms(histograms: np.ndarray, member: np.ndarray) -> _Tallies:
     """Counts of histograms (scene, class, band, dn), all classes together, by stratum."""
     found: dict[int, np.ndarray] = {}
-    for i, classes in enumerate(histograms):
+    for classes, strata_of_scene in zip(histograms, member, strict=True):
         tally = classes.sum(axis=0, dtype=np.int64)
-        found = _added([found, dict.fromkeys(np.flatnonzero(member[:, i]).tolist(), tally)])
+        found = _added([found, dict.fromkeys(np.flatnonzero(strata_of_scene).tolist(), tally)])
     return found
 
 
@@ -162,17 +135,26 @@ def _added(parts: Sequence[_Tallies]) -> dict[int, np.ndarray]:
     return found
 
 
-def _reduced(leaves: list[Any], shape: tuple[int, int, int], percentiles: np.ndarray) -> Any:
-    """Statistics (stratum, band, statistic), lazy, of the counts of all blocks."""
+def _reduced(
+    count: Callable[..., _Tallies], arrays: list[xr.Variable], shape: tuple[int, int, int], percentiles: np.ndarray
+) -> Any:
+    """Statistics (stratum, band, statistic), lazy if any array is: counts of blocks, added in a tree, then scored."""
     import dask.array
-    from dask.delayed import delayed
+    from dask.base import tokenize
 
-    add = delayed(_added, pure=False)
-    while len(leaves) > 1:
-        leaves = [add(list(some)) for some in batched(leaves, _ADDED_AT_ONCE)]
-    tallies = leaves[0] if leaves else {}
-    scored = delayed(_scored, pure=False, traverse=False)(tallies, shape, percentiles)
-    return dask.array.from_delayed(scored, shape, np.float64)
+    if not any(is_lazy(array) for array in arrays):
+        return _scored(count(*(array.values for array in arrays)), shape, percentiles)
+    whole = [along_scenes(array) for array in arrays]
+    name = f"band-statistics-{tokenize(count, shape, percentiles, *(array.data for array in whole))}"
+    layer: dict[Any, Any] = {(f"{name}-count", i): task for i, task in enumerate(tasks(count, whole, spans(whole)))}
+    keys, level = list[Any](layer), 0
+    while len(keys) > 1:
+        added: dict[Any, Any] = {
+            (f"{name}-add", level, i): (_added, list(k)) for i, k in enumerate(batched(keys, _ADDED_AT_ONCE))
+        }
+        layer, keys, level = layer | added, list(added), level + 1
+    layer[name, 0, 0, 0] = (_scored, keys[0], shape, percentiles)
+    return dask.array.Array(graph(name, layer, whole), name, tuple((n,) for n in shape), np.float64)
 
 
 def _scored(tallies: _Tallies, shape: tuple[int, int, int], percentiles: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Additive integer counts of truth against prediction, by scene. Counts come first; every score follows from them."""
 
+from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import xarray as xr
 
 from s2cmc.classmap import IGNORED, UNKNOWN, ClassMap, advice, value_problems
 from s2cmc.errors import PredictionError
+from s2cmc.sceneblocks import map_scenes
 from s2cmc.schema import BINARY_NAMES, CLASS_NAMES, MaskClass
 
 IGNORED_REASONS = ("truth", "prediction", "boundary")
@@ -81,45 +84,39 @@ def confusion(
     after_ignored = cells + len(IGNORED_REASONS)
     after_human = after_ignored + (0 if human is None else cells)
     width = after_human + (0 if threshold is None else 2 * BINS)
-    flat = xr.apply_ufunc(
-        _count,
-        truth,
-        prediction,
-        truth if human is None else human,
-        truth["scene"],
-        kwargs=options | {"count_human": human is not None, "width": width},
-        input_core_dims=[["y", "x"], ["y", "x"], ["y", "x"], []],
-        output_core_dims=[["cell"]],
-        dask="parallelized",
-        output_dtypes=[np.int64],
-        dask_gufunc_kwargs={"output_sizes": {"cell": width}, "allow_rechunk": True},
-        keep_attrs=False,
-    )
+    count = partial(_count, **options, count_human=human is not None, width=width)
+    given = xr.align(truth, prediction, truth if human is None else human, join="exact", copy=False)
+    arrays = [array.variable.transpose("scene", "y", "x") for array in given]
+    flat = map_scenes(count, [*arrays, truth["scene"].variable], (width,), np.int64)
+    coordinates = {name: c for array in given for name, c in array.coords.items() if not {"y", "x"} & set(c.dims)}
+    unfold = partial(_unfold, flat, coordinates)
     found = {
-        "confusion": _unfold(flat.isel(cell=slice(cells)), truth=list(names), predicted=list(names)),
-        "ignored": _unfold(flat.isel(cell=slice(cells, after_ignored)), reason=list(IGNORED_REASONS)),
+        "confusion": unfold(slice(cells), truth=list(names), predicted=list(names)),
+        "ignored": unfold(slice(cells, after_ignored), reason=list(IGNORED_REASONS)),
     }
     found["confusion"].attrs = {"long_name": "pixels by truth and prediction", "units": "1"}
     found["ignored"].attrs = {"long_name": "pixels in no confusion table", "units": "1"}
     if human is not None:
-        table = _unfold(flat.isel(cell=slice(after_ignored, after_human)), truth=list(names), predicted=list(names))
+        table = unfold(slice(after_ignored, after_human), truth=list(names), predicted=list(names))
         found["human"] = table.assign_attrs(long_name="pixels by truth and another annotator", units="1")
     if threshold is not None:
         edges = np.arange(BINS) / BINS
-        histogram = _unfold(flat.isel(cell=slice(after_human, None)), cloud=[False, True], probability=edges)
+        histogram = unfold(slice(after_human, width), cloud=[False, True], probability=edges)
         found["cloud_probability"] = histogram.assign_attrs(
             long_name="pixels by predicted probability of cloud, lower end of each bin", units="1"
         )
     return xr.Dataset(found)
 
 
-def _unfold(flat: xr.DataArray, **dims: Any) -> xr.DataArray:
+def _unfold(flat: Any, coordinates: dict[Hashable, xr.DataArray], cells: slice, **dims: Any) -> xr.DataArray:
     """Give cells in C order the dims they stand for."""
-    shape = [len(values) for values in dims.values()]
-    scenes = flat.sizes["scene"]
-    data = flat.transpose("scene", "cell").data.reshape((scenes, *shape))
-    coordinates = {name: c for name, c in flat.coords.items() if "cell" not in c.dims}
+    shape = tuple(len(values) for values in dims.values())
+    data = map_scenes(partial(_reshaped, cells, shape), [xr.Variable(("scene", "cell"), flat)], shape, np.int64)
     return xr.DataArray(data, dims=("scene", *dims), coords=coordinates | dims)
+
+
+def _reshaped(cells: slice, shape: tuple[int, ...], flat: np.ndarray) -> np.ndarray:
+    return flat[:, cells].reshape(len(flat), *shape)
 
 
 def _count(

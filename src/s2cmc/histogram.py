@@ -5,6 +5,7 @@ import xarray as xr
 
 from s2cmc.errors import SceneError
 from s2cmc.lazy import digital_numbers
+from s2cmc.sceneblocks import map_scenes
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
 
 UNLABELLED = "unlabelled"
@@ -17,17 +18,12 @@ _BLOCK = 65_536
 def band_histograms(catalogue: xr.Dataset) -> xr.DataArray:
     """Count the pixels of each DN, lazily; see `CloudsAccessor.band_histograms`."""
     pixels, names = counted_pixels(catalogue)
-    found = xr.apply_ufunc(
-        _histograms,
-        pixels,
-        catalogue["mask"],
-        *names,
-        input_core_dims=[["y", "x", "band"], ["y", "x"], *([] for _ in names)],
-        output_core_dims=[[CLASS_DIM, "band", "dn"]],
-        dask="parallelized",
-        output_dtypes=[np.uint32],
-        dask_gufunc_kwargs={"output_sizes": {CLASS_DIM: len(CLASS_NAMES) + 1, "dn": DN_COUNT}, "allow_rechunk": True},
-    )
+    mask = catalogue["mask"].variable.transpose("scene", "y", "x")
+    arrays = [pixels.variable.transpose("scene", "y", "x", "band"), mask, *(name.variable for name in names)]
+    tail = len(CLASS_NAMES) + 1, pixels.sizes["band"], DN_COUNT
+    coordinates = {name: c for name, c in pixels.coords.items() if not {"y", "x"} & set(c.dims)}
+    counts = map_scenes(_histograms, arrays, tail, np.uint32)
+    found = xr.DataArray(counts, dims=("scene", CLASS_DIM, "band", "dn"), coords=coordinates)
     labels = {CLASS_DIM: [*CLASS_NAMES, UNLABELLED], "dn": np.arange(DN_COUNT, dtype=np.int32)}
     found.attrs = {"long_name": "pixels with each digital number (10,000 x reflectance)", "units": "1"}
     return found.assign_coords(labels).rename("histogram")
