@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = [
     *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "objects"),
-    *("parallel", "chunkcodec", "shard", "reading"),
+    *("parallel", "planar", "chunkcodec", "shard", "reading"),
     *("lazy", "store", "expression", "footprints", "select"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
     *("sceneblocks", "strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),

@@ -4,9 +4,10 @@ zarr reads the same, some milliseconds slower for each call, and copies each chu
 codec ``sharding_indexed``, https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import batched, product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from s2cmc.chunkcodec import checked, decode
 from s2cmc.parallel import side_by_side
+from s2cmc.planar import Planar
 
 if TYPE_CHECKING:
     import zarr
@@ -28,6 +30,9 @@ _CRC_NBYTES = 4
 _ABSENT = 2**64 - 1
 _GAP = 128 * 1024
 """Bytes between two chunks that are read along, unless zarr's own setting is lower: asking twice would take longer."""
+
+_SHARDS_AT_ONCE = 8
+"""Shards that are asked for side by side: so many wait for a network, and so many are in memory, encoded."""
 
 _Span = tuple[int, int]
 """First byte, and one past the last."""
@@ -96,7 +101,7 @@ class Shards:
         Returns
         -------
         ndarray
-            In memory band by band, if a chunk holds one band: so it is written in one go.
+            `Planar` if a chunk holds one band: so each is written in one go.
 
         Raises
         ------
@@ -105,11 +110,13 @@ class Shards:
         ValueError, RuntimeError
             If it is not what was written.
         """
-        out = self._room(tuple(len(p) for p in positions), dtype)
+        shape = tuple(len(p) for p in positions)
+        has_bands = len(shape) == 4 and self.chunks[-1] == 1
+        out = Planar.empty(shape, dtype) if has_bands else np.empty(shape, dtype)
         if not out.size:
             return out
         for shard, parts in self._asked(positions):
-            encoded = store.run(self._load(store, "/".join([self.path, "c", *map(str, shard)]), shard, parts))
+            encoded = store.run(self._load(store, shard, parts))
 
             def put(number: int, encoded: dict[int, np.ndarray] = encoded, parts: "_Parts" = parts) -> None:
                 here, there = parts[number]
@@ -125,11 +132,43 @@ class Shards:
             side_by_side(put, parts)
         return out
 
-    def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        if self.chunks[-1] > 1 or len(shape) < 4:
-            return np.empty(shape, dtype)
-        scenes, *plane, bands = shape
-        return np.moveaxis(np.empty((scenes, bands, *plane), dtype), 1, -1)
+    def read_windows(
+        self,
+        store: "CatalogueStore",
+        windows: Iterable[tuple[Sequence[np.ndarray], np.ndarray]],
+        transfer: Transfer,
+    ) -> None:
+        """Values of many windows, each chunk decoded once for all of them.
+
+        Parameters
+        ----------
+        store : CatalogueStore
+        windows : iterable of (positions, out)
+            Positions along each dimension as `read` takes them, and an array of their shape for the result.
+        transfer : callable
+
+        Raises
+        ------
+        StoreError, ValueError, RuntimeError
+            See `read`.
+        """
+        asked: dict[tuple[int, ...], dict[int, list[Any]]] = {}
+        for positions, out in windows:
+            for shard, parts in self._asked(positions):
+                chunks = asked.setdefault(shard, {})
+                for number, (here, there) in parts.items():
+                    chunks.setdefault(number, []).append((here, out[there]))
+
+        def put(chunk: tuple[np.ndarray, Iterable[tuple[Any, np.ndarray]]]) -> None:
+            encoded, parts = chunk
+            whole = np.empty(self.chunks, self.dtype)
+            decode(encoded, self.compressor, whole)
+            for here, target in parts:
+                transfer(whole[here], target)
+
+        for some in batched(asked.items(), _SHARDS_AT_ONCE, strict=False):
+            loaded = store.run(self._load_all(store, dict(some)))
+            side_by_side(put, [(loaded[shard][number], parts) for shard, of in some for number, parts in of.items()])
 
     def _asked(self, positions: Sequence[np.ndarray]) -> "Iterator[tuple[tuple[int, ...], _Parts]]":
         """Each shard of which something is asked for, and the parts of its chunks that are."""
@@ -153,10 +192,19 @@ class Shards:
             for n, step, chunk, at in zip(self.shape, self.steps, self.chunks, shard, strict=True)
         )
 
+    async def _load_all(
+        self, store: "CatalogueStore", wanted: Mapping[tuple[int, ...], Collection[int]]
+    ) -> dict[tuple[int, ...], dict[int, np.ndarray]]:
+        """Encoded chunks of several shards, fetched side by side."""
+        loads = [self._load(store, shard, numbers) for shard, numbers in wanted.items()]
+        loaded = [await load for load in loads] if store.is_local else await asyncio.gather(*loads)
+        return dict(zip(wanted, loaded, strict=True))
+
     async def _load(
-        self, store: "CatalogueStore", key: str, shard: tuple[int, ...], wanted: Collection[int]
+        self, store: "CatalogueStore", shard: tuple[int, ...], wanted: Collection[int]
     ) -> dict[int, np.ndarray]:
         """Encoded chunks of a shard: from the whole of it if all are wanted, else from ranges of it."""
+        key = "/".join([self.path, "c", *map(str, shard)])
         several = self.chunks[0] > 1  # such shards are small, and neighbours are soon asked for
         if len(wanted) == self._filled(shard) or (several and not store.is_local):
             content = np.frombuffer(await (store.fetch_kept(key) if several else store.fetch(key)), np.uint8)

@@ -1,0 +1,63 @@
+"""Pixels that lie in memory band by band, as they are stored, and stay so when dask hands them out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from s2cmc.parallel import side_by_side
+
+
+class Planar(np.ndarray[Any, Any]):
+    """An ndarray (scene, ..., band) in which each band lies in one piece, or a part of one.
+
+    dask copies what it has computed before it hands it out: one chunk by `copy`, several by `numpy.concatenate`. Both
+    would sort the pixels anew, so that all bands of one lie side by side, which takes as long as to decode them. Here
+    they stay in their order, and are copied side by side. Results of all else are plain ndarrays.
+    """
+
+    __array_priority__ = -1.0
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Self:
+        """Room for pixels (scene, ..., band)."""
+        scenes, *plane, bands = shape
+        return np.moveaxis(np.empty((scenes, bands, *plane), dtype), 1, -1).view(cls)
+
+    def copy(self, order: Literal["K", "A", "C", "F"] | None = "K") -> np.ndarray:  # type: ignore[override]
+        """A plain ndarray with the same values, in memory as here unless another order is asked for."""
+        if order != "K":
+            return np.array(self, order=order)
+        slowest = int(np.argmax([n > 1 and stride for n, stride in zip(self.shape, self.strides, strict=True)] or [0]))
+        return _joined(np.split(self, self.shape[slowest], slowest), slowest, self) if self.size else np.array(self)
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        """The results of functions on pixels, as plain ndarrays."""
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: Iterable[Any], kwargs: Any
+    ) -> Any:
+        """Functions of numpy; of these `numpy.concatenate` as described."""
+        first, *others = args
+        if function is np.concatenate and len(others) <= 1 and kwargs.keys() <= {"axis"}:
+            axis = others[0] if others else kwargs.get("axis", 0)
+            alike = {(a.ndim, a.dtype, *np.delete(a.shape, axis)) for a in first} if axis is not None else ()
+            if len(alike) == 1:
+                return first[0] if len(first) == 1 else _joined(first, axis, first[0])
+        return super().__array_function__(function, types, args, kwargs)
+
+
+def _joined(parts: Sequence[np.ndarray], axis: int, like: np.ndarray) -> np.ndarray:
+    """Parts along an axis as one, in memory as another array."""
+    ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
+    shape = [*like.shape]
+    shape[axis] = ends[-1]
+    joined = np.empty_like(like, shape=shape, subok=False)
+    along = np.moveaxis(joined, axis, 0)
+
+    def put(i: int) -> None:
+        along[(ends[i - 1] if i else 0) : ends[i]] = np.moveaxis(parts[i], axis, 0)
+
+    side_by_side(put, range(len(parts)))
+    return joined
