@@ -1,13 +1,14 @@
 """Folders and zips, local or remote, as containers of members that are read one by one.
 
-A member of a zip is read by one range of bytes and inflated in memory: nothing is unpacked, and of a large remote zip
-nothing is read twice or for nothing. A small zip (masks, outlines) is fetched in one request.
+A member of a zip is a range of bytes, inflated as it is read: nothing is unpacked, and of a large remote zip nothing is
+read twice or for nothing. A small zip (masks, outlines) is fetched in one request.
 """
 
 import io
 import struct
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from posixpath import basename
@@ -15,8 +16,10 @@ from typing import Protocol
 
 from fsspec import AbstractFileSystem
 
-from s2cmc.errors import ReleaseError
+from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import unreadable
+
+from .content import PIECE, Content, Piece, ZipContent, read_pieces
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
@@ -39,6 +42,13 @@ class Member(Protocol):
     def identity(self) -> str:
         """What changes when its content does: size, and CRC-32 or time of change where known."""
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its content, as far as its container says; 0 where that is unknown."""
+
+    def open(self) -> Content:
+        """Its content, to be read in pieces; an error is raised where it cannot be read or is found to be damaged."""
+
     def read(self) -> bytes:
         """Its whole content.
 
@@ -57,13 +67,16 @@ class FileMember:
     path: str
     name: str
     identity: str
+    nbytes: int
+
+    def open(self) -> Content:
+        """Its content."""
+        return Content(read_pieces(self.filesystem, self.path, self.path))
 
     def read(self) -> bytes:
         """Its whole content."""
-        try:
-            return bytes(self.filesystem.cat_file(self.path))
-        except unreadable() as error:
-            raise ReleaseError(f"{self.path} cannot be read: {error}") from error
+        with self.open() as content:
+            return content.readall()
 
 
 @dataclass(frozen=True)
@@ -100,51 +113,57 @@ class ZipMember:
         """Size and CRC-32 of its content."""
         return f"{self.info.file_size}:{self.info.CRC:08x}"
 
-    def read(self) -> bytes:
-        """Its whole content, its size and CRC-32 checked."""
+    @property
+    def nbytes(self) -> int:
+        """Size of its content, as the directory says."""
+        return self.info.file_size
+
+    def open(self) -> Content:
+        """Its content, its size and CRC-32 checked at the end."""
         start = self.info.header_offset
         if not 0 <= start < self.end:
             raise ReleaseError(f"{self.path} is damaged: the directory says that it begins at byte {start}")
-        data = self._bytes(start, self.end)
-        if len(data) != self.end - start:
-            raise ReleaseError(
-                f"{self.path}: asked for {self.end - start} bytes, got {len(data)}; the file is cut short, or its "
-                "server does not honour range requests"
-            )
-        content = self._inflate(memoryview(data))
-        if len(content) != self.info.file_size or zlib.crc32(content) != self.info.CRC:
-            raise ReleaseError(
-                f"{self.path} is damaged: its content does not have the size and CRC-32 of the directory"
-            )
-        return content
+        return ZipContent(self._body(), self.info, self.path)
 
-    def _bytes(self, start: int, end: int) -> bytes:
+    def read(self) -> bytes:
+        """Its whole content, its size and CRC-32 checked."""
+        with self.open() as content:
+            return content.readall()
+
+    def _body(self) -> Iterator[bytes]:
+        """What stands behind the local header, in small pieces."""
+        start, end = self.info.header_offset, self.end
         if self.whole is not None:
-            return self.whole[start:end]
-        try:
-            return bytes(self.filesystem.cat_file(self.archive, start=start, end=end))
-        except unreadable() as error:
-            raise ReleaseError(f"{self.path} cannot be read: {error}") from error
-
-    def _inflate(self, data: memoryview) -> bytes:
-        if len(data) < _LOCAL_HEADER.size or bytes(data[:4]) != b"PK\x03\x04":
+            pieces: Iterator[Piece] = iter([self.whole[start:end]])
+        else:
+            pieces = read_pieces(self.filesystem, self.archive, self.path, start, end)
+        stored = Content(pieces)
+        header = stored.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
             raise ReleaseError(f"{self.path} is damaged: no local header where the directory says")
         if self.info.flag_bits & _ENCRYPTED:
             raise ReleaseError(f"{self.path} is encrypted; releases are read without a password")
-        *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data)
-        begin = _LOCAL_HEADER.size + name_length + extra_length
-        body = data[begin : begin + self.info.compress_size]
-        if self.info.compress_type == zipfile.ZIP_STORED:
-            return bytes(body)
-        if self.info.compress_type != zipfile.ZIP_DEFLATED:
+        if self.info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ReleaseError(
                 f"{self.path} is compressed by method {self.info.compress_type}; expected stored (0) or deflate (8)"
             )
+        *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        stored.skip(name_length + extra_length)
+        left = self.info.compress_size
+        while piece := stored.read(min(PIECE, left)):
+            left -= len(piece)
+            yield piece
+
+
+@contextmanager
+def opened(member: Member) -> Iterator[Content]:
+    """The content of a member; where it is not as expected and damaged too, that is the error."""
+    with member.open() as content:
         try:
-            # One byte more than the directory says is enough to see that a member lies about its size.
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, self.info.file_size + 1)
-        except zlib.error as error:
-            raise ReleaseError(f"{self.path} is damaged: {error}") from error
+            yield content
+        except CatalogueError:
+            content.skip()
+            raise
 
 
 def folder_members(filesystem: AbstractFileSystem, root: str) -> list[FileMember]:
@@ -157,6 +176,7 @@ def folder_members(filesystem: AbstractFileSystem, root: str) -> list[FileMember
             path,
             path.removeprefix(root).lstrip("/"),
             f"{info.get('size')}:{info.get('mtime') or info.get('ETag') or ''}",
+            info.get("size") or 0,
         )
         for path, info in sorted(found.items())
     ]

@@ -1,7 +1,8 @@
 """Checks of one scene: what can be stored without loss, what is odd, and what must stop. Pure NumPy, no I/O."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from s2cmc.errors import SceneError
 from s2cmc.schema import DN_PER_REFLECTANCE, MASK_NOT_ONE_HOT, TAGS, MaskClass, TagGroup
 
 DN_MAX = 65_535
-_ROWS = 64  # rows handled at a time, so that temporaries stay in the cache
+ROWS = 8
+"""Rows of a scene handled at a time, so that all steps of them stay in a core's cache."""
 
 _LABEL_OF_BITS = np.array([0, 0, 1, 0, 2, 0, 0, 0], np.uint8)
 _LABEL_OF_BITS[[0, 3, 5, 6, 7]] = np.array([0, 3, 5, 6, 7]) + MASK_NOT_ONE_HOT
@@ -22,7 +24,19 @@ VALID_LABELS = np.flatnonzero(_BITS_OF_LABEL != 255)
 """Every value that a stored mask may hold where the scene has one."""
 
 
-def check_subscene(array: np.ndarray, size: tuple[int, int], scene: str) -> None:
+class HasForm(Protocol):
+    """An array, or one that is still to be read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As that of an array."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """As that of an array."""
+
+
+def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
     """Check shape (y, x, band) and dtype float32 of the published reflectance.
 
     Raises
@@ -41,7 +55,7 @@ def check_subscene(array: np.ndarray, size: tuple[int, int], scene: str) -> None
 
 
 def to_dn(reflectance: np.ndarray, scene: str) -> np.ndarray:
-    """Digital numbers of a scene, from which its reflectance follows bit for bit.
+    """Digital numbers of a scene, from which its reflectance follows bit for bit: see `fill_dn`.
 
     Parameters
     ----------
@@ -52,55 +66,111 @@ def to_dn(reflectance: np.ndarray, scene: str) -> np.ndarray:
     Returns
     -------
     ndarray (y, x, band), uint16
-        ``float32(dn) / float32(10000)`` equals `reflectance` in every bit.
+    """
+    planes = np.empty((reflectance.shape[-1], *reflectance.shape[:-1]), np.uint16)
+    fill_dn(planes, (reflectance[top : top + ROWS] for top in range(0, len(reflectance), ROWS)), scene)
+    return np.moveaxis(planes, 0, -1)
+
+
+def fill_dn(planes: np.ndarray, blocks: Iterable[np.ndarray], scene: str) -> None:
+    """Fill in the digital numbers of a scene, from which its reflectance follows bit for bit.
+
+    ``float32(dn) / float32(10000)`` equals the reflectance in every bit.
+
+    Parameters
+    ----------
+    planes : ndarray (band, y, x), uint16
+    blocks : iterable of ndarray (rows, x, band), float32
+        The scene from its first row to its last; all are read, also behind an error.
+    scene : str
+        Product ID, for the error.
 
     Raises
     ------
     SceneError
         If a value is no whole DN in 0..65535 (NaN, infinities and negative zero included).
     """
-    dn = np.empty(reflectance.shape, np.uint16)
-    for top in range(0, len(reflectance), _ROWS):
-        rows = slice(top, top + _ROWS)
-        dn[rows], exact = _quantise(reflectance[rows])
-        if not exact.all():
-            _raise_not_whole(reflectance, scene)
-    return dn
+    top = 0
+    lost: dict[int, _Lost] = {}
+    scratch = _Scratch()
+    for block in blocks:
+        values = np.ascontiguousarray(block, np.float32)
+        dn, differs = scratch.quantise(values)
+        planes[:, top : top + len(block)] = np.moveaxis(dn, -1, 0)
+        if differs.any():
+            _add_lost(lost, values, differs, top)
+        top += len(block)
+    if lost:
+        found = (f"{BAND_NAMES[band]}: {lost[band]}" for band in sorted(lost))
+        raise SceneError(
+            scene,
+            f"reflectance is not a whole DN in 0..{DN_MAX} and would be lost ({'; '.join(found)}); "
+            "convert with --reflectance float32 to store the floats as they are",
+        )
 
 
-def _quantise(reflectance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest DN, and where reflectance follows from it in every bit (-0.0 does not)."""
-    values = np.ascontiguousarray(reflectance, np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows, or signals NaN, is no whole DN
-        nearest = np.rint(values * np.float32(DN_PER_REFLECTANCE))
-    whole = (nearest >= 0) & (nearest <= DN_MAX)
-    dn = np.where(whole, nearest, 0).astype(np.uint16)
-    back = dn / np.float32(DN_PER_REFLECTANCE)
-    return dn, whole & (back.view(np.uint32) == values.view(np.uint32))
+class _Scratch:
+    """Memory for the steps of a block, used again for the next: so they stay in the cache."""
+
+    def __init__(self) -> None:
+        self._size = -1
+
+    def quantise(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest DN of float32 values, and where these do not follow from it in every bit."""
+        if values.size > self._size:
+            self._size = values.size
+            self._float = np.empty(values.size, np.float32)
+            self._dn = np.empty(values.size, np.uint16)
+            self._differs = np.empty(values.size, bool)
+        steps = self._float[: values.size].reshape(values.shape)
+        dn = self._dn[: values.size].reshape(values.shape)
+        differs = self._differs[: values.size].reshape(values.shape)
+        # What overflows, or has no uint16, becomes some DN from which it does not follow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(values, np.float32(DN_PER_REFLECTANCE), out=steps)
+            np.rint(steps, out=steps)
+            np.copyto(dn, steps, casting="unsafe")
+        np.divide(dn, np.float32(DN_PER_REFLECTANCE), out=steps, dtype=np.float32)
+        np.not_equal(steps.view(np.uint32), values.view(np.uint32), out=differs)
+        return dn, differs
 
 
-def _raise_not_whole(reflectance: np.ndarray, scene: str) -> None:
-    found = []
-    for name, band in zip(BAND_NAMES, np.moveaxis(reflectance, -1, 0), strict=True):
-        wrong = ~_quantise(band)[1]
-        if wrong.any():
-            y, x = np.argwhere(wrong)[0]
-            found.append(f"{name}: {wrong.sum()} pixels, the first at y={y}, x={x} is {band[y, x]!s}")
-    raise SceneError(
-        scene,
-        f"reflectance is not a whole DN in 0..{DN_MAX} and would be lost ({'; '.join(found)}); "
-        "convert with --reflectance float32 to store the floats as they are",
-    )
+@dataclass
+class _Lost:
+    """Values of one band that are no whole DN."""
+
+    count: int
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.count} pixels, the first at {self.first}"
+
+
+def _add_lost(lost: dict[int, _Lost], values: np.ndarray, differs: np.ndarray, top: int) -> None:
+    for band in np.flatnonzero(differs.any(axis=(0, 1))).tolist():
+        y, x = np.argwhere(differs[..., band])[0]
+        known = lost.setdefault(band, _Lost(0, f"y={top + y}, x={x} is {values[y, x, band]!s}"))
+        known.count += int(differs[..., band].sum())
 
 
 def count_extremes(pixels: np.ndarray) -> dict[str, int]:
     """Count the pixels of (y, x, band), DN or reflectance, that are zero, saturated, or not finite in any band."""
-    saturated = DN_MAX if pixels.dtype == np.uint16 else np.float32(DN_MAX) / np.float32(DN_PER_REFLECTANCE)
-    return {
-        "zero_pixels": int((pixels == 0).any(axis=-1).sum()),
-        "saturated_pixels": int((pixels == saturated).any(axis=-1).sum()),
-        "nonfinite_pixels": 0 if pixels.dtype == np.uint16 else int((~np.isfinite(pixels)).any(axis=-1).sum()),
-    }
+    is_dn = pixels.dtype == np.uint16
+    saturated = DN_MAX if is_dn else np.float32(DN_MAX) / np.float32(DN_PER_REFLECTANCE)
+    counts = {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 0}
+    for top in range(0, len(pixels), ROWS):
+        block = pixels[top : top + ROWS]
+        if block.min() > 0 and block.max() < saturated:  # false where one is NaN
+            continue
+        counts["zero_pixels"] += _count_any(block == 0)
+        counts["saturated_pixels"] += _count_any(block == saturated)
+        counts["nonfinite_pixels"] += 0 if is_dn else _count_any(~np.isfinite(block))
+    return counts
+
+
+def _count_any(found: np.ndarray) -> int:
+    """Pixels of (y, x, band) that are true in any band."""
+    return int(np.count_nonzero(np.logical_or.reduce(np.moveaxis(found, -1, 0))))
 
 
 def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str) -> np.ndarray:

@@ -26,6 +26,7 @@ from s2cmc.schema import (
 )
 
 from .attributes import VARIABLE_ATTRIBUTES
+from .encode import encode_shard
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,22 @@ def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str
     """Shards of an array, by key: the pixels of the scenes from `first` on.
 
     They are made in memory, so that each is written by one request, wherever that is.
+
+    Raises
+    ------
+    ValueError
+        If the scenes are not those of whole shards: two writers in one shard would lose data without an error.
     """
-    content: dict[str, Any] = {}
-    created = _create(zarr.create_group(MemoryStore(content), zarr_format=3), array, {})
-    before = set(content)
-    # A region of whole shards: two writers in one shard would lose data without an error.
-    created.with_config({"write_empty_chunks": True})[first : first + len(pixels)] = pixels
-    return {key: content[key].as_buffer_like() for key in content.keys() - before}
+    step, last = array.scenes_per_shard, first + len(pixels)
+    if first % step or (last % step and last != array.shape[0]):
+        raise ValueError(f"scenes {first} to {last} of {array.name} are not whole shards of {step}")
+    zeros = "/0" * (len(array.shape) - 1)
+    return {
+        f"{array.name}/c/{(first + start) // step}{zeros}": encode_shard(
+            pixels[start : start + step], array.shards, array.chunks, array.fill_value, array.compressor
+        )
+        for start in range(0, len(pixels), step)
+    }
 
 
 def store_objects(

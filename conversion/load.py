@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2cmc.arrayfile import read_array
+from s2cmc.arrayfile import open_array, read_array
 from s2cmc.errors import CatalogueError, SceneError
 
-from .archive import Member
-from .check import check_subscene, count_extremes, count_labels, to_dn, to_labels
+from .archive import Member, opened
+from .check import ROWS, check_subscene, count_extremes, count_labels, fill_dn, to_labels
 from .plan import Plan, Task
 from .read import read_thumbnail
 from .source import SceneSource
@@ -22,6 +22,7 @@ class Block:
     Attributes
     ----------
     pixels : ndarray (scene, ...)
+        Along the dimensions of the array, in whatever order they lie in memory.
     findings : list of dict of str to int
         What was counted, one for each scene; empty where a scene has none of it.
     problems : list of str
@@ -38,8 +39,7 @@ def load_block(plan: Plan, task: Task) -> Block:
 
     Problems of a scene are collected, so that one run finds all of them.
     """
-    shape = (task.last - task.first, *task.array.shape[1:])
-    block = Block(np.full(shape, task.array.fill_value, task.array.dtype))
+    block = Block(_empty_pixels(task))
     load = _LOADERS[task.array.name]
     for source, pixels in zip(plan.release.scenes[task.first : task.last], block.pixels, strict=True):
         try:
@@ -49,10 +49,25 @@ def load_block(plan: Plan, task: Task) -> Block:
     return block
 
 
+def _empty_pixels(task: Task) -> np.ndarray:
+    """Pixels of a shard; of reflectance each band lies by itself, as the chunks of the store do."""
+    shape = (task.last - task.first, *task.array.shape[1:])
+    if task.array.name != "reflectance":
+        return np.full(shape, task.array.fill_value, task.array.dtype)
+    scenes, height, width, bands = shape
+    return np.moveaxis(np.empty((scenes, bands, height, width), task.array.dtype), 1, -1)
+
+
 def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
-    reflectance = read_array(source.subscene.read(), source.subscene.path)
-    check_subscene(reflectance, plan.size, source.scene)
-    out[...] = reflectance if plan.options.reflectance == "float32" else to_dn(reflectance, source.scene)
+    with opened(source.subscene) as content:
+        reflectance = open_array(content, source.subscene.path)
+        check_subscene(reflectance, plan.size, source.scene)
+        blocks = reflectance.blocks(ROWS)
+        if plan.options.reflectance == "float32":
+            for i, block in enumerate(blocks):
+                out[i * ROWS : (i + 1) * ROWS] = block
+        else:
+            fill_dn(np.moveaxis(out, -1, 0), blocks, source.scene)
     return count_extremes(out)
 
 

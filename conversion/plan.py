@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from s2cmc.arrayfile import read_array
+from s2cmc.arrayfile import open_array, read_array
 from s2cmc.errors import SceneError
 from s2cmc.geo import Outline
 from s2cmc.schema import FORMAT_VERSION, ReflectanceType
 
+from .archive import opened
 from .check import check_subscene
 from .layout import PixelArray, array_objects, pixel_arrays
 from .outline import read_outlines
 from .read import read_thumbnail
-from .source import Release
+from .source import Release, SceneSource
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Plan:
 
 
 def make_plan(release: Release, options: Options) -> Plan:
-    """Look at the first scene for sizes and dtypes, and at every outline.
+    """Look at the first files for sizes and dtypes, and at every outline.
 
     Raises
     ------
@@ -126,11 +127,7 @@ def make_plan(release: Release, options: Options) -> Plan:
         If the first arrays are not as published, or outlines are not; one line for each.
     """
     first = release.scenes[0]
-    subscene = read_array(first.subscene.read(), first.subscene.path)
-    if subscene.ndim != 3:
-        raise SceneError(first.scene, f"its subscene has shape {subscene.shape}; expected (y, x, band)")
-    size = subscene.shape[0], subscene.shape[1]
-    check_subscene(subscene, size, first.scene)
+    size = _subscene_size(first)
     with_alt = [source.alt_mask for source in release.scenes if source.alt_mask]
     mask_dtype = str(read_array(first.mask.read(), first.mask.path).dtype)
     with_thumbnail = [source.thumbnail for source in release.scenes if source.thumbnail] if options.thumbnails else []
@@ -144,6 +141,19 @@ def make_plan(release: Release, options: Options) -> Plan:
     )
     outlines, margins = read_outlines(release.scenes, size)
     return Plan(release, options, arrays, outlines, margins)
+
+
+def _subscene_size(source: SceneSource) -> tuple[int, int]:
+    """Pixels (y, x) of a subscene, of which only the header is read where its file is as large as that says."""
+    with opened(source.subscene) as content:
+        subscene = open_array(content, source.subscene.path)
+        if len(subscene.shape) != 3:
+            raise SceneError(source.scene, f"its subscene has shape {subscene.shape}; expected (y, x, band)")
+        height, width, _ = subscene.shape
+        check_subscene(subscene, (height, width), source.scene)
+        if subscene.nbytes > source.subscene.nbytes:
+            subscene.check_size()
+    return height, width
 
 
 def _thumbnail_size(content: bytes, path: str) -> tuple[int, int]:

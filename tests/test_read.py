@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from s2cmc.arrayfile import read_array
+from s2cmc.arrayfile import open_array, read_array
 from s2cmc.conversion.read import read_table, read_thumbnail
 from s2cmc.errors import ReleaseError
 from s2cmc.sampletable import sample_table
@@ -112,6 +112,77 @@ def test_an_npz_that_cannot_be_unpacked_is_an_error(offset: int, value: int) -> 
         content[header + flags + offset] = value
     with pytest.raises(ReleaseError, match=r"a\.npz is not a readable npz"):
         read_array(bytes(content), "a.npz")
+
+
+def in_blocks(content: bytes, path: str, rows: int) -> np.ndarray:
+    """An array of one dimension or more read block by block."""
+    reader = open_array(io.BytesIO(content), path)
+    blocks = [np.zeros((0, *reader.shape[1:]), reader.dtype)]
+    blocks += [block.copy() for block in reader.blocks(rows)]
+    assert all(len(block) == rows for block in blocks[1:-1])
+    return np.concatenate(blocks, dtype=reader.dtype)
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(st.sampled_from(["?", "u1", ">u2", "<f4", ">f4"]), hnp.array_shapes(min_side=0)),
+    st.sampled_from([npy, npz, lambda array: npz(array, compressed=True)]),
+    st.booleans(),
+    st.integers(1, 7),
+)
+def test_an_array_read_in_blocks_is_the_array_read_whole(
+    array: np.ndarray, write: Callable[[np.ndarray], bytes], fortran: bool, rows: int
+) -> None:
+    content = write(np.asfortranarray(array) if fortran else array)
+    found, whole = in_blocks(content, "a", rows), read_array(content, "a")
+    assert (found.shape, found.dtype) == (whole.shape, whole.dtype)
+    assert found.tobytes() == whole.tobytes()
+    open_array(io.BytesIO(content), "a").check_size()
+
+
+def said(read: Callable[[], np.ndarray]) -> str:
+    """Why there is no array."""
+    with pytest.raises(ReleaseError, match="a") as error:
+        read()
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(npy(MASK)[:cut] for cut in (0, 3, 6, 9, 60, -1)),
+        npy(MASK) + b"\0",
+        npz(image=MASK, mask=MASK),
+        npz(),
+        npz(MASK)[:-1],
+        npz(MASK).replace(b"\x93NUMPY", b"\x93NUMPX"),
+        npy(MASK).replace(b"(4, 5, 3)", b"(-4,-5,3)"),
+        npy(MASK).replace(b"(4, 5, 3)", b"(4, 5, 9)"),
+        b"PNG",
+    ],
+)
+def test_what_is_no_whole_array_is_the_same_error_in_blocks(content: bytes) -> None:
+    whole = said(lambda: read_array(content, "a"))
+    blocks = said(lambda: in_blocks(content, "a", 3))
+    assert blocks.partition(":")[0] == whole.partition(":")[0]  # the reason may be told otherwise
+    assert ("takes" in blocks) == ("takes" in whole)
+    if "takes" in whole:
+        assert blocks == whole == said(lambda: open_array(io.BytesIO(content), "a").check_size())
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data(), st.sampled_from([npy(MASK), npz(MASK, compressed=True)]))
+def test_a_damaged_file_in_blocks_is_what_it_is_read_whole(data: st.DataObject, content: bytes) -> None:
+    damaged = bytearray(content)
+    damaged[data.draw(st.integers(2, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        whole = read_array(bytes(damaged), "a")
+    except ReleaseError:
+        with pytest.raises(ReleaseError, match="a"):
+            in_blocks(bytes(damaged), "a", 3)
+    else:
+        if whole.ndim:
+            assert in_blocks(bytes(damaged), "a", 3).tobytes() == whole.tobytes()
 
 
 class Mark:
