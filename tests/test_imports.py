@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
     *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
-    *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "objects"),
+    *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "kept", "objects"),
     *("parallel", "planar", "chunkcodec", "shard", "reading"),
     *("lazy", "store", "expression", "footprints", "select", "patches"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),

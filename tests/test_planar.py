@@ -73,6 +73,18 @@ def test_what_does_not_fit_is_joined_or_refused_as_numpy_does() -> None:
         np.concatenate([])
 
 
+def test_lists_are_joined_too() -> None:
+    assert np.concatenate([planar(), planar().tolist()]).shape == (6, 4, 5, 6)
+
+
+def test_functions_are_called_by_keyword_alone() -> None:
+    assert np.mean(a=planar()) == planar().mean()
+
+
+def test_a_single_pixel_is_copied() -> None:
+    assert planar()[0, 0, 0, 2, ...].copy().shape == ()
+
+
 def test_results_of_functions_are_plain() -> None:
     pixels = planar()
     for found in (pixels + 1, pixels > 2, pixels.mean(axis=0), np.where(pixels > 2, pixels, 0), np.sqrt(pixels)):

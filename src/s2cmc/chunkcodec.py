@@ -42,8 +42,12 @@ def checked(content: np.ndarray) -> np.ndarray:
 
 
 def _nbytes_of_blosc(content: np.ndarray) -> int | None:
-    """Bytes that a chunk decodes to: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst."""
-    return int.from_bytes(content[4:8].tobytes(), "little") if len(content) >= 16 else None
+    """Bytes that a chunk decodes to: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst.
+
+    None if it is shorter than it says: the codec would read on behind it.
+    """
+    nbytes, _, encoded_nbytes = np.frombuffer(content[4:16].tobytes().ljust(12, b"\0"), "<u4").tolist()
+    return nbytes if len(content) == encoded_nbytes else None
 
 
 def _nbytes_of_zstd(content: np.ndarray) -> int | None:

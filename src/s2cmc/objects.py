@@ -15,14 +15,12 @@ from s2cmc.access import Access, scheme_of
 from s2cmc.diskcache import DiskCache
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import explain, leaf
+from s2cmc.kept import Kept
 from s2cmc.metadata import ROOT, check_seal
 from s2cmc.transport import Bytes, Connection, FolderConnection, Part, ZarrConnection, connect
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
-
-_KEPT_NBYTES = 32 * 1024 * 1024
-"""Indices and small shards, as they are encoded, that are kept in memory: all masks of 513 scenes are 7 MB."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,7 @@ class CatalogueStore(Store):
         self._edition = edition
         self._held = dict(held or {})
         self._renew = False
-        self._connected: tuple[int, Connection] | None = None
-        self._kept: dict[tuple[str, int | None], asyncio.Task[Bytes]] = {}
+        self._reached: dict[int, tuple[Connection, Kept]] = {}  # by process
         access = place.access
         cached = access.cache_dir is not None and edition
         self._cache = DiskCache(Path(str(access.cache_dir)).expanduser(), access.cache_size) if cached else None
@@ -95,13 +92,13 @@ class CatalogueStore(Store):
     def holding(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
         """The same, with objects that are here already."""
         other = copy(self)
-        other._held, other._kept = dict(objects), {}
+        other._held = dict(objects)
         return other
 
     def renewed(self) -> "CatalogueStore":
-        """The same, which reads everything anew and keeps that instead of what the cache has."""
+        """The same, which reads everything anew and keeps that instead of what memory and the cache have."""
         other = copy(self)
-        other._held, other._kept, other._renew = {}, {}, True
+        other._held, other._renew, other._reached = {}, True, self._reached
         return other
 
     async def get(
@@ -146,31 +143,12 @@ class CatalogueStore(Store):
         part = None if last is None else SuffixByteRequest(last)
         if self.is_local:
             return await self.fetch(key, part)
-        name = key, last
-        task = self._kept.pop(name, None) or asyncio.ensure_future(self.fetch(key, part))
-        self._kept[name] = task  # now the youngest
-        try:
-            content = await asyncio.shield(task)
-        except BaseException:
-            self._kept.pop(name, None)
-            raise
-        self._forget()
-        return content
-
-    def _forget(self) -> None:
-        """Keep what was asked for last."""
-        ready = {name: len(task.result()) for name, task in self._kept.items() if task.done() and not task.exception()}
-        excess = sum(ready.values()) - _KEPT_NBYTES
-        for name, nbytes in ready.items():
-            if excess <= 0:
-                return
-            del self._kept[name]
-            excess -= nbytes
+        return await self._here()[1].get((key, last), lambda: self.fetch(key, part), anew=self._renew)
 
     @property
     def is_local(self) -> bool:
         """Whether nothing is waited for but the disk."""
-        return self._cache is None and isinstance(self._connection(), FolderConnection)
+        return self._cache is None and isinstance(self._here()[0], FolderConnection)
 
     def run[T](self, reading: Coroutine[Any, Any, T]) -> T:
         """Read: from a local folder in this thread, else in zarr's event loop."""
@@ -197,7 +175,7 @@ class CatalogueStore(Store):
 
     async def _bytes(self, name: str, key: str, byte_range: Part) -> Bytes:
         try:
-            content = await self._connection().read(key, byte_range)
+            content = await self._here()[0].read(key, byte_range)
         except StoreError:
             raise
         except Exception as error:
@@ -210,11 +188,10 @@ class CatalogueStore(Store):
             )
         return content
 
-    def _connection(self) -> Connection:
-        if self._connected is None or self._connected[0] != os.getpid():
-            self._connected = os.getpid(), self.place.connect()
-            self._kept = {}  # tasks of another process's event loop
-        return self._connected[1]
+    def _here(self) -> tuple[Connection, Kept]:
+        """What this process has of the place: of threads that begin at the same moment, one makes it for all."""
+        here = self._reached.get(os.getpid())
+        return here or self._reached.setdefault(os.getpid(), (self.place.connect(), Kept()))
 
     async def get_partial_values(
         self, prototype: "BufferPrototype", key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -243,7 +220,7 @@ class CatalogueStore(Store):
         return f"{type(self).__name__}({str(self.place)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_connected": None, "_held": {}, "_kept": {}}
+        return self.__dict__ | {"_reached": {}, "_held": {}}
 
     async def set(self, key: str, value: "Buffer") -> None:  # noqa: ARG002
         """Refused: a catalogue is read only."""

@@ -3,12 +3,17 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from threading import BoundedSemaphore, Lock
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-_HELPERS = BoundedSemaphore(max(1, CORES - 1))
-"""Threads that may help, in the whole process: many readers at once, as dask's, each find fewer of them."""
+
+@cache
+def _helpers(process: int) -> BoundedSemaphore:  # noqa: ARG001, those of a parent are none of its forks'
+    """Threads that may help, in a whole process: many readers at once, as dask's, each find fewer of them."""
+    return BoundedSemaphore(max(1, CORES - 1))
+
 
 _WORTH_A_THREAD = 4
 """Pieces of work, of about a millisecond each, below which starting a thread costs more than it saves."""
@@ -20,15 +25,15 @@ def side_by_side[T](work: Callable[[T], None], items: Iterable[T]) -> None:
     What is raised first is raised again; what was begun is ended before.
     """
     todo = list(items)
-    helpers = 0
-    while helpers < min(CORES, len(todo) // _WORTH_A_THREAD) - 1 and _HELPERS.acquire(blocking=False):
+    free, helpers = _helpers(os.getpid()), 0
+    while helpers < min(CORES, len(todo) // _WORTH_A_THREAD) - 1 and free.acquire(blocking=False):
         helpers += 1
     if not helpers:
         for item in todo:
             work(item)
         return
     todo.reverse()
-    lock = Lock()
+    lock, raised = Lock(), list[BaseException]()
 
     def until_done() -> None:
         while True:
@@ -38,15 +43,18 @@ def side_by_side[T](work: Callable[[T], None], items: Iterable[T]) -> None:
                 item = todo.pop()
             try:
                 work(item)
-            except BaseException:
-                todo.clear()
-                raise
+            except BaseException as error:  # noqa: BLE001, it is raised again by the caller
+                with lock:
+                    todo.clear()
+                    raised.append(error)
+                return
 
     try:
         with ThreadPoolExecutor(helpers, "s2cmc-decode") as pool:
-            others = [pool.submit(until_done) for _ in range(helpers)]
+            for _ in range(helpers):
+                pool.submit(until_done)
             until_done()
-            for other in others:
-                other.result()
     finally:
-        _HELPERS.release(helpers)
+        free.release(helpers)
+    if raised:
+        raise raised[0]

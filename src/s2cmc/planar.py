@@ -26,7 +26,7 @@ class Planar(np.ndarray[Any, Any]):
 
     def copy(self, order: Literal["K", "A", "C", "F"] | None = "K") -> np.ndarray:  # type: ignore[override]
         """A plain ndarray with the same values, in memory as here unless another order is asked for."""
-        if order != "K":
+        if order != "K" or not self.ndim:
             return np.array(self, order=order)
         slowest = int(np.argmax([n > 1 and stride for n, stride in zip(self.shape, self.strides, strict=True)] or [0]))
         return _joined(np.split(self, self.shape[slowest], slowest), slowest, self) if self.size else np.array(self)
@@ -35,16 +35,16 @@ class Planar(np.ndarray[Any, Any]):
         """The results of functions on pixels, as plain ndarrays."""
         return array[()] if return_scalar else np.asarray(array)
 
-    def __array_function__(
-        self, function: Callable[..., Any], types: Iterable[type], args: Iterable[Any], kwargs: Any
+    def __array_function__(  # type: ignore[override]  # numpy gives a sequence
+        self, function: Callable[..., Any], types: Iterable[type], args: Sequence[Any], kwargs: Any
     ) -> Any:
-        """Functions of numpy; of these `numpy.concatenate` as described."""
-        first, *others = args
-        if function is np.concatenate and len(others) <= 1 and kwargs.keys() <= {"axis"}:
-            axis = others[0] if others else kwargs.get("axis", 0)
-            alike = {(a.ndim, a.dtype, *np.delete(a.shape, axis)) for a in first} if axis is not None else ()
-            if len(alike) == 1:
-                return first[0] if len(first) == 1 else _joined(first, axis, first[0])
+        """Functions of numpy; of these `numpy.concatenate` as described: of a single array it gives that itself."""
+        if function is np.concatenate and len(args) in (1, 2) and kwargs.keys() <= {"axis"}:
+            arrays, axis = list(args[0]), args[1] if len(args) == 2 else kwargs.get("axis", 0)
+            if axis is not None and all(isinstance(array, np.ndarray) for array in arrays):
+                alike = {(array.ndim, array.dtype, *np.delete(array.shape, axis)) for array in arrays}
+                if len(alike) == 1:
+                    return arrays[0] if len(arrays) == 1 else _joined(arrays, axis, arrays[0])
         return super().__array_function__(function, types, args, kwargs)
 
 

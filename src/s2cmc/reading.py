@@ -91,6 +91,8 @@ def _read(
     from s2cmc.objects import CatalogueStore
 
     parts = selection if isinstance(selection, tuple) else (selection,)
+    if len(parts) > array.ndim or any(part is Ellipsis for part in parts):
+        raise IndexError(f"{selection!r} is not at most one index for each of {array.ndim} dimensions")
     parts += (slice(None),) * (array.ndim - len(parts))
     if shards is None or not isinstance(array.store, CatalogueStore):
         values = np.asarray(array.with_config(NO_FILL).oindex[parts])
@@ -102,7 +104,7 @@ def _read(
     found = shards.read(array.store, ascending, transfer, dtype)
     for axis, (positions, order) in enumerate(zip(asked, ascending, strict=True)):
         if positions is not order:
-            found = np.take(found, np.searchsorted(order, positions), axis)
+            found = found[(slice(None),) * axis + (np.searchsorted(order, positions),)]  # in memory as it was
     return found[tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice) else slice(None) for part in parts)]
 
 

@@ -1,5 +1,6 @@
 """Apply a function to blocks of scenes: one dask task for each, however the scenes of several arrays are chunked."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def _taken(array: xr.Variable) -> Callable[[slice], Any]:
     rest = (0,) * (array.ndim - 1)
 
     def take(cut: slice) -> Any:
-        i = min(int(np.searchsorted(ends, cut.start, side="right")), len(ends) - 1)
+        i = min(bisect_right(ends, cut.start), len(ends) - 1)
         block = (array.data.name, i, *rest)
         if (cut.start, cut.stop) == (starts[i], ends[i]):
             return block

@@ -66,10 +66,12 @@ class Shards:
         if [codec["name"] for codec in codecs] != ["sharding_indexed"]:
             return None
         how = codecs[0]["configuration"]
-        (first, *_), inner, index = how["codecs"], *([c["name"] for c in how[k]] for k in ("codecs", "index_codecs"))
+        inner, index = ([codec["name"] for codec in how[name]] for name in ("codecs", "index_codecs"))
         plain = inner in (["bytes", "blosc", "crc32c"], ["bytes", "zstd", "crc32c"]) and index == ["bytes", "crc32c"]
-        little = first.get("configuration", {}).get("endian", "little") == "little"
-        if not plain or not little or how.get("index_location") != "end":
+        orders = {how[name][0].get("configuration", {}).get("endian", "little") for name in ("codecs", "index_codecs")}
+        origin = (0,) * array.ndim
+        named = array.metadata.encode_chunk_key(origin) == "/".join(["c", *map(str, origin)])
+        if not (plain and named) or orders != {"little"} or how.get("index_location") != "end":
             return None
         dtype = np.dtype(array.dtype).newbyteorder("<")
         return cls(array.path, array.shape, array.shards or (), tuple(how["chunk_shape"]), dtype, inner[1])
@@ -167,7 +169,7 @@ class Shards:
                 transfer(whole[here], target)
 
         for some in batched(asked.items(), _SHARDS_AT_ONCE, strict=False):
-            loaded = store.run(self._load_all(store, dict(some)))
+            loaded = self._load_all(store, dict(some))
             side_by_side(put, [(loaded[shard][number], parts) for shard, of in some for number, parts in of.items()])
 
     def _asked(self, positions: Sequence[np.ndarray]) -> "Iterator[tuple[tuple[int, ...], _Parts]]":
@@ -192,13 +194,23 @@ class Shards:
             for n, step, chunk, at in zip(self.shape, self.steps, self.chunks, shard, strict=True)
         )
 
-    async def _load_all(
+    def _load_all(
         self, store: "CatalogueStore", wanted: Mapping[tuple[int, ...], Collection[int]]
     ) -> dict[tuple[int, ...], dict[int, np.ndarray]]:
         """Encoded chunks of several shards, fetched side by side."""
-        loads = [self._load(store, shard, numbers) for shard, numbers in wanted.items()]
-        loaded = [await load for load in loads] if store.is_local else await asyncio.gather(*loads)
-        return dict(zip(wanted, loaded, strict=True))
+        loaded = {}
+
+        async def load(shard: tuple[int, ...]) -> None:
+            loaded[shard] = await self._load(store, shard, wanted[shard])
+
+        async def load_all() -> None:
+            await asyncio.gather(*map(load, wanted))
+
+        if store.is_local:
+            side_by_side(lambda shard: store.run(load(shard)), wanted)
+        else:
+            store.run(load_all())
+        return loaded
 
     async def _load(
         self, store: "CatalogueStore", shard: tuple[int, ...], wanted: Collection[int]
@@ -253,7 +265,9 @@ def _cut(positions: np.ndarray, step: int) -> dict[int, tuple[slice | np.ndarray
 def _evenly(positions: np.ndarray) -> slice | np.ndarray:
     """Evenly spaced positions as a slice, which numpy copies many times faster."""
     first, last = int(positions[0]), int(positions[-1])
-    step = 1 if first == last else (last - first) // (len(positions) - 1)
+    if last - first < len(positions):
+        return slice(first, last + 1)
+    step = (last - first) // (len(positions) - 1)
     return slice(first, last + 1, step) if (np.diff(positions) == step).all() else positions
 
 
