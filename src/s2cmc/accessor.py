@@ -7,18 +7,23 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from s2cmc import plot, reduce
+from s2cmc import patches, plot, reduce
 from s2cmc import select as selection
 from s2cmc.evaluationaccessor import EvaluationAccessor
 from s2cmc.geo import Box
 from s2cmc.geoaccessor import PLACED, GeoAccessor
+from s2cmc.patches import Patches
 from s2cmc.schema import TAG_NAMES
 from s2cmc.select import Moment
 from s2cmc.statisticsaccessor import StatisticsAccessor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+PATCHED = ("scene", "y", "x", "band", *patches.VARIABLES)
 
 
 @xr.register_dataset_accessor("clouds")
@@ -148,6 +153,82 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
     def one_hot(self) -> xr.DataArray:
         """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy."""
         return reduce.one_hot(self._part("mask")["mask"])
+
+    def patches(
+        self,
+        size: int | tuple[int, int] = 256,
+        *,
+        batch: int = 32,
+        count: int | None = None,
+        scenes_per_batch: int | None = None,
+        seed: int = 0,
+    ) -> Patches:
+        """Random patches with their labels, shuffled, in batches for training. Nothing is read before it is asked for.
+
+        Each batch is read by itself: every chunk of the store is decoded once for all patches of the batch. For all
+        patches on a regular grid there is xbatcher, https://xbatcher.readthedocs.io.
+
+        Parameters
+        ----------
+        size : int or (y, x)
+            Pixels of a patch.
+        batch : int
+            Patches in a batch; the last one may hold fewer.
+        count : int, optional
+            Patches of an epoch; by default as many as have the area of all scenes.
+        scenes_per_batch : int, optional
+            Scenes that the patches of a batch are of, at most. By default each is of another scene, as far as there
+            are so many. Several patches of a scene are read in little more time than one: with 8 scenes for 32 patches
+            about twice as many patches come in a second, less well mixed.
+        seed : int
+            Of all that is random; the same seed gives the same patches in the same order.
+
+        Returns
+        -------
+        Patches
+            To be iterated over, ``for data in ds.clouds.patches():``, while a thread reads the next batch; leaving
+            the loop ends it. ``patches.epoch(1)`` gives other patches in another order, ``len(patches)`` is the number
+            of batches, and ``patches[i]`` reads one, so that it also serves as a map-style dataset of PyTorch:
+            ``DataLoader(patches, batch_size=None, num_workers=2, multiprocessing_context="spawn", collate_fn=...)``.
+            Each batch is a Dataset (patch, y, x, band):
+
+            reflectance : (patch, y, x, band), float32
+                Top-of-atmosphere reflectance, unitless. In memory it lies band by band, as PyTorch wants it:
+                ``torch.from_numpy(data.reflectance.transpose("patch", "band", "y", "x").values)`` copies nothing.
+            mask : (patch, y, x), uint8
+                0 clear, 1 cloud, 2 cloud_shadow; 255 no label.
+
+            Coordinates on `patch`: ``scene``, the product ID; ``scene_index``, its position in the Dataset;
+            ``y_start`` and ``x_start``, the first row and column of the patch in the scene.
+
+        Raises
+        ------
+        QueryError
+            If there is no scene, the scenes are smaller than `size`, or a number is out of its range.
+        """
+        return patches.patches(self._part(*PATCHED), size, batch, count, scenes_per_batch, seed)
+
+    def patches_at(self, positions: ArrayLike, size: int | tuple[int, int] = 256) -> xr.Dataset:
+        """Patches at places of your own choice, as one batch; read at once.
+
+        Parameters
+        ----------
+        positions : (patch, 3), int
+            Position of the scene in this Dataset, first row, first column.
+        size : int or (y, x)
+            Pixels of a patch.
+
+        Returns
+        -------
+        Dataset (patch, y, x, band)
+            See `patches`; in the order of `positions`.
+
+        Raises
+        ------
+        QueryError
+            If a patch does not lie in its scene.
+        """
+        return patches.patches_at(self._part(*PATCHED), positions, size)
 
     def rgb(self, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
         """True-colour composite of B04, B03, B02 for ``.plot.imshow``.
