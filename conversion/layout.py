@@ -28,6 +28,10 @@ from s2cmc.schema import (
 from .attributes import VARIABLE_ATTRIBUTES
 from .encode import encode_shard
 
+_BLOCK = 261_120
+"""Bytes that blosc compresses at a time: half a chunk, and a multiple of eight pixels. Of its own accord it would cut a
+chunk of 511 x 511 so that the second half has some pixels over eight, and then it shuffles none of that."""
+
 
 @dataclass(frozen=True)
 class PixelArray:
@@ -108,6 +112,7 @@ def pixel_arrays(
                 cname="zstd",
                 clevel=5,
                 shuffle="bitshuffle",
+                blocksize=_BLOCK,
             ),
             0,
             scaling,

@@ -214,6 +214,15 @@ def test_a_shard_is_asked_once_for_all_patches_of_a_batch(counting):
     assert below.read.count("reflectance/c/4/0/0/0") == 3  # the index is kept
 
 
+def test_masks_of_selected_scenes_come_from_the_store_too(counting):
+    """And from one read of it, though they were selected twice."""
+    catalogue, below = counting()
+    few = catalogue.clouds.select("cloud_percent >= 0").clouds.select("index != 3")
+    batch = few.clouds.patches_at([(3, 0, 0), (1, 0, 0), (0, 4, 4)], 8)
+    assert below.read.count("mask/c/0/0/0") == 1
+    np.testing.assert_array_equal(batch["mask"][0], few["mask"][3, :8, :8])
+
+
 def test_only_the_bands_that_were_selected_are_read(store, serve, no_coalescing):
     server = serve(store.parent)
     few = s2cmc.open_catalogue(f"{server.url}/{store.name}").clouds.select(bands=["B04", "B03"])

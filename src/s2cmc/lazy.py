@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.reading import as_stored, read_as
-from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT
+from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT, PIXEL_VARIABLES
 from s2cmc.shard import Shards, Transfer
 
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ def take_scenes(dataset: xr.Dataset, positions: np.ndarray, bands: Sequence[int]
     chosen = {"scene": positions} | ({} if bands is None else {"band": np.array(bands, int)})
     text = {str(n): (c.dims, c.to_numpy()) for n, c in dataset.coords.items() if not isinstance(c.dtype, np.dtype)}
     taken = dataset.assign_coords(text).isel(chosen)  # xarray cannot index what pandas 3 holds by pyarrow
-    if (source := _source(dataset)) is not None:
-        reflectance = dataset["reflectance"]
-        taken["reflectance"] = _lazy(source.take(positions, bands), reflectance.dims, reflectance.attrs)
+    for name in taken.variables.keys() & {*PIXEL_VARIABLES}:
+        variable = dataset[name].variable
+        source = source_of(variable)
+        if source is not None and name == "reflectance":
+            taken[name] = _lazy(source.take(positions, bands), variable.dims, variable.attrs)
+        elif source is not None:  # dask's own selection reads no chunk of several scenes twice
+            selected = taken[name].variable
+            selected.encoding[_SOURCE] = source.take(positions, None), selected.data.name
     return taken
 
 
@@ -37,20 +42,16 @@ def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
     Here too dask would not hand slices down, through the transposition.
     """
     taken = take_scenes(dataset, np.array([position])).isel(scene=0).transpose(..., "y", "x")
-    if (source := _source(dataset)) is not None:
+    if "reflectance" in dataset and (source := source_of(dataset["reflectance"].variable)) is not None:
         scene = _BandFirst(source.take(np.array([position]), None))
         taken["reflectance"] = _lazy(scene, ("band", "y", "x"), dataset["reflectance"].attrs)
     return taken
 
 
-def _source(dataset: xr.Dataset) -> "_Source | None":
-    """Where reflectance comes from, if it is still as it was opened."""
-    if "reflectance" not in dataset:
-        return None
-    variable = dataset["reflectance"].variable
-    source = variable.encoding.get(_SOURCE)
-    untouched = isinstance(source, _Source) and getattr(variable.data, "name", None) == source.name
-    return source if untouched else None
+def source_of(variable: xr.Variable) -> "Source | None":
+    """Where a variable comes from, if it is still as it was opened, or as `take_scenes` gave it."""
+    source, name = variable.encoding.get(_SOURCE, (None, None))
+    return source if source is not None and getattr(variable.data, "name", None) == name else None
 
 
 _SOURCE = "s2cmc_source"
@@ -72,14 +73,14 @@ def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
 
     None if it is no longer as it was opened, or stored as floats.
     """
-    source = _source(dataset)
+    source = source_of(dataset["reflectance"].variable) if "reflectance" in dataset else None
     if source is None or source.array.dtype != np.uint16:
         return None
     dn = replace(source, dtype=np.dtype("uint16"), transfer=as_stored)
     return dataset["reflectance"].copy(data=_lazy(dn, dataset["reflectance"].dims, {}).data)
 
 
-def _lazy(source: "_Source | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
+def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
     """A dask-backed variable of a source."""
     import dask.array
 
@@ -90,11 +91,11 @@ def _lazy(source: "_Source | _BandFirst", dims: tuple[Hashable, ...], attributes
         asarray=False,
         meta=np.empty((0,) * source.ndim, source.dtype),
     )
-    return xr.Variable(dims, lazy, attributes, {_SOURCE: source})
+    return xr.Variable(dims, lazy, attributes, {_SOURCE: (source, source.name)})
 
 
 @dataclass(frozen=True, eq=False)
-class _Source:
+class Source:
     """Scenes and bands of a Zarr array, converted as they are read; dask hands its slices down to it."""
 
     array: "zarr.Array[Any]"
@@ -106,14 +107,17 @@ class _Source:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of what it gives."""
         return (len(self.scenes), *self.array.shape[1:-1], len(self.last))
 
     @property
     def ndim(self) -> int:
+        """Dimensions of the array."""
         return self.array.ndim
 
     @cached_property
     def name(self) -> str:
+        """For dask: the same for the same pixels."""
         from dask.base import tokenize
 
         place = str(self.array.store_path), self.array.metadata.to_dict()
@@ -130,7 +134,8 @@ class _Source:
             stored = (self.array.chunks[0], *stored[1:])
         return tuple(min(step, length) for step, length in zip(stored, self.shape, strict=True))
 
-    def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "_Source":
+    def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "Source":
+        """Some scenes and bands of it, by position."""
         taken = replace(self, scenes=self.scenes[scenes])
         return taken if last is None else replace(taken, last=self.last[list(last)])
 
@@ -144,7 +149,7 @@ class _Source:
 class _BandFirst:
     """The only scene of a source, as (band, y, x)."""
 
-    source: _Source
+    source: Source
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -173,11 +178,11 @@ class _BandFirst:
         return read if isinstance(bands, int) else np.moveaxis(read, -1, 0)
 
 
-def _stored(array: "zarr.Array[Any]") -> _Source:
+def _stored(array: "zarr.Array[Any]") -> Source:
     """All that an array holds."""
     dtype, transfer = _conversion(array)
     everything = np.arange(array.shape[0]), np.arange(array.shape[-1])
-    return _Source(array, Shards.of(array), dtype, transfer, *everything)
+    return Source(array, Shards.of(array), dtype, transfer, *everything)
 
 
 def _conversion(array: "zarr.Array[Any]") -> tuple[np.dtype[Any], Transfer]:

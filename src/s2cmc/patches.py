@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from s2cmc.errors import QueryError
-from s2cmc.lazy import _SOURCE, _Source
+from s2cmc.lazy import Source, source_of
 
 VARIABLES = ("reflectance", "mask")
 _DIMS = ("scene", "y", "x", "band")
@@ -186,8 +186,7 @@ def _places(catalogue: xr.Dataset, positions: ArrayLike, size: tuple[int, int]) 
 
 def _read(variable: xr.Variable, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Patches of a variable (patch, y, x, ...)."""
-    source = variable.encoding.get(_SOURCE)
-    if isinstance(source, _Source) and getattr(variable.data, "name", None) == source.name:
+    if (source := source_of(variable)) is not None:
         try:
             found = _read_windows(source, places, size)
         except _DAMAGE:  # read by itself, it is read once more, or named
@@ -197,7 +196,7 @@ def _read(variable: xr.Variable, places: np.ndarray, size: tuple[int, int]) -> n
     return _read_blocks(variable, places, size)
 
 
-def _read_windows(source: _Source, places: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+def _read_windows(source: Source, places: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
     """Patches straight from the shards of a store; None where only zarr can read them."""
     from s2cmc.objects import CatalogueStore
 
