@@ -7,6 +7,9 @@ import numpy as np
 
 from s2cmc.parallel import side_by_side
 
+_PIECES = 8
+"""That are copied side by side."""
+
 
 class Planar(np.ndarray[Any, Any]):
     """An ndarray (scene, ..., band) in which each band lies in one piece, or a part of one.
@@ -28,8 +31,11 @@ class Planar(np.ndarray[Any, Any]):
         """A plain ndarray with the same values, in memory as here unless another order is asked for."""
         if order != "K" or not self.ndim:
             return np.array(self, order=order)
-        slowest = int(np.argmax([n > 1 and stride for n, stride in zip(self.shape, self.strides, strict=True)] or [0]))
-        return _joined(np.split(self, self.shape[slowest], slowest), slowest, self) if self.size else np.array(self)
+        if not self.size:
+            return np.array(self)
+        fastest = min(map(abs, self.strides))
+        axis = max(range(self.ndim), key=lambda i: self.shape[i] * (abs(self.strides[i]) > fastest))
+        return _joined(np.array_split(self, min(self.shape[axis], _PIECES), axis), axis, self)
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
         """The results of functions on pixels, as plain ndarrays."""
