@@ -3,6 +3,8 @@
 # make check  lint, types              make wheel   the built wheel, alone in a new environment
 # make lock   renew requirements.lock from pyproject.toml
 # make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
+# make bench  our time, the peers' and the floor for each work, in one table; build/bench.json and build/bench.md
+# make bench-scale    what grows with the number of scenes, up to a million
 # make bench-remote   requests, bytes and seconds over a slow network
 
 VENV := .venv
@@ -11,7 +13,7 @@ READY := $(VENV)/ready
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check format wheel bench-remote gdal lock clean
+.PHONY: demo test quick check format wheel bench bench-scale bench-remote gdal lock clean
 
 $(READY): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
@@ -58,6 +60,21 @@ wheel: $(READY)
 	cd build && empty/bin/s2cmc export store.zarr export --format cog
 	build/empty/bin/pip install --quiet --constraint build/constraints.txt "$$(echo dist/s2cmc-*.whl)[geo]"
 	cd build && empty/bin/s2cmc metadata store.zarr
+
+BENCH := $(VENV)/bench
+bench: $(BENCH)
+	$(BIN)/pytest -q -s benchmarks/test_reading.py benchmarks/test_overnetwork.py benchmarks/test_whole.py
+
+# The peers; what the lock names keeps its version.
+$(BENCH): $(READY)
+	mkdir -p build
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock > build/constraints.txt
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint build/constraints.txt --group bench
+	touch $(BENCH)
+
+bench-scale: $(READY)
+	$(BIN)/python benchmarks/scale.py
 
 bench-remote: $(READY)
 	$(BIN)/pytest -q -s benchmarks/test_remote.py

@@ -108,14 +108,14 @@ class Bucket:
             raise explain(error, self.url, self._access, verb="listed") from error
         return {*found["common_prefixes"], *(item["path"] for item in found["objects"])}
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every object, by key."""
-        return {key: size for key, (size, _) in self.tags().items()}
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """Bytes of every object, or of those below a name, by key."""
+        return {key: size for key, (size, _) in self.tags(below).items()}
 
-    def tags(self) -> dict[str, tuple[int, str]]:
-        """Bytes and entity tag of every object, by key."""
+    def tags(self, below: str = "") -> dict[str, tuple[int, str]]:
+        """Bytes and entity tag of every object, or of those below a name, by key."""
         try:
-            pages = list(obstore.list(self.store, chunk_size=1000))
+            pages = list(obstore.list(self.store, below or None, chunk_size=1000))
         except (BaseError, OSError) as error:
             raise explain(error, self.url, self._access, verb="listed") from error
         return {item["path"]: (item["size"], _tag(item)) for page in pages for item in page}

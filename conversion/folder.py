@@ -66,9 +66,9 @@ class Folder:
             return {"."}
         return {path.name for path in self._path.iterdir()} if self._path.exists() else set()
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every object, by key."""
-        files = (path for path in self._path.rglob("*") if path.is_file())
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """Bytes of every object, or of those below a name, by key."""
+        files = (path for path in (self._path / below).rglob("*") if path.is_file())
         return {path.relative_to(self._path).as_posix(): path.stat().st_size for path in files}
 
     def remove(self, name: str) -> None:

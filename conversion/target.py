@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
@@ -25,6 +26,9 @@ from .folder import Folder
 
 _JOURNAL = dirname(JOURNAL_PLAN)
 _LOCK = f"{_JOURNAL}/lock"
+_RUN = f"{_JOURNAL}/run"
+_DONE = f"{_JOURNAL}/done"
+_READERS = 32  # records of a bucket take a round trip each
 _KEYS = re.compile(rf"({ROOT}|{BUNDLE}|{_JOURNAL}/.+|[^/]+/({ROOT}|c(/\d+)+))")  # of the objects of a store
 
 
@@ -164,13 +168,21 @@ class Target:
         """Remove everything, what makes it a store first; killed in the middle, it is a start that is cleared again."""
         self._place.put(JOURNAL_PLAN, json.dumps(header | {"clearing": True}).encode())
         self._place.remove(ROOT)
-        for name in [*(self._place.top() - {_JOURNAL}), f"{_JOURNAL}/done"]:
+        for name in [*(self._place.top() - {_JOURNAL}), _DONE]:
             self._place.remove(name)
 
     def start(self, header: dict[str, Any], objects: dict[str, bytes]) -> None:
         """Begin a conversion, or go on with it: its header, and the metadata of the arrays that tasks will fill."""
         self._place.put(JOURNAL_PLAN, json.dumps(header, indent=1).encode())
         self.write(objects)
+
+    def admit(self, run: str) -> None:
+        """Let the workers of one run write, and of no other: those of an earlier one may still be at work."""
+        self._place.put(_RUN, run.encode())
+
+    def admits(self, run: str) -> bool:
+        """Whether the workers of a run may write."""
+        return self._place.read(_RUN) == run.encode()
 
     def sweep(self) -> None:
         """Remove what a killed run was still writing."""
@@ -184,11 +196,18 @@ class Target:
     def record(self, task: str, sources: str, findings: list[Any]) -> None:
         """Note that a task is done, from which files, and what it found."""
         content = json.dumps({"sources": sources, "findings": findings}).encode()
-        self._place.put(f"{_JOURNAL}/done/{task}.json", content)
+        self._place.put(f"{_DONE}/{task}.json", content)
 
     def recorded(self, task: str) -> dict[str, Any] | None:
         """The record of a task, if it is done."""
-        return self._read_json(f"{_JOURNAL}/done/{task}.json") or None
+        return self._read_json(f"{_DONE}/{task}.json") or None
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The records of all tasks that are done, by name; listed once and read side by side."""
+        names = [key.removeprefix(f"{_DONE}/").removesuffix(".json") for key in self._place.sizes(_DONE)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = zip(names, pool.map(self.recorded, names), strict=True)
+            return {name: record for name, record in found if record}
 
     def publish(self, objects: dict[str, bytes]) -> None:
         """Write coordinates and metadata, the root last and only where there is none: from then on it opens.

@@ -3,11 +3,13 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from obstore.exceptions import BaseError as ObjectStoreError
@@ -17,6 +19,7 @@ from s2cmc.errors import CatalogueError, ReleaseError, StoreError
 from s2cmc.schema import ReflectanceType
 
 from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
+from .cluster import check_workers, connected, done_elsewhere, make_places
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
 from .layout import array_objects, shard_objects, store_objects
 from .load import load_block
@@ -24,6 +27,9 @@ from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report
 from .source import open_release
 from .target import State, Target
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +48,13 @@ def convert(
     overwrite: bool = False,
     release_options: Mapping[str, object] | None = None,
     access: Access | None = None,
+    scheduler: "str | Client | None" = None,
     progress: Progress | None = None,
 ) -> ConversionReport:
     """Convert a published release into one Zarr store.
 
     A run that was killed is resumed by calling it again; until it is complete, the target does not open as a
-    catalogue. Memory is bounded by `workers` times one scene and what is made of it on the way: about 200 MB a
+    catalogue. Memory is bounded by `workers` times one scene and what is made of it on the way: at most 150 MB a
     worker for scenes as published.
 
     Parameters
@@ -70,6 +77,11 @@ def convert(
         Options of the fsspec file system of `release`.
     access : Access, optional
         How a bucket is reached; by default with the credentials of the environment.
+    scheduler : str or distributed.Client, optional
+        Address of a Dask scheduler, whose workers do the work instead of this process and write straight to `store`.
+        They need this version of s2cmc with ``convert``, `release` and `store` under the same paths or URLs, and
+        credentials of their own; any of them may die, and others may come, at any moment. Memory is bounded as above,
+        for each of their threads.
     progress : callable, optional
         See `Progress`.
 
@@ -79,32 +91,50 @@ def convert(
 
     Raises
     ------
+    CatalogueError
+        If `scheduler` cannot be reached, or its workers cannot convert: one line for each.
     ReleaseError
         If the release is not whole, or scenes cannot be stored without loss: one line for each.
     StoreError
         If the target holds something else, or cannot be written.
     """
     began = time.monotonic()
+    if workers is not None and scheduler is not None:
+        raise CatalogueError(
+            "workers are threads of this process, and those of a scheduler have their own; leave one of them out"
+        )
     target = Target(store, access)
     target.check_free(overwrite=overwrite)
     try:
-        with target.claimed():
+        with nullcontext() if scheduler is None else connected(scheduler) as client, target.claimed():
             source = open_release(release, scenes=scenes, release_options=release_options)
             for line in source.warnings:
                 logger.warning(line)
             plan = make_plan(source, Options(reflectance, thumbnails))
-            _start_or_resume(plan, target, scenes, overwrite)
-            resumed = _run(plan, target, workers or os.cpu_count() or 1, progress)
+            run = uuid4().hex
+            _start_or_resume(plan, target, run, scenes, overwrite)
+            todo = _todo(plan, target)
+            if client is None:
+                done = _done_here(plan, target, todo, workers or os.cpu_count() or 1)
+            else:
+                places = make_places(plan, target, run, release, release_options)
+                check_workers(client, places)
+                done = done_elsewhere(client, plan, target, places, todo)
+            with closing(done):  # what is under way ends before the target is let go of
+                _collect(plan, todo, done, progress)
             quality = _publish(plan, target)
     except (OSError, ObjectStoreError) as error:
         raise StoreError(
             f"{store} cannot be written: {error}; what is done is kept, the same command resumes"
         ) from error
-    return make_report(plan, quality, store=store, nbytes=target.nbytes(), resumed=resumed, began=began)
+    return make_report(
+        plan, quality, store=store, nbytes=target.nbytes(), resumed=len(plan.tasks()) - len(todo), began=began
+    )
 
 
-def _start_or_resume(plan: Plan, target: Target, scenes: Sequence[str] | None, overwrite: bool) -> None:
+def _start_or_resume(plan: Plan, target: Target, run: str, scenes: Sequence[str] | None, overwrite: bool) -> None:
     target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
+    target.admit(run)  # from here on workers that an earlier run left behind write nothing
     header = {"identity": plan.identity(), "command": plan.command(target.url, scenes, target.access.spoken())}
     started = target.header() if target.state() is State.STARTED else None
     differing = _differences(plan, target, header, started) if started is not None else []
@@ -126,38 +156,50 @@ def _differences(plan: Plan, target: Target, header: Mapping[str, Any], started:
     before = started.get("identity", {})
     differing = [key for key, value in header["identity"].items() if before.get(key) != value]
     if not differing and not started.get("clearing"):
-        records = ((task, target.recorded(task.name)) for task in plan.tasks())
-        changed = [task for task, record in records if record and record["sources"] != plan.sources(task)]
+        records = target.records()
+        changed = [
+            task for task in plan.tasks() if (r := records.get(task.name)) and r["sources"] != plan.sources(task)
+        ]
         differing = [f"content of files ({', '.join(task.name for task in changed[:3])})"] if changed else []
     return differing
 
 
-def _run(plan: Plan, target: Target, workers: int, progress: Progress | None) -> int:
-    """Do every task that is not done; returns how many were."""
-    tasks = plan.tasks()
-    todo = [task for task in tasks if target.recorded(task.name) is None]
-    total = sum(task.nbytes for task in tasks)
+def _todo(plan: Plan, target: Target) -> list[Task]:
+    records = target.records()
+    return [task for task in plan.tasks() if task.name not in records]
+
+
+def _collect(
+    plan: Plan, todo: Sequence[Task], each_done: Iterator[tuple[Task, list[str]]], progress: Progress | None
+) -> None:
+    """Wait for tasks, show how far they are, and tell all their problems at once."""
+    total = sum(task.nbytes for task in plan.tasks())
     done = total - sum(task.nbytes for task in todo)
     problems: list[str] = []
     if progress:
         progress(done, total)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-convert")
-    try:
-        futures = {pool.submit(_do, plan, target, task): task for task in todo}
-        for future in as_completed(futures):
-            problems += future.result()
-            done += futures[future].nbytes
-            if progress:
-                progress(done, total)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for task, found in each_done:
+        problems += found
+        done += task.nbytes
+        if progress:
+            progress(done, total)
     if problems:
         raise ReleaseError(
             f"{len(problems)} scenes or arrays cannot be stored; what could be is kept, and the same command resumes "
             "once the release is mended",
             sorted(problems),
         )
-    return len(tasks) - len(todo)
+
+
+def _done_here(plan: Plan, target: Target, tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, list[str]]]:
+    """Do tasks in threads; gives each that is done, and why scenes of it cannot be stored."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-convert")
+    try:
+        futures = {pool.submit(_do, plan, target, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _do(plan: Plan, target: Target, task: Task) -> list[str]:
@@ -181,11 +223,11 @@ def _publish(plan: Plan, target: Target) -> dict[str, np.ndarray]:
 
 def _findings(plan: Plan, target: Target) -> list[Findings]:
     findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
+    records = target.records()
     for task in plan.tasks():
-        recorded = target.recorded(task.name)
-        if recorded is None:
+        if task.name not in records:
             raise CatalogueError(f"{target.url}: the record of {task.name} is gone; run the same command again")
-        for found, counts in zip(findings[task.first : task.last], recorded["findings"], strict=True):
+        for found, counts in zip(findings[task.first : task.last], records[task.name]["findings"], strict=True):
             found[task.array.name] = counts
     return list(findings)
 

@@ -45,8 +45,8 @@ def test_masks_are_read_once_for_each_table_that_needs_them(opened: xr.Dataset) 
         return ("scene", "y", "x"), opened[name].data.map_blocks(look, dtype="uint8", meta=meta)
 
     census.gather(opened.assign({name: counting(name) for name in read}), "difficulty")
-    # Ten small scenes are one chunk: read for the prevalence, and with the other annotator's for the agreement.
-    assert read == {"mask": 2, "alt_mask": 1}
+    # Ten scenes are two chunks: read for the prevalence, and with the other annotator's for the agreement.
+    assert read == {"mask": 4, "alt_mask": 2}
 
 
 def test_an_unknown_question_is_refused_before_anything_is_read(catalogue: xr.Dataset, no_compute: None) -> None:

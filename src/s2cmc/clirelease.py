@@ -1,10 +1,12 @@
 """Subcommands between a release and its store: sample, convert, verify, restore, publish."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import DownloadColumn, MofNCompleteColumn, TransferSpeedColumn
+from rich.table import Table
 
 from s2cmc import display
 from s2cmc.console import (
@@ -26,6 +28,9 @@ from s2cmc.console import (
 from s2cmc.errors import CatalogueError
 from s2cmc.published import ArrayFormat, Layout
 from s2cmc.schema import ReflectanceType
+
+if TYPE_CHECKING:
+    from s2cmc.conversion.forecast import Forecast
 
 
 def sample(
@@ -57,6 +62,18 @@ def convert(
     ] = "uint16",
     thumbnails: Annotated[bool, typer.Option("--thumbnails/--no-thumbnails", help="Keep the thumbnails.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler, e.g. tcp://host:8786, whose workers do the work. They need s2cmc[convert] of this "
+            "version, RELEASE and STORE under these very paths or URLs, and credentials of their own.",
+        ),
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only say what it would take; converts one scene in memory and writes nothing."),
+    ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
     storage_option: StorageOption = None,
     store_option: StoreOption = None,
@@ -65,6 +82,20 @@ def convert(
     if report and not report.parent.is_dir():
         raise CatalogueError(f"{report} cannot be written: there is no folder {report.parent}")
     needs_convert()
+    if plan:
+        from s2cmc.conversion.forecast import forecast
+
+        _show(
+            forecast(
+                release,
+                scenes=scene_list(scenes),
+                workers=workers or _threads(scheduler),
+                reflectance=reflectance,
+                thumbnails=thumbnails,
+                release_options=key_values(storage_option, "--storage-option"),
+            )
+        )
+        return
     from s2cmc.conversion.write import convert as run
 
     with progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, resumable():
@@ -78,6 +109,7 @@ def convert(
             overwrite=overwrite,
             release_options=key_values(storage_option, "--storage-option"),
             access=access_of(store_option),
+            scheduler=scheduler,
             progress=advance,
         )
     out.print("conversion report", style="bold")
@@ -85,6 +117,38 @@ def convert(
         out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     if report:
         report.write_text(result.to_json() + "\n", encoding="utf-8")
+
+
+def _threads(scheduler: str | None) -> int:
+    """Workers by default: of the cluster as it is now, or of this machine."""
+    if scheduler is None:
+        return os.cpu_count() or 1
+    from s2cmc.conversion.cluster import connected, threads
+
+    with connected(scheduler) as client:
+        return max(1, threads(client))
+
+
+def _show(plan: "Forecast") -> None:
+    table = Table(title=f"conversion of {display.counted(plan.scenes, 'scene')}; nothing is written")
+    for name in ("array", "tasks", "read MB", "written MB", "thread seconds"):
+        table.add_column(name, justify="left" if name == "array" else "right")
+    for a in plan.arrays:
+        size = f"{a.read_nbytes / 1e6:,.1f}", f"{a.written_nbytes / 1e6:,.1f}"
+        table.add_row(a.name, f"{a.tasks:,}", *size, f"{a.seconds:,.1f}")
+    table.add_row("metadata", "", "", f"{plan.metadata_nbytes / 1e6:,.1f}", "")
+    table.add_section()
+    size = f"{plan.read_nbytes / 1e6:,.1f}", f"{plan.written_nbytes / 1e6:,.1f}"
+    table.add_row("all", f"{plan.tasks:,}", *size, f"{sum(a.seconds for a in plan.arrays):,.1f}")
+    out.print(table)
+    lines = [
+        f"requests: {plan.reads:,} read pixels, {plan.puts:,} write; the store has {plan.objects:,} objects",
+        f"time: {plan.seconds:,.1f} s with {display.counted(plan.workers, 'worker')} that do not slow each other down",
+        f"measured on {plan.measured_scene}, loaded and encoded in memory by one thread: bytes written for a byte read "
+        + ", ".join(f"{a.ratio:.2f} ({a.name})" for a in plan.arrays if a.ratio),
+    ]
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def verify(

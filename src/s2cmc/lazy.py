@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.reading import as_stored, read_as
-from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT, PIXEL_VARIABLES
+from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT
 from s2cmc.shard import Shards, Transfer
 
 if TYPE_CHECKING:
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 def take_scenes(dataset: xr.Dataset, positions: np.ndarray, bands: Sequence[int] | None = None) -> xr.Dataset:
     """Scenes, and bands, of a catalogue by position, like ``dataset.isel(scene=positions, band=bands)``.
 
-    Reflectance that is still as it was opened is taken from the store anew: dask does not hand a slice down to the read
+    Pixels that are still as they were opened are taken from the store anew: dask does not hand a slice down to the read
     through its own selection of scenes or of a list of bands, and one band of the result would cost all thirteen.
     """
     chosen = {"scene": positions} | ({} if bands is None else {"band": np.array(bands, int)})
     text = {str(n): (c.dims, c.to_numpy()) for n, c in dataset.coords.items() if not isinstance(c.dtype, np.dtype)}
-    taken = dataset.assign_coords(text).isel(chosen)  # xarray cannot index what pandas 3 holds by pyarrow
-    for name in taken.variables.keys() & {*PIXEL_VARIABLES}:
-        variable = dataset[name].variable
-        source = source_of(variable)
-        if source is not None and name == "reflectance":
-            taken[name] = _lazy(source.take(positions, bands), variable.dims, variable.attrs)
-        elif source is not None:  # dask's own selection reads no chunk of several scenes twice
-            selected = taken[name].variable
-            selected.encoding[_SOURCE] = source.take(positions, None), selected.data.name
-    return taken
+    sources = {name: source for name, v in dataset.data_vars.items() if (source := source_of(v.variable)) is not None}
+    others = dataset.drop_vars(sources)  # dask takes scenes in time that grows with their square
+    taken = others.assign_coords(text).isel(chosen, missing_dims="ignore")  # xarray cannot index pandas 3's text
+    pixels = {
+        name: _lazy(
+            source.take(positions, bands if name == "reflectance" else None), dataset[name].dims, dataset[name].attrs
+        )
+        for name, source in sources.items()
+    }
+    return taken.assign({name: pixels.get(name, taken.variables.get(name)) for name in dataset.data_vars})
 
 
 def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
@@ -50,8 +50,9 @@ def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
 
 def source_of(variable: xr.Variable) -> "Source | None":
     """Where a variable comes from, if it is still as it was opened, or as `take_scenes` gave it."""
-    source, name = variable.encoding.get(_SOURCE, (None, None))
-    return source if source is not None and getattr(variable.data, "name", None) == name else None
+    source = variable.encoding.get(_SOURCE)
+    untouched = isinstance(source, Source) and getattr(variable.data, "name", None) == source.name
+    return source if untouched else None
 
 
 _SOURCE = "s2cmc_source"
@@ -91,7 +92,7 @@ def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes:
         asarray=False,
         meta=np.empty((0,) * source.ndim, source.dtype),
     )
-    return xr.Variable(dims, lazy, attributes, {_SOURCE: (source, source.name)})
+    return xr.Variable(dims, lazy, attributes, {_SOURCE: source})
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,15 +125,16 @@ class Source:
         return f"{self.array.basename}-{tokenize(place, self.dtype, self.scenes, self.last)}"
 
     @property
-    def chunks(self) -> tuple[int, ...]:
+    def chunks(self) -> tuple[tuple[int, ...], ...]:
         """One for each shard, and for the bands of it that were chosen.
 
-        One for each chunk of several scenes: else a few masks would take as much memory as a shard of them.
+        Of masks one for each chunk in the store, so that it is decoded once, and a few masks take no more memory than
+        they need.
         """
-        stored = self.array.shards or self.array.chunks
-        if self.array.chunks[0] > 1:
-            stored = (self.array.chunks[0], *stored[1:])
-        return tuple(min(step, length) for step, length in zip(stored, self.shape, strict=True))
+        step = self.array.chunks[0] if self.array.chunks[0] > 1 else (self.array.shards or self.array.chunks)[0]
+        kept = self.scenes // step if self.array.chunks[0] > 1 else np.arange(len(self.scenes)) // step
+        edges = np.flatnonzero(np.diff(kept, prepend=-1, append=-1))
+        return tuple(np.diff(edges).tolist()) or (0,), *((n,) for n in self.shape[1:])
 
     def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "Source":
         """Some scenes and bands of it, by position."""
@@ -169,8 +171,8 @@ class _BandFirst:
         return f"{self.source.name}-bands-first"
 
     @property
-    def chunks(self) -> tuple[int, ...]:
-        return self.shape
+    def chunks(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((n,) for n in self.shape)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         bands, y, x = key

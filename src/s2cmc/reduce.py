@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from s2cmc.sceneblocks import map_scenes
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, MaskClass
 
 
@@ -19,15 +20,9 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
     DataArray (scene, mask_class), int64
         Lazy where `mask` is.
     """
-    counts = xr.apply_ufunc(
-        _count,
-        mask,
-        input_core_dims=[["y", "x"]],
-        output_core_dims=[[CLASS_DIM]],
-        dask="parallelized",
-        output_dtypes=[np.int64],
-        dask_gufunc_kwargs={"output_sizes": {CLASS_DIM: len(MaskClass)}, "allow_rechunk": True},
-    )
+    counted = map_scenes(_count, [mask.variable.transpose("scene", "y", "x")], (len(MaskClass),), np.int64)
+    coordinates = {name: c for name, c in mask.coords.items() if not {"y", "x"} & set(c.dims)}
+    counts = xr.DataArray(counted, dims=("scene", CLASS_DIM), coords=coordinates)
     counts.attrs = {"long_name": "pixels of each class", "units": "1"}
     return counts.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).rename("class_counts")
 
@@ -63,9 +58,9 @@ def one_hot(mask: xr.DataArray) -> xr.DataArray:
     return planes.rename("one_hot")
 
 
-def _count(labels: np.ndarray) -> np.ndarray:
-    """Counts (..., class) of labels (..., y, x), plane by plane: one stays in the cache while it is counted."""
-    counts = np.empty((*labels.shape[:-2], len(MaskClass)), np.int64)
-    for index in np.ndindex(labels.shape[:-2]):
-        counts[index] = [np.count_nonzero(labels[index] == c) for c in MaskClass]
+def _count(masks: np.ndarray) -> np.ndarray:
+    """Counts (scene, class) of masks (scene, y, x), one by one: so it stays in the cache while it is counted."""
+    counts = np.empty((len(masks), len(MaskClass)), np.int64)
+    for found, labels in zip(counts, masks, strict=True):
+        found[:] = [np.count_nonzero(labels == int(c)) for c in MaskClass]  # an enum would be compared as int64
     return counts

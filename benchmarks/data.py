@@ -1,0 +1,220 @@
+"""What is measured: releases and stores of full-size scenes, made once and kept.
+
+The folder is ``S2CMC_BENCH_DATA``, or ``build/bench-data``. Eight of 16 scenes are the sample maker's, eight are the
+real pixels of ``../shared/data/real`` mirrored to 1022 x 1022, each turned otherwise; without that folder all are the
+sample maker's. All 513 masks are smooth random fields with the shares of the genuine table.
+"""
+
+import lzma
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s2cmc.conversion.attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
+from s2cmc.conversion.check import count_labels
+from s2cmc.conversion.coordinates import geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
+from s2cmc.conversion.layout import pixel_arrays, shard_objects, store_objects
+from s2cmc.conversion.write import convert
+from s2cmc.product import Product
+from s2cmc.published import ReleaseWriter
+from s2cmc.sampletable import sample_table, to_rows, to_table
+from s2cmc.schema import DN_PER_REFLECTANCE, MaskClass
+from s2cmc.testing import SampleScene, make_scene, write_release
+
+SIZE = 1022
+SCENES = 16
+MANY = 64
+ALL = 513
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+REAL = SHARED / "real" / "T18SVG_20160112_20m_13band_dn.npy.xz"
+
+
+def bench_data() -> Path:
+    """Folder that keeps what was made."""
+    folder = Path(os.environ.get("S2CMC_BENCH_DATA", Path(__file__).parents[1] / "build" / "bench-data"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def kept(path: Path, make: Callable[[Path], object]) -> Path:
+    """A file or folder as `make` writes it, unless it is there; one that was cut short is made anew."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"unfinished-{path.name}")
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        unfinished.unlink(missing_ok=True)
+        make(unfinished)
+        unfinished.rename(path)
+    return path
+
+
+def table() -> pd.DataFrame:
+    """Rows of 513 scenes: the genuine table, or one of made-up products."""
+    genuine = SHARED / "classification_tags.csv"
+    return pd.read_csv(genuine) if genuine.is_file() else sample_table(ALL)
+
+
+def scenes_release() -> Path:
+    """16 scenes as published; the second half are real pixels where these are at hand."""
+    return kept(bench_data() / "scenes" / "release", lambda out: write_release(out, _scenes()))
+
+
+def scenes_store() -> Path:
+    """The store of `scenes_release`, converted."""
+    return kept(bench_data() / "scenes" / "store", lambda out: convert(str(scenes_release()), str(out)))
+
+
+def real_scenes() -> range:
+    """Positions of the scenes with real pixels."""
+    return range(SCENES // 2, SCENES) if REAL.is_file() else range(0)
+
+
+def masks_release() -> Path:
+    """The table and ``masks.zip`` of 513 scenes, without their reflectance."""
+    return kept(bench_data() / "masks" / "release", _write_masks)
+
+
+def masks_store() -> Path:
+    """A store of 513 scenes; the reflectance of each is a hard link to one of the 16 shards of `scenes_store`."""
+    return kept(bench_data() / "masks" / "store", lambda out: _write_store(out, ALL))
+
+
+def many_store() -> Path:
+    """A store of 64 scenes, made like `masks_store`."""
+    return kept(bench_data() / "many" / "store", lambda out: _write_store(out, MANY))
+
+
+def _scenes() -> Iterator[SampleScene]:
+    rows = to_rows(table().iloc[:SCENES])
+    turned = _turned() if REAL.is_file() else iter(())
+    for position, row in enumerate(rows):
+        if position in real_scenes():
+            reflectance = next(turned).astype(np.float32) / np.float32(DN_PER_REFLECTANCE)
+            yield SampleScene(row, reflectance, _one_hot(smooth_labels(row)), None, None, None)
+        else:
+            yield replace(make_scene(row, SIZE, seed=0), outline=None, thumbnail=None)
+
+
+def _turned() -> Iterator[np.ndarray]:
+    """The real pixels (y, x, band), DN, mirrored to full size: in all eight ways a square may be turned."""
+    with lzma.open(REAL) as file:
+        dn = np.moveaxis(np.load(file), 0, -1)
+    square = np.pad(dn, ((0, SIZE - dn.shape[0]), (0, SIZE - dn.shape[1]), (0, 0)), "reflect")
+    for quarters in range(4):
+        turned = np.rot90(square, quarters)
+        yield np.ascontiguousarray(turned)
+        yield np.ascontiguousarray(turned.swapaxes(0, 1))
+
+
+def smooth_labels(row: dict[str, Any]) -> np.ndarray:
+    """Labels (y, x) uint8 with the shares that a row says, in smooth patches; deflated about 14 kB on average."""
+    rng = np.random.default_rng(int(row["index"]))
+    field = _field(rng, 22) + np.float32(0.15) * _field(rng, 88)
+    cloud, shadow = (round(row[name] / 100 * field.size) for name in ("cloud_percent", "shadow_percent"))
+    first_cloud, first_shadow = field.size - cloud, field.size - cloud - shadow
+    ranked = np.partition(field.ravel(), [min(n, field.size - 1) for n in (first_shadow, first_cloud)])
+    labels = np.zeros(field.shape, np.uint8)
+    if shadow:
+        labels[field >= ranked[first_shadow]] = MaskClass.CLOUD_SHADOW
+    if cloud:
+        labels[field >= ranked[first_cloud]] = MaskClass.CLOUD
+    return labels
+
+
+def _field(rng: np.random.Generator, nodes: int) -> np.ndarray:
+    """Noise at `nodes` x `nodes` points, interpolated linearly in between."""
+    place = np.linspace(0, nodes - 1, SIZE)
+    left = np.minimum(place.astype(int), nodes - 2)
+    weights = np.zeros((SIZE, nodes), np.float32)
+    weights[np.arange(SIZE), left] = 1 - (place - left)
+    weights[np.arange(SIZE), left + 1] = place - left
+    return weights @ rng.standard_normal((nodes, nodes), dtype=np.float32) @ weights.T
+
+
+def _one_hot(labels: np.ndarray) -> np.ndarray:
+    return labels[:, :, None] == np.array(list(MaskClass), np.uint8)
+
+
+def _write_masks(out: Path) -> None:
+    rows = to_rows(table())
+    with ReleaseWriter(out) as writer:
+        for row in rows:
+            writer.add_mask(row["scene"], _one_hot(smooth_labels(row)))
+        writer.write_table(to_table(rows))
+
+
+def _write_store(out: Path, scenes: int) -> None:
+    """A store of the first scenes of the table, by the layout of the converter.
+
+    Its reflectance would be 15 GB, so that shards that are alike share one file.
+    """
+    rows = table().iloc[:scenes]
+    arrays = pixel_arrays(
+        scenes, (SIZE, SIZE), reflectance="uint16", mask_dtype="bool", alt_mask_dtype="bool", thumbnail=None
+    )
+    del arrays["alt_mask"]
+    findings = []
+    mask = arrays["mask"]
+    for first, last in mask.spans():
+        labels = np.full((last - first, SIZE, SIZE), mask.fill_value, np.uint8)
+        labels[:] = [smooth_labels(row) for row in to_rows(rows.iloc[first:last])]
+        findings += [{"mask": count_labels(one), "reflectance": _WITHOUT_EXTREMES} for one in labels]
+        _write(out, shard_objects(mask, first, labels))
+    products = [Product.parse(scene) for scene in rows["scene"]]
+    coordinates = (
+        table_coordinates(rows)
+        | product_coordinates(products)
+        | geo_coordinates([None] * scenes, [-1] * scenes)
+        | quality_coordinates(rows, findings, pixels=SIZE**2, has_thumbnail=[False] * scenes)
+    )
+    _write(out, store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES))
+    _link_shards(out, scenes, sorted((scenes_store() / "reflectance/c").glob("*/0/0/0")))
+
+
+_WITHOUT_EXTREMES = {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 0}
+
+
+def _link_shards(out: Path, scenes: int, shards: Sequence[Path]) -> None:
+    for scene in range(scenes):
+        link = out / f"reflectance/c/{scene}/0/0/0"
+        link.parent.mkdir(parents=True)
+        link.hardlink_to(shards[scene % len(shards)])
+
+
+def _write(out: Path, objects: dict[str, bytes]) -> None:
+    for key, content in objects.items():
+        (out / key).parent.mkdir(parents=True, exist_ok=True)
+        (out / key).write_bytes(content)
+
+
+def load_zipped(archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    """An array of a published zip, read member by member."""
+    with archive.open(member) as file:
+        return np.load(file)
+
+
+def dn_scenes() -> Iterable[np.ndarray]:
+    """The scenes of `scenes_release`, (band, y, x) uint16 DN."""
+    with zipfile.ZipFile(scenes_release() / "subscenes.zip") as archive:
+        for scene in table()["scene"][:SCENES]:
+            reflectance = load_zipped(archive, f"subscenes/{scene}.npy")
+            dn = np.rint(reflectance * np.float32(DN_PER_REFLECTANCE)).astype(np.uint16)
+            yield np.ascontiguousarray(np.moveaxis(dn, -1, 0))
+
+
+def label_scenes(scenes: int) -> Iterable[np.ndarray]:
+    """Labels (y, x) uint8 of the first scenes: those of the store, for formats that hold them too."""
+    import zarr
+
+    store = scenes_store() if scenes == SCENES else masks_store()
+    mask = zarr.open_group(store, mode="r")["mask"]
+    for first in range(0, scenes, 8):
+        yield from mask[first : min(first + 8, scenes)]

@@ -1,0 +1,396 @@
+"""Conversions and reductions on a cluster of processes give what they give here, also when workers die."""
+
+import os
+import pickle
+import shutil
+import signal
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import fsspec
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import Answer
+from distributed import Client, KilledWorker, LocalCluster
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+import s2cmc
+from s2cmc.conversion import cluster as room
+from s2cmc.conversion.layout import pixel_arrays, shard_objects, store_objects
+from s2cmc.conversion.plan import Options, make_plan
+from s2cmc.conversion.source import open_release
+from s2cmc.conversion.target import Target
+from s2cmc.conversion.verify import verify
+from s2cmc.conversion.write import convert
+from s2cmc.schema import SCENE_COORDINATES
+from s2cmc.testing import make_release
+
+pytestmark = pytest.mark.slow
+
+REDUCTIONS: dict[str, Callable[[xr.Dataset], Any]] = {
+    "class fractions": lambda ds: ds.clouds.class_fractions(),
+    "prevalence": lambda ds: ds.clouds.prevalence(by=["surface_type", "split"]),
+    "band statistics": lambda ds: ds.clouds.band_statistics(by="split", within="cloud"),
+    "confusion": lambda ds: ds.clouds.confusion(ds.reflectance.sel(band="B02") > 0.2, boundary_buffer=1),
+    "evaluation": lambda ds: ds.clouds.evaluate(ds.reflectance.sel(band="B02") > 0.2, by="difficulty"),
+    "agreement": lambda ds: ds.clouds.agreement(),
+    "mean of selected scenes": lambda ds: ds.clouds.select("thin or cirrus", bands=["B12", "B04"]).reflectance.mean(
+        ["scene", "y", "x"]
+    ),
+}
+
+
+class Watch(SchedulerPlugin):
+    """Counts the tasks that end, and may kill the worker that has just ended one of them: its results die with it."""
+
+    def __init__(self, kill_after: int | None, pids: dict[str, int]) -> None:
+        self.ended = 0
+        self.killed: list[int] = []
+        self._kill_after = kill_after
+        self._pids = pids
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        if (start, finish) == ("processing", "memory"):
+            self.ended += 1
+            if self.ended == self._kill_after:
+                self.killed.append(self._pids[kwargs["worker"]])
+                os.kill(self.killed[-1], signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """Two workers, each a process with one thread."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def connection(cluster: LocalCluster) -> Iterator[Client]:
+    with Client(cluster, set_as_default=False) as connected:
+        yield connected
+
+
+@pytest.fixture
+def client(connection: Client) -> Client:
+    """Client of both workers: one that an earlier test killed comes again."""
+    connection.wait_for_workers(2, timeout=60)
+    return connection
+
+
+@pytest.fixture
+def watch(cluster: LocalCluster, client: Client) -> Iterator[Callable[..., Watch]]:
+    """Watches the scheduler, which is in this process: ``watch(kill_after=3)``."""
+    watches: list[Watch] = []
+
+    def start(kill_after: int | None = None) -> Watch:
+        watches.append(Watch(kill_after, client.run(os.getpid)))
+        cluster.scheduler.add_plugin(watches[-1], name=f"watch {len(watches)}")
+        return watches[-1]
+
+    yield start
+    for i in range(len(watches)):
+        cluster.scheduler.remove_plugin(f"watch {i + 1}")
+
+
+def on(client: Client, reduction: Callable[[], Any]) -> Any:
+    """What a reduction gives on a cluster, also where it computes by itself."""
+    with client.as_current(), dask.config.set(scheduler="dask.distributed"):
+        return reduction().compute()
+
+
+def objects_of(store: Path) -> dict[str, bytes]:
+    """Every object but the root, which holds the time of conversion."""
+    files = (path for path in store.rglob("*") if path.is_file() and path != store / "zarr.json")
+    return {str(path.relative_to(store)): path.read_bytes() for path in files}
+
+
+def tasks_of(client: Client) -> list[str]:
+    """Tasks of conversions that the scheduler still knows."""
+    return [k for k in client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.tasks]) if "s2cmc-" in str(k)]
+
+
+# Reductions
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_a_reduction_of_a_dataset_opened_here_is_the_same_on_workers(name, client, catalogue, watch):
+    watched = watch()
+    found = on(client, lambda: REDUCTIONS[name](catalogue))
+    assert watched.ended > 0
+    xr.testing.assert_identical(found, REDUCTIONS[name](catalogue).compute())
+
+
+def test_a_reduction_goes_on_when_a_worker_is_killed_in_the_middle(client, catalogue, watch):
+    def means() -> xr.DataArray:
+        return catalogue.reflectance.mean(["y", "x"])
+
+    expected = means().compute()
+    watched = watch(kill_after=4)
+    found = on(client, means)
+    assert len(watched.killed) == 1
+    assert watched.ended > 4
+    xr.testing.assert_identical(found, expected)
+
+
+# Conversions
+
+
+def test_workers_write_the_very_objects_that_one_process_writes(client, release, store, tmp_path):
+    report = convert(str(release), str(tmp_path / "store"), scheduler=client)
+    assert objects_of(tmp_path / "store") == objects_of(store)
+    assert verify(str(tmp_path / "store"), str(release)) == []
+    assert (report.scenes, report.resumed) == (10, 0)
+
+
+def test_the_command_takes_an_address_and_paths_relative_to_itself(cluster, release, store, tmp_path, run, monkeypatch):
+    """The workers have another working directory."""
+    (tmp_path / "here").symlink_to(release)
+    monkeypatch.chdir(tmp_path)
+    answer: Answer = run("convert", "here", "store", "--scheduler", cluster.scheduler_address)
+    assert answer.code == 0
+    assert answer.out.startswith("conversion report\n  10 scenes in ")
+    assert objects_of(tmp_path / "store") == objects_of(store)
+
+
+def test_shards_are_written_by_workers_and_records_by_the_client(client, release, tmp_path, monkeypatch):
+    written: list[str] = []
+    put = Target.write
+    monkeypatch.setattr(Target, "write", lambda self, objects: written.extend(objects) or put(self, objects))
+    convert(str(release), str(tmp_path / "store"), scheduler=client)
+    assert written
+    assert not [key for key in written if key.startswith(("reflectance/c", "mask/c"))]
+
+
+def test_a_worker_killed_while_it_writes_leaves_nothing_behind(client, release, store, tmp_path):
+    """A shard that it had written, and half of another one, under the name that files have until they are whole."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+
+    def die_once() -> None:
+        from s2cmc.conversion.target import Target
+
+        put = Target.write
+
+        def write(self: Target, objects: dict[str, bytes]) -> None:
+            put(self, objects)
+            key = next(iter(objects))
+            if key.startswith("reflectance") and not (marks / "died").exists():
+                (marks / "died").write_text(key)
+                Path(self.url, f"{key}#1").write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Target.write = write
+
+    client.run(die_once)
+    convert(str(release), str(tmp_path / "store"), scheduler=client)
+    assert (marks / "died").read_text().startswith("reflectance/c/")
+    assert objects_of(tmp_path / "store") == objects_of(store)
+    assert verify(str(tmp_path / "store"), str(release)) == []
+
+
+@pytest.fixture
+def broken(release: Path, tmp_path: Path) -> Path:
+    """`release`, with one scene that cannot be stored without loss."""
+    shutil.copytree(release, tmp_path / "broken")
+    with zipfile.ZipFile(tmp_path / "broken" / "subscenes.zip") as archive:
+        archive.extractall(tmp_path / "broken")
+    (tmp_path / "broken" / "subscenes.zip").unlink()
+    scene = sorted((tmp_path / "broken" / "subscenes").iterdir())[3]
+    np.save(scene, np.load(scene) + np.float32(0.00003))
+    return tmp_path / "broken"
+
+
+def test_the_journal_holds_what_is_done_after_a_kill_and_a_problem(client, broken, release, store, tmp_path, watch):
+    target = tmp_path / "store"
+    watched = watch(kill_after=3)
+    with pytest.raises(s2cmc.ReleaseError, match="1 scenes or arrays cannot be stored"):
+        convert(str(broken), str(target), scheduler=client)
+    assert len(watched.killed) == 1
+    done = sorted(path.stem for path in (target / ".s2cmc-conversion" / "done").iterdir())
+    assert len(done) == 10 + 3 - 1
+    assert len(list(target.glob("*/c/*"))) == len(done)
+    scene = sorted((broken / "subscenes").iterdir())[3]
+    with zipfile.ZipFile(release / "subscenes.zip") as archive:
+        scene.write_bytes(archive.read(f"subscenes/{scene.name}"))
+    report = convert(str(broken), str(target), scheduler=client)
+    assert report.resumed == len(done)
+    assert objects_of(target) == objects_of(store)
+
+
+def test_interrupted_it_cancels_its_tasks_and_resumes(client, release, store, tmp_path):
+    def interrupt(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(str(release), str(tmp_path / "store"), scheduler=client, progress=interrupt)
+    while tasks_of(client):  # those that were running end
+        pass
+    with pytest.raises(s2cmc.UnfinishedStoreError, match="not complete; finish it with `s2cmc convert"):
+        s2cmc.open_catalogue(tmp_path / "store")
+    assert convert(str(release), str(tmp_path / "store"), scheduler=client).resumed > 0
+    assert objects_of(tmp_path / "store") == objects_of(store)
+
+
+def test_a_worker_that_an_ended_run_left_behind_writes_nothing(client, release, tmp_path):
+    """Another run was admitted while its task was under way."""
+
+    def take_over(done: int, total: int) -> None:
+        Target(str(tmp_path / "store")).admit("another run")
+
+    with pytest.raises(s2cmc.StoreError, match="is not written by this run any more; what is done is kept, the same"):
+        convert(str(release), str(tmp_path / "store"), scheduler=client, progress=take_over)
+    assert not list((tmp_path / "store").glob("*/c"))
+
+
+def test_what_is_sent_of_a_plan_with_a_task_does_not_grow_with_the_release(tmp_path):
+    """Small zips are held whole by their members, and are not sent."""
+    sizes = {}
+    for scenes in (2, 40):
+        plan = make_plan(open_release(str(make_release(tmp_path / f"{scenes}", scenes=scenes, size=16))), Options())
+        assert len(pickle.dumps(plan)) > 10_000 * scenes
+        sizes[scenes] = len(pickle.dumps(room._part(plan, plan.tasks()[1])))
+    assert sizes[40] < 1.02 * sizes[2] < 10_000
+
+
+def test_workers_write_into_a_bucket_on_which_the_client_holds_the_lease(client, bucket, release, store):
+    url = f"{bucket.url}/catalogue.zarr"
+    convert(str(release), url, scheduler=client, access=bucket.access)
+    written = bucket.contents("catalogue.zarr/")
+    written.pop("zarr.json")
+    assert written == objects_of(store)
+    assert verify(url, str(release), access=bucket.access) == []
+
+
+# What is wrong is said
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1", "carrier-pigeon://host:1"])
+def test_a_scheduler_that_is_not_there_is_one_message(address, run, release, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "PATIENCE", 0.3)
+    answer = run("convert", release, tmp_path / "store", "--scheduler", address)
+    assert answer.is_one_message(f"the scheduler {address} cannot be reached", "start one with `dask scheduler`")
+    assert not (tmp_path / "store").exists()
+
+
+def test_without_distributed_it_says_what_to_install(run, release, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    answer = run("convert", release, tmp_path / "store", "--scheduler", "tcp://127.0.0.1:9")
+    assert answer.is_one_message("distributed is missing; install it with: pip install 's2cmc[distributed]'")
+
+
+def test_threads_of_this_process_and_a_cluster_exclude_each_other(run, release, tmp_path):
+    line = ["convert", release, tmp_path / "store", "--scheduler", "tcp://127.0.0.1:9", "--workers", 2]
+    answer = run(*line)
+    assert answer.is_one_message("workers are threads of this process")
+
+
+def test_workers_of_another_version_are_refused(client, release, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "version", lambda name: "0.0.1")
+    said = rf"2 of 2 workers .*\n  - tcp://.*: it has s2cmc {s2cmc.__version__}; install 0\.0\.1"
+    with pytest.raises(s2cmc.CatalogueError, match=said):
+        convert(str(release), str(tmp_path / "store"), scheduler=client)
+
+
+def test_workers_that_do_not_see_the_release_are_refused(client, release, tmp_path):
+    """It lies in the memory of this process."""
+    memory = fsspec.filesystem("memory")
+    for path in release.iterdir():
+        memory.pipe(f"/release/{path.name}", path.read_bytes())
+    said = "2 of 2 workers .*\n  - .*: it does not see the release memory://release"
+    with pytest.raises(s2cmc.CatalogueError, match=said):
+        convert("memory://release", str(tmp_path / "store"), scheduler=client)
+
+
+def test_a_worker_that_sees_another_release_or_no_store_says_so(release, tmp_path):
+    seen = room.Places("run", str(release), str(tmp_path / "store"), table_md5="0")
+    with pytest.raises(s2cmc.ReleaseError, match=r"it sees another release at .*; its .*\.csv differs"):
+        room._check_here(seen)
+    table = (release / "classification_tags.csv").read_bytes()
+    seen = room.Places("run", str(release), str(tmp_path / "store"), room.hashlib.md5(table).hexdigest())
+    with pytest.raises(s2cmc.StoreError, match=r"it does not see the store .*; workers write it under the same path"):
+        room._check_here(seen)
+
+
+# Clusters of their own
+
+
+def test_an_adaptive_cluster_grows_from_nothing_and_converts_and_reduces(release, store, tmp_path):
+    with (
+        LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        monitor = pytest.MonkeyPatch()
+        monitor.setattr(room, "PATIENCE", 0.2)
+        with pytest.raises(s2cmc.CatalogueError, match=r"no worker has come to .* in 0\.2 s; start some"):
+            convert(str(release), str(tmp_path / "store"), scheduler=client)
+        monitor.undo()
+        cluster.adapt(minimum=0, maximum=2, interval="200ms")
+        convert(str(release), str(tmp_path / "store"), scheduler=client)
+        assert objects_of(tmp_path / "store") == objects_of(store)
+        opened = s2cmc.open_catalogue(store)
+        found = on(client, opened.clouds.class_counts)
+    xr.testing.assert_identical(found, opened.clouds.class_counts().compute())
+
+
+def test_a_scheduler_that_goes_away_is_one_message_and_what_is_done_is_resumed(release, store, tmp_path):
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0")
+
+    def end(done: int, total: int) -> None:
+        if done:
+            cluster.close()
+
+    with pytest.raises(s2cmc.CatalogueError, match=r"(?s)the cluster .* is gone.*; what is done is kept"):
+        convert(str(release), str(tmp_path / "store"), scheduler=cluster.scheduler_address, progress=end)
+    assert convert(str(release), str(tmp_path / "store")).resumed > 0
+    assert objects_of(tmp_path / "store") == objects_of(store)
+
+
+def test_a_worker_without_the_extra_is_refused(release, tmp_path):
+    blocked = "import sys; sys.modules['shapefile'] = None"
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", preload=[blocked]) as c,
+        Client(c, set_as_default=False) as client,
+        pytest.raises(s2cmc.CatalogueError, match=r"1 of 1 workers .*\n.*shapefile.*; it needs s2cmc\[convert\]"),
+    ):
+        convert(str(release), str(tmp_path / "store"), scheduler=client)
+
+
+def large_store(folder: Path, scenes: int, size: int) -> Path:
+    """A store of the same random scene again and again, encoded once."""
+    arrays = pixel_arrays(
+        scenes, (size, size), reflectance="uint16", mask_dtype="bool", alt_mask_dtype="bool", thumbnail=None
+    )
+    coordinates = {c.name: np.zeros(scenes, c.dtype) for c in SCENE_COORDINATES}
+    coordinates["scene"] = np.array([f"scene {i}" for i in range(scenes)], object)
+    objects = store_objects(arrays, coordinates, {"format": "s2cmc", "format_version": s2cmc.schema.FORMAT_VERSION})
+    pixels = np.random.default_rng(0).integers(0, 10_000, (1, size, size, 13)).astype("uint16")
+    (shard,) = shard_objects(arrays["reflectance"], 0, pixels).values()
+    objects |= {f"reflectance/c/{i}/0/0/0": bytes(shard) for i in range(scenes)}
+    for first, last in arrays["mask"].spans():
+        objects |= shard_objects(arrays["mask"], first, np.zeros((last - first, size, size), "uint8"))
+    Target(str(folder)).write(objects)
+    return folder
+
+
+def test_memory_too_small_for_the_scenes_is_enough_for_their_reduction(tmp_path):
+    scenes, size = 36, 512
+    opened = s2cmc.open_catalogue(large_store(tmp_path / "store", scenes, size))
+    assert opened.reflectance.nbytes > 480e6
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.worker.memory.spill": False}),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit="600MB"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        found = on(client, opened.clouds.band_statistics)
+        assert (found["count"] == scenes * size**2).all()
+        assert (found["max"] < 1).all()
+        with pytest.raises(KilledWorker, match="all those workers died"):
+            client.submit(lambda ds: ds.reflectance.load(scheduler="sync").nbytes, opened).result()
