@@ -45,11 +45,6 @@ class Ours:
         return self.ds.clouds.prevalence(by="surface_type").compute()
 
     def patches(self, picks: Sequence[Pick]) -> Patches:
-        """Patches with their labels."""
-        return ours_patches(self.ds, picks)
-
-
-def ours_patches(ds: xr.Dataset, picks: Sequence[Pick]) -> Patches:
-    """Patches of a catalogue (patch, y, x, band) float32, and their labels (patch, y, x) uint8."""
-    read = [ds[["reflectance", "mask"]].isel(scene=p.scene, y=p.y, x=p.x).compute() for p in picks]
-    return np.stack([one.reflectance for one in read]), np.stack([one["mask"] for one in read])
+        """Patches (patch, y, x, band) float32 with their labels (patch, y, x) uint8."""
+        found = self.ds.clouds.patches_at([(pick.scene, pick.y.start, pick.x.start) for pick in picks])
+        return found["reflectance"].to_numpy(), found["mask"].to_numpy()

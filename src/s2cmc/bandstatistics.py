@@ -19,7 +19,8 @@ Within = Literal["clear", "cloud", "cloud_shadow"]
 """Class of the pixels that are looked at."""
 
 _MOMENTS = ("count", "mean", "std", "min", "max")
-_ADDED_AT_ONCE = 8
+_ADDED_AT_ONCE = 4
+"""Parts of the tree that are in memory side by side; of each level there are so many."""
 
 _Tallies = Mapping[int, np.ndarray]
 """Counts (band, dn), up to the highest DN, of the strata that have any."""
@@ -104,7 +105,7 @@ def _count_pixels(pixels: np.ndarray, *others: np.ndarray, label: int | None, na
         labels = None if label is None else (others[0][i] == label).view(np.uint8)
         classes = 1 if label is None else 2
         bands = [tallied(band, labels, classes, str(names[i]))[-1] for band in np.moveaxis(scene, -1, 0)]
-        tally = np.zeros((len(bands), max(map(len, bands), default=0)), np.int64)
+        tally = np.zeros((len(bands), max(map(len, bands), default=0)), np.uint32)
         for row, band in zip(tally, bands, strict=True):
             row[: len(band)] = band
         found = _added([found, dict.fromkeys(np.flatnonzero(member[i]).tolist(), tally)])
@@ -116,6 +117,7 @@ def _add_histograms(histograms: np.ndarray, member: np.ndarray) -> _Tallies:
     found: dict[int, np.ndarray] = {}
     for classes, strata_of_scene in zip(histograms, member, strict=True):
         tally = classes.sum(axis=0, dtype=np.int64)
+        tally = tally[:, : int(np.flatnonzero(tally.any(axis=0)).max(initial=-1)) + 1].copy()
         found = _added([found, dict.fromkeys(np.flatnonzero(strata_of_scene).tolist(), tally)])
     return found
 
@@ -128,10 +130,11 @@ def _added(parts: Sequence[_Tallies]) -> dict[int, np.ndarray]:
         if len(tallies) == 1:
             found[stratum] = tallies[0]
             continue
-        bands = len(tallies[0])
-        found[stratum] = np.zeros((bands, max(tally.shape[1] for tally in tallies)), np.int64)
+        pixels = sum(int(tally.sum(axis=1, dtype=np.int64).max(initial=0)) for tally in tallies)
+        shape = len(tallies[0]), max(tally.shape[1] for tally in tallies)
+        found[stratum] = np.zeros(shape, np.uint32 if pixels < 2**32 else np.int64)
         for tally in tallies:
-            found[stratum][:, : tally.shape[1]] += tally
+            found[stratum][:, : tally.shape[1]] += tally.astype(found[stratum].dtype)
     return found
 
 

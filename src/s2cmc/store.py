@@ -54,8 +54,8 @@ def open_catalogue(
     """Open a catalogue as a lazy Dataset.
 
     Two requests bring metadata and coordinates (about 100 kB for 513 scenes), a third one where a place holds several
-    versions. Pixels are dask arrays with one chunk for each shard of the store, read when they are computed. Nothing is
-    listed.
+    versions. Pixels are dask arrays, read when they are computed: a chunk is a scene of reflectance, eight masks, or
+    sixteen thumbnails. Nothing is listed.
 
     Parameters
     ----------
