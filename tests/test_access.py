@@ -7,7 +7,7 @@ from aiohttp import ClientTimeout
 
 import s2cmc
 from s2cmc.access import DEFAULT_CACHE_SIZE, Access, has_obstore, make_access, scheme_of
-from s2cmc.transport import FsspecConnection, ObstoreConnection, ZarrConnection, connect, fsspec_options
+from s2cmc.transport import FolderConnection, FsspecConnection, ObstoreConnection, connect, fsspec_options
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_scheme_tells_the_transport(url, scheme, by_obstore):
 
 
 def test_each_place_is_connected_by_its_transport(tmp_path):
-    assert isinstance(connect(str(tmp_path), Access()), ZarrConnection)
+    assert isinstance(connect(str(tmp_path), Access()), FolderConnection)
     assert isinstance(connect("http://host/k", Access()), ObstoreConnection)
     assert isinstance(connect("s3://b/k", Access(region="r")), ObstoreConnection)
     assert isinstance(connect("http://host/k", Access(backend="fsspec")), FsspecConnection)

@@ -15,6 +15,7 @@ from fileserver import FileServer, RangeHandler
 from netproxy import Fault, Proxy
 
 import s2cmc
+from s2cmc import kept
 from s2cmc.schema import PIXEL_VARIABLES
 
 PATIENT, IMPATIENT = 8.0, 2.5  # time limits in seconds; a fourth of it without a word is another try
@@ -108,9 +109,13 @@ class Case(NamedTuple):
 
 @contextmanager
 def all_cases(server: str, timeout: float) -> Iterator[list[Case]]:
-    """Each thing in each way, without ranges that hold more than is needed: damage there would not matter."""
+    """Each thing in each way, without ranges that hold more than is needed: damage there would not matter.
+
+    Nothing is kept in memory, so that it is asked for each time.
+    """
     cases = []
-    with zarr.config.set({"array.sharding_coalesce_max_gap_bytes": -1}):
+    with zarr.config.set({"array.sharding_coalesce_max_gap_bytes": -1}), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kept, "KEPT_NBYTES", 0)
         for way in WAYS:
             shared = Place(way, server, timeout)
             opened = shared.open()

@@ -63,7 +63,7 @@ def test_every_pixel_and_coordinate_is_the_same(way, backend, nginx, store, load
     xr.testing.assert_identical(opened.load(), loaded)
     parts = s2cmc.open_catalogue(f"{server.url}/{store.name}", backend=backend)
     for name, part in {
-        "reflectance": np.s_[4:6, 20:40, 30:35, [1, 8]],
+        "reflectance": np.s_[4:6, 20:40, 30:35, 1:3],
         "mask": np.s_[9],
         "alt_mask": np.s_[:, 5],
     }.items():

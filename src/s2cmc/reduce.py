@@ -12,14 +12,16 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
 
     Parameters
     ----------
-    mask : DataArray (scene, y, x), uint8
+    mask : DataArray (scene, y, x) or (y, x), uint8
         0 clear, 1 cloud, 2 cloud_shadow; other values are not counted.
 
     Returns
     -------
-    DataArray (scene, mask_class), int64
+    DataArray (scene, mask_class) or (mask_class,), int64
         Lazy where `mask` is.
     """
+    if "scene" not in mask.dims:
+        return class_counts(mask.expand_dims("scene")).isel(scene=0)
     counted = map_scenes(_count, [mask.variable.transpose("scene", "y", "x")], (len(MaskClass),), np.int64)
     coordinates = {name: c for name, c in mask.coords.items() if not {"y", "x"} & set(c.dims)}
     counts = xr.DataArray(counted, dims=("scene", CLASS_DIM), coords=coordinates)
