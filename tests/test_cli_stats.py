@@ -10,6 +10,8 @@ from shown import differences, is_same, read_csv, shows, strict_json
 
 from s2cmc import page, summary
 
+pytestmark = pytest.mark.slow
+
 BY = ["--by", "difficulty", "--by", "cirrus"]
 QUESTIONS = ["difficulty", "cirrus"]
 

@@ -9,6 +9,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from s2cmc.errors import PredictionError, QueryError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def probabilities(opened: xr.Dataset) -> xr.DataArray:

@@ -16,6 +16,8 @@ import xarray as xr
 
 from s2cmc.errors import PredictionError
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 

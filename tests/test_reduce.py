@@ -62,6 +62,7 @@ def test_one_hot_has_one_plane_for_each_class(values: np.ndarray) -> None:
         np.testing.assert_array_equal(found.sel(mask_class=name), values == number)
 
 
+@pytest.mark.slow
 @given(data=st.data(), values=labels)
 @settings(max_examples=15, deadline=None)
 def test_chunks_and_the_order_of_scenes_change_nothing(data: st.DataObject, values: np.ndarray) -> None:

@@ -79,6 +79,7 @@ conditions = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(first=conditions, second=conditions)
 @settings(max_examples=15, deadline=None)
 def test_conditions_together_are_conditions_in_turn(ds: xr.Dataset, first: dict, second: dict) -> None:

@@ -121,6 +121,7 @@ def loaded(opened: xr.Dataset) -> xr.Dataset:
     return opened[["mask"]].compute()
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=6, deadline=None)
 def test_chunks_and_the_order_of_scenes_change_nothing(loaded: xr.Dataset, data: st.DataObject) -> None:
