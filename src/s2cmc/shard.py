@@ -117,21 +117,7 @@ class Shards:
         out = Planar.empty(shape, dtype) if has_bands else np.empty(shape, dtype)
         if not out.size:
             return out
-        for shard, parts in self._asked(positions):
-            encoded = store.run(self._load(store, shard, parts))
-
-            def put(number: int, encoded: dict[int, np.ndarray] = encoded, parts: "_Parts" = parts) -> None:
-                here, there = parts[number]
-                target = out[there]
-                if target.shape == self.chunks and target.dtype == self.dtype and target.flags.c_contiguous:
-                    decode(encoded[number], self.compressor, target)
-                    transfer(target, target)
-                else:
-                    whole = np.empty(self.chunks, self.dtype)
-                    decode(encoded[number], self.compressor, whole)
-                    transfer(whole[here], target)
-
-            side_by_side(put, parts)
+        self.read_windows(store, [(positions, out)], transfer)
         return out
 
     def read_windows(
@@ -161,8 +147,13 @@ class Shards:
                 for number, (here, there) in parts.items():
                     chunks.setdefault(number, []).append((here, out[there]))
 
-        def put(chunk: tuple[np.ndarray, Iterable[tuple[Any, np.ndarray]]]) -> None:
+        def put(chunk: tuple[np.ndarray, list[tuple[Any, np.ndarray]]]) -> None:
             encoded, parts = chunk
+            (_, first), *others = parts
+            if not others and first.shape == self.chunks and first.dtype == self.dtype and first.flags.c_contiguous:
+                decode(encoded, self.compressor, first)
+                transfer(first, first)
+                return
             whole = np.empty(self.chunks, self.dtype)
             decode(encoded, self.compressor, whole)
             for here, target in parts:
