@@ -13,19 +13,19 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, Zstd
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
-from s2cmc.bands import BAND_NAMES, BANDS, RGB_NAMES
+from s2cmc.bands import BAND_NAMES, RGB_NAMES
 from s2cmc.bundle import BUNDLE, bundle_attributes, pack
 from s2cmc.metadata import ROOT, seal
 from s2cmc.schema import (
     DIMS,
     DN_PER_REFLECTANCE,
     MASK_MISSING,
-    PIXEL_SIZE,
     SCENE_COORDINATES,
     ReflectanceType,
 )
 
 from .attributes import VARIABLE_ATTRIBUTES
+from .axes import Coordinate, fixed_coordinates
 from .encode import encode_shard
 
 _BLOCK = 261_120
@@ -205,8 +205,8 @@ def store_objects(
     group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
     for c in SCENE_COORDINATES:
         values = scene_coordinates[c.name].astype(c.dtype)
-        _add_coordinate(group, _Coordinate(c.name, "scene", values, c.attributes))
-    for coordinate in _fixed_coordinates(arrays):
+        _add_coordinate(group, Coordinate(c.name, "scene", values, c.attributes))
+    for coordinate in _fixed(arrays):
         _add_coordinate(group, coordinate)
     _add_pixel_arrays(group, arrays)
     with warnings.catch_warnings():
@@ -220,8 +220,13 @@ def store_objects(
     return objects | {BUNDLE: bundle, ROOT: seal(root)}
 
 
+def _fixed(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
+    _, height, width, _ = arrays["reflectance"].shape
+    return fixed_coordinates((height, width), has_thumbnail="thumbnail" in arrays)
+
+
 def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:
-    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _fixed_coordinates(arrays)}
+    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _fixed(arrays)}
     for array in arrays.values():
         auxiliary = [name for name, dim in dims.items() if dim in DIMS[array.name] and name != dim]
         _create(
@@ -263,17 +268,7 @@ def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:
     return {key: _compact(value) if key.endswith(ROOT) else value for key, value in objects.items()}
 
 
-@dataclass(frozen=True)
-class _Coordinate:
-    """A one-dimensional coordinate, read whole."""
-
-    name: str
-    dim: str
-    values: np.ndarray
-    attributes: Mapping[str, str]
-
-
-def _add_coordinate(group: zarr.Group, coordinate: _Coordinate) -> None:
+def _add_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
     values, attributes = coordinate.values, dict(coordinate.attributes)
     if values.dtype.kind == "M":
         values = values.astype("datetime64[s]").astype("int64")
@@ -289,47 +284,6 @@ def _add_coordinate(group: zarr.Group, coordinate: _Coordinate) -> None:
         config={"write_empty_chunks": True},
     )
     array[:] = values
-
-
-def _fixed_coordinates(arrays: Mapping[str, PixelArray]) -> list[_Coordinate]:
-    _, height, width, _ = arrays["reflectance"].shape
-    offset = {"units": "m", "comment": "add to x_origin, subtract from y_origin, for the scene's UTM zone"}
-    found = [
-        _Coordinate("band", "band", np.array(BAND_NAMES, object), {"long_name": "Sentinel-2 band"}),
-        _Coordinate(
-            "common_name",
-            "band",
-            np.array([band.common_name for band in BANDS], object),
-            {"long_name": "common name of the band in STAC's eo extension"},
-        ),
-        _Coordinate(
-            "wavelength",
-            "band",
-            np.array([band.wavelength for band in BANDS]),
-            {"long_name": "central wavelength, Sentinel-2A", "standard_name": "radiation_wavelength", "units": "nm"},
-        ),
-        _Coordinate(
-            "bandwidth",
-            "band",
-            np.array([band.bandwidth for band in BANDS]),
-            {"long_name": "full width at half maximum, Sentinel-2A", "units": "nm"},
-        ),
-        _Coordinate(
-            "native_resolution",
-            "band",
-            np.array([band.resolution for band in BANDS], "int16"),
-            {"long_name": "pixel size of the band in the Level-1C product", "units": "m"},
-        ),
-        _Coordinate("y", "y", _centres(height), {"long_name": "pixel centre below the upper edge"} | offset),
-        _Coordinate("x", "x", _centres(width), {"long_name": "pixel centre from the left edge"} | offset),
-    ]
-    if "thumbnail" in arrays:
-        found.append(_Coordinate("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}))
-    return found
-
-
-def _centres(pixels: int) -> np.ndarray:
-    return (np.arange(pixels) + 0.5) * PIXEL_SIZE
 
 
 def _compact(document: bytes) -> bytes:

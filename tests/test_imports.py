@@ -33,7 +33,20 @@ LIBRARY = [
 """Rooms of src/s2cmc: each imports only from those before it (the package itself counts as accessor)."""
 
 CONVERSION = [
-    *("attributes", "read", "content", "archive", "source", "outline", "check", "encode", "layout", "plan", "load"),
+    *(
+        "attributes",
+        "read",
+        "content",
+        "archive",
+        "source",
+        "outline",
+        "check",
+        "axes",
+        "encode",
+        "layout",
+        "plan",
+        "load",
+    ),
     *("coordinates", "report"),
     *("folder", "lease", "bucket", "target", "cluster", "write", "forecast"),
     *("readback", "inventory", "compare", "verify", "restore"),
