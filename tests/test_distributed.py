@@ -7,6 +7,7 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,38 +62,37 @@ class Watch(SchedulerPlugin):
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """Two workers, each a process with one thread."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def connection(cluster: LocalCluster) -> Iterator[Client]:
-    with Client(cluster, set_as_default=False) as connected:
+def client() -> Iterator[Client]:
+    """Client of two workers."""
+    with two_workers() as connected:
         yield connected
 
 
 @pytest.fixture
-def client(connection: Client) -> Client:
-    """Client of both workers: one that an earlier test killed comes again."""
-    connection.wait_for_workers(2, timeout=60)
-    return connection
+def mortals() -> Iterator[Client]:
+    """Client of two workers of a test of its own, which may kill them."""
+    with two_workers() as connected:
+        yield connected
 
 
-@pytest.fixture
-def watch(cluster: LocalCluster, client: Client) -> Iterator[Callable[..., Watch]]:
-    """Watches the scheduler, which is in this process: ``watch(kill_after=3)``."""
-    watches: list[Watch] = []
+@contextmanager
+def two_workers() -> Iterator[Client]:
+    """Two workers, each a process with one thread."""
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as connected,
+    ):
+        connected.wait_for_workers(2, timeout=120)
+        yield connected
 
-    def start(kill_after: int | None = None) -> Watch:
-        watches.append(Watch(kill_after, client.run(os.getpid)))
-        cluster.scheduler.add_plugin(watches[-1], name=f"watch {len(watches)}")
-        return watches[-1]
 
-    yield start
-    for i in range(len(watches)):
-        cluster.scheduler.remove_plugin(f"watch {i + 1}")
+@contextmanager
+def watching(client: Client, kill_after: int | None = None) -> Iterator[Watch]:
+    """Watches the scheduler, which is in this process."""
+    watch = Watch(kill_after, client.run(os.getpid))
+    client.cluster.scheduler.add_plugin(watch, name="watch")
+    yield watch
+    client.cluster.scheduler.remove_plugin("watch")
 
 
 def tasks_of(client: Client) -> list[str]:
@@ -104,20 +104,20 @@ def tasks_of(client: Client) -> list[str]:
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_a_reduction_of_a_dataset_opened_here_is_the_same_on_workers(name, client, catalogue, watch):
-    watched = watch()
-    found = on(client, lambda: REDUCTIONS[name](catalogue))
+def test_a_reduction_of_a_dataset_opened_here_is_the_same_on_workers(name, client, catalogue):
+    with watching(client) as watched:
+        found = on(client, lambda: REDUCTIONS[name](catalogue))
     assert watched.ended > 0
     xr.testing.assert_identical(found, REDUCTIONS[name](catalogue).compute())
 
 
-def test_a_reduction_goes_on_when_a_worker_is_killed_in_the_middle(client, catalogue, watch):
+def test_a_reduction_goes_on_when_a_worker_is_killed_in_the_middle(mortals, catalogue):
     def means() -> xr.DataArray:
         return catalogue.reflectance.mean(["y", "x"])
 
     expected = means().compute()
-    watched = watch(kill_after=4)
-    found = on(client, means)
+    with watching(mortals, kill_after=4) as watched:
+        found = on(mortals, means)
     assert len(watched.killed) == 1
     assert watched.ended > 4
     xr.testing.assert_identical(found, expected)
@@ -133,11 +133,11 @@ def test_workers_write_the_very_objects_that_one_process_writes(client, release,
     assert (report.scenes, report.resumed) == (10, 0)
 
 
-def test_the_command_takes_an_address_and_paths_relative_to_itself(cluster, release, store, tmp_path, run, monkeypatch):
+def test_the_command_takes_an_address_and_paths_relative_to_itself(client, release, store, tmp_path, run, monkeypatch):
     """The workers have another working directory."""
     (tmp_path / "here").symlink_to(release)
     monkeypatch.chdir(tmp_path)
-    answer: Answer = run("convert", "here", "store", "--scheduler", cluster.scheduler_address)
+    answer: Answer = run("convert", "here", "store", "--scheduler", client.cluster.scheduler_address)
     assert answer.code == 0
     assert answer.out.startswith("conversion report\n  10 scenes in ")
     assert objects_of(tmp_path / "store") == objects_of(store)
@@ -152,7 +152,7 @@ def test_shards_are_written_by_workers_and_records_by_the_client(client, release
     assert not [key for key in written if key.startswith(("reflectance/c", "mask/c"))]
 
 
-def test_a_worker_killed_while_it_writes_leaves_nothing_behind(client, release, store, tmp_path):
+def test_a_worker_killed_while_it_writes_leaves_nothing_behind(mortals, release, store, tmp_path):
     """A shard that it had written, and half of another one, under the name that files have until they are whole."""
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -172,8 +172,8 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_behind(client, release, 
 
         Target.write = write
 
-    client.run(die_once)
-    convert(str(release), str(tmp_path / "store"), scheduler=client)
+    mortals.run(die_once)
+    convert(str(release), str(tmp_path / "store"), scheduler=mortals)
     assert (marks / "died").read_text().startswith("reflectance/c/")
     assert objects_of(tmp_path / "store") == objects_of(store)
     assert verify(str(tmp_path / "store"), str(release)) == []
@@ -191,11 +191,11 @@ def broken(release: Path, tmp_path: Path) -> Path:
     return tmp_path / "broken"
 
 
-def test_the_journal_holds_what_is_done_after_a_kill_and_a_problem(client, broken, release, store, tmp_path, watch):
+def test_the_journal_holds_what_is_done_after_a_kill_and_a_problem(mortals, broken, release, store, tmp_path):
     target = tmp_path / "store"
-    watched = watch(kill_after=3)
-    with pytest.raises(s2cmc.ReleaseError, match="1 scenes or arrays cannot be stored"):
-        convert(str(broken), str(target), scheduler=client)
+    lossy = pytest.raises(s2cmc.ReleaseError, match="1 scenes or arrays cannot be stored")
+    with watching(mortals, kill_after=3) as watched, lossy:
+        convert(str(broken), str(target), scheduler=mortals)
     assert len(watched.killed) == 1
     done = sorted(path.stem for path in (target / ".s2cmc-conversion" / "done").iterdir())
     assert len(done) == 10 + 3 - 1
@@ -203,7 +203,7 @@ def test_the_journal_holds_what_is_done_after_a_kill_and_a_problem(client, broke
     scene = sorted((broken / "subscenes").iterdir())[3]
     with zipfile.ZipFile(release / "subscenes.zip") as archive:
         scene.write_bytes(archive.read(f"subscenes/{scene.name}"))
-    report = convert(str(broken), str(target), scheduler=client)
+    report = convert(str(broken), str(target), scheduler=mortals)
     assert report.resumed == len(done)
     assert objects_of(target) == objects_of(store)
 
