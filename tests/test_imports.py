@@ -13,7 +13,7 @@ LIBRARY = [
     *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "kept", "objects"),
     *("parallel", "planar", "chunkcodec", "shard", "reading"),
-    *("lazy", "store", "expression", "footprints", "select", "patches"),
+    *("indexed", "lazy", "store", "expression", "footprints", "select", "patches"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
     *("sceneblocks", "strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),
     *("annotators", "classmap", "prediction", "predictionfiles", "confusion", "score", "bootstrap", "estimate"),

@@ -206,7 +206,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         QueryError
             If there is no scene, the scenes are smaller than `size`, or a number is out of its range.
         """
-        return patches.patches(self._part(*PATCHED), size, batch, count, scenes_per_batch, seed)
+        return patches.patches(self._as_opened(*PATCHED), size, batch, count, scenes_per_batch, seed)
 
     def patches_at(self, positions: ArrayLike, size: int | tuple[int, int] = 256) -> xr.Dataset:
         """Patches at places of your own choice, as one batch; read at once.
@@ -228,7 +228,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         QueryError
             If a patch does not lie in its scene.
         """
-        return patches.patches_at(self._part(*PATCHED), positions, size)
+        return patches.patches_at(self._as_opened(*PATCHED), positions, size)
 
     def rgb(self, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
         """True-colour composite of B04, B03, B02 for ``.plot.imshow``.

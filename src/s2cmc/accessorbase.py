@@ -3,7 +3,8 @@
 import xarray as xr
 
 from s2cmc.errors import CatalogueError
-from s2cmc.schema import DIMS
+from s2cmc.lazy import in_blocks
+from s2cmc.schema import DIMS, PIXEL_VARIABLES
 
 COUNTED = ("scene", "mask", "shadows_marked", "has_alt_mask", "annotator", "group")
 """What counting and scoring needs."""
@@ -16,7 +17,12 @@ class AccessorBase:
         self._obj = dataset
 
     def _part(self, *needed: str) -> xr.Dataset:
-        """The Dataset, if it has what a question needs."""
+        """The Dataset, if it has what a question needs, with dask arrays for the pixels that it asks for."""
+        part = self._as_opened(*needed)
+        return part if set(PIXEL_VARIABLES).isdisjoint(needed) else in_blocks(part)
+
+    def _as_opened(self, *needed: str) -> xr.Dataset:
+        """The very Dataset, if it has what a question needs."""
         for name in needed:
             if name not in (self._obj.dims if name in DIMS["reflectance"] else self._obj.variables):
                 raise CatalogueError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from s2cmc.indexed import asked_of, indexed_variable, is_indexed, is_one
 from s2cmc.reading import as_stored, read_as
 from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT
 from s2cmc.shard import Shards, Transfer
@@ -28,9 +29,7 @@ def take_scenes(dataset: xr.Dataset, positions: np.ndarray, bands: Sequence[int]
     others = dataset.drop_vars(sources)  # dask takes scenes in time that grows with their square
     taken = others.assign_coords(text).isel(chosen, missing_dims="ignore")  # xarray cannot index pandas 3's text
     pixels = {
-        name: _lazy(
-            source.take(positions, bands if name == "reflectance" else None), dataset[name].dims, dataset[name].attrs
-        )
+        name: _like(dataset[name].variable, source.take(*(chosen.get(str(d), slice(None)) for d in dataset[name].dims)))
         for name, source in sources.items()
     }
     return taken.assign({name: pixels.get(name, taken.variables.get(name)) for name in dataset.data_vars})
@@ -42,16 +41,37 @@ def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
     Here too dask would not hand slices down, through the transposition.
     """
     taken = take_scenes(dataset, np.array([position])).isel(scene=0).transpose(..., "y", "x")
-    if "reflectance" in dataset and (source := source_of(dataset["reflectance"].variable)) is not None:
-        scene = _BandFirst(source.take(np.array([position]), None))
-        taken["reflectance"] = _lazy(scene, ("band", "y", "x"), dataset["reflectance"].attrs)
+    reflectance = dataset["reflectance"].variable if "reflectance" in dataset else None
+    if reflectance is not None and (source := source_of(reflectance)) is not None:
+        scene = _BandFirst(source.take(np.array([position]), *[slice(None)] * 3))
+        taken["reflectance"] = _like(reflectance, scene, ("band", "y", "x"))
     return taken
+
+
+def in_blocks(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset with dask arrays for all pixels that have not been read, however it was opened."""
+    indexed = {name: v.variable for name, v in dataset.data_vars.items() if is_indexed(v.variable)}
+    return dataset.assign({name: _in_blocks(variable) for name, variable in indexed.items()}) if indexed else dataset
+
+
+def _in_blocks(variable: xr.Variable) -> xr.Variable:
+    source, key = asked_of(variable) or (None, ())
+    if not isinstance(source, Source):
+        return variable.chunk({"scene": 1} if "scene" in variable.dims else {})
+    dims = iter(variable.dims)
+    names = [f"dropped {i}" if is_one(index) else next(dims) for i, index in enumerate(key)]
+    kept = [slice(index, index + 1) if is_one(index) else index for index in key]
+    whole = _lazy(source.take(*kept), tuple(names), variable.attrs)
+    return whole.isel({name: 0 for name, index in zip(names, key, strict=True) if is_one(index)})
 
 
 def source_of(variable: xr.Variable) -> "Source | None":
     """Where a variable comes from, if it is still as it was opened, or as `take_scenes` gave it."""
+    if (asked := asked_of(variable)) is not None:
+        indexed, key = asked
+        return indexed.take(*key) if isinstance(indexed, Source) and not any(map(is_one, key)) else None
     source = variable.encoding.get(_SOURCE)
-    untouched = isinstance(source, Source) and getattr(variable.data, "name", None) == source.name
+    untouched = isinstance(source, Source) and variable.chunks is not None and variable.data.name == source.name
     return source if untouched else None
 
 
@@ -59,14 +79,15 @@ _SOURCE = "s2cmc_source"
 _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype")
 
 
-def lazy_variable(array: "zarr.Array[Any]") -> xr.Variable:
-    """A lazy variable of an array in a store, with one dask chunk for each shard; of masks, for each chunk of scenes.
+def lazy_variable(array: "zarr.Array[Any]", *, blocks: bool = True) -> xr.Variable:
+    """A lazy variable of an array in a store.
 
-    Attributes that only say how it is stored are left out.
+    In blocks it is a dask array with one chunk for each shard; of masks, for each chunk of scenes. Else xarray indexes
+    it. Attributes that only say how it is stored are left out.
     """
     attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
     dims = tuple(str(name) for name in getattr(array.metadata, "dimension_names", None) or ())
-    return _lazy(_stored(array), dims, attributes)
+    return _lazy(_stored(array), dims, attributes) if blocks else indexed_variable(_stored(array), dims, attributes)
 
 
 def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
@@ -79,6 +100,14 @@ def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
         return None
     dn = replace(source, dtype=np.dtype("uint16"), transfer=as_stored)
     return dataset["reflectance"].copy(data=_lazy(dn, dataset["reflectance"].dims, {}).data)
+
+
+def _like(
+    variable: xr.Variable, source: "Source | _BandFirst", dims: tuple[Hashable, ...] | None = None
+) -> xr.Variable:
+    """What is read of a source, in blocks if another variable is."""
+    make = indexed_variable if is_indexed(variable) else _lazy
+    return make(source, dims or variable.dims, variable.attrs)
 
 
 def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
@@ -97,19 +126,18 @@ def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Scenes and bands of a Zarr array, converted as they are read; dask hands its slices down to it."""
+    """A part of a Zarr array, converted as it is read; dask and xarray hand their indices down to it."""
 
     array: "zarr.Array[Any]"
     shards: Shards | None
     dtype: np.dtype[Any]
     transfer: Transfer
-    scenes: np.ndarray
-    last: np.ndarray  # positions on the last dimension, which is band for reflectance
+    positions: tuple[np.ndarray, ...]  # in the array, along each dimension
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of what it gives."""
-        return (len(self.scenes), *self.array.shape[1:-1], len(self.last))
+        return tuple(map(len, self.positions))
 
     @property
     def ndim(self) -> int:
@@ -122,7 +150,7 @@ class Source:
         from dask.base import tokenize
 
         place = str(self.array.store_path), self.array.metadata.to_dict()
-        return f"{self.array.basename}-{tokenize(place, self.dtype, self.scenes, self.last)}"
+        return f"{self.array.basename}-{tokenize(place, self.dtype, self.positions)}"
 
     @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
@@ -131,19 +159,18 @@ class Source:
         Of masks one for each chunk in the store, so that it is decoded once, and a few masks take no more memory than
         they need.
         """
+        scenes = self.positions[0]
         step = self.array.chunks[0] if self.array.chunks[0] > 1 else (self.array.shards or self.array.chunks)[0]
-        kept = self.scenes // step if self.array.chunks[0] > 1 else np.arange(len(self.scenes)) // step
+        kept = scenes // step if self.array.chunks[0] > 1 else np.arange(len(scenes)) // step
         edges = np.flatnonzero(np.diff(kept, prepend=-1, append=-1))
         return tuple(np.diff(edges).tolist()) or (0,), *((n,) for n in self.shape[1:])
 
-    def take(self, scenes: np.ndarray, last: Sequence[int] | None) -> "Source":
-        """Some scenes and bands of it, by position."""
-        taken = replace(self, scenes=self.scenes[scenes])
-        return taken if last is None else replace(taken, last=self.last[list(last)])
+    def take(self, *chosen: Any) -> "Source":
+        """A part of it, by one index of numpy for each dimension, none of which drops it."""
+        return replace(self, positions=tuple(p[index] for p, index in zip(self.positions, chosen, strict=True)))
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        first, *between, last = key
-        selection = (self.scenes[first], *between, self.last[last])
+        selection = tuple(p[index] for p, index in zip(self.positions, key, strict=True))
         return read_as(self.array, self.shards, selection, self.transfer, self.dtype)
 
 
@@ -183,8 +210,7 @@ class _BandFirst:
 def _stored(array: "zarr.Array[Any]") -> Source:
     """All that an array holds."""
     dtype, transfer = _conversion(array)
-    everything = np.arange(array.shape[0]), np.arange(array.shape[-1])
-    return Source(array, Shards.of(array), dtype, transfer, *everything)
+    return Source(array, Shards.of(array), dtype, transfer, tuple(map(np.arange, array.shape)))
 
 
 def _conversion(array: "zarr.Array[Any]") -> tuple[np.dtype[Any], Transfer]:

@@ -1,6 +1,6 @@
 """Random patches of scenes with their labels, in batches, for training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -197,21 +197,24 @@ def _read(variable: xr.Variable, places: np.ndarray, size: tuple[int, int]) -> n
 
 
 def _read_windows(source: Source, places: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
-    """Patches straight from the shards of a store; None where only zarr can read them."""
+    """Patches straight from the shards of a store; None where these cannot be read so."""
     from s2cmc.objects import CatalogueStore
 
     store = source.array.store
     if source.shards is None or not isinstance(store, CatalogueStore):
         return None
-    rest = [np.unique(source.last)] if source.ndim == 4 else []
+    scenes, rows, columns, *last = source.positions
+    if any((np.diff(positions) <= 0).any() for positions in (rows, columns)):
+        return None
+    rest = [np.unique(bands) for bands in last]
     out = _room((len(places), *size, *map(len, rest)), source.dtype)
     windows = [
-        ([source.scenes[scene : scene + 1], *_ranges((y, x), size), *rest], out[i : i + 1])
+        ([scenes[scene : scene + 1], rows[y : y + size[0]], columns[x : x + size[1]], *rest], out[i : i + 1])
         for i, (scene, y, x) in enumerate(places.tolist())
     ]
     source.shards.read_windows(store, windows, source.transfer)
-    if rest and not np.array_equal(rest[0], source.last):
-        return np.moveaxis(np.take(np.moveaxis(out, -1, 1), np.searchsorted(rest[0], source.last), 1), 1, -1)
+    if rest and not np.array_equal(rest[0], last[0]):
+        return np.moveaxis(np.take(np.moveaxis(out, -1, 1), np.searchsorted(rest[0], last[0]), 1), 1, -1)
     return out
 
 
@@ -226,10 +229,6 @@ def _read_blocks(variable: xr.Variable, places: np.ndarray, size: tuple[int, int
             y, x = places[i, 1:] - corner
             out[i] = block[y : y + size[0], x : x + size[1]]
     return out
-
-
-def _ranges(corner: Sequence[int], size: tuple[int, int]) -> list[np.ndarray]:
-    return [np.arange(first, first + n) for first, n in zip(corner, size, strict=True)]
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

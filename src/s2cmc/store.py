@@ -5,14 +5,14 @@ import json
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from s2cmc import bundle, metadata
 from s2cmc.access import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access
-from s2cmc.errors import DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
+from s2cmc.errors import CatalogueError, DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
 from s2cmc.geozarr import STORE_ATTRIBUTES
 from s2cmc.lazy import lazy_variable
 from s2cmc.metadata import ROOT
@@ -50,12 +50,12 @@ def open_catalogue(
     cache_dir: str | Path | None = None,
     cache_size: int = DEFAULT_CACHE_SIZE,
     storage_options: Mapping[str, Any] | None = None,
+    chunks: Literal["auto"] | None = "auto",
 ) -> xr.Dataset:
     """Open a catalogue as a lazy Dataset.
 
     Two requests bring metadata and coordinates (about 100 kB for 513 scenes), a third one where a place holds several
-    versions. Pixels are dask arrays, read when they are computed: a chunk is a scene of reflectance, eight masks, or
-    sixteen thumbnails. Nothing is listed.
+    versions. Nothing is listed, and no pixel is read.
 
     Parameters
     ----------
@@ -85,6 +85,11 @@ def open_catalogue(
         Bytes that it holds at most.
     storage_options : mapping, optional
         What else the transport takes: configuration of obstore, or options of the fsspec file system.
+    chunks : "auto" or None
+        As `xarray.open_zarr` has it. By default pixels are dask arrays: a chunk is a scene of reflectance, eight masks,
+        or sixteen thumbnails. With None there is no dask: an array is indexed without being read, and read when its
+        values are asked for, ``ds.reflectance[3].values`` in little more than half the time. What computes with it
+        directly, as ``ds.reflectance > 0.2``, then reads it whole; questions of ``ds.clouds`` stay lazy.
 
     Returns
     -------
@@ -101,6 +106,8 @@ def open_catalogue(
 
     Raises
     ------
+    CatalogueError
+        If an argument is none of those it takes.
     UnfinishedStoreError
         If its conversion is not complete; the message says how to complete it.
     StoreError
@@ -120,15 +127,19 @@ def open_catalogue(
         cache_dir=cache_dir,
         cache_size=cache_size,
     )
-    return open_with(store, access)
+    return open_with(store, access, chunks=chunks)
 
 
-def open_with(store: "str | Path | Store", access: Access) -> xr.Dataset:
+def open_with(store: "str | Path | Store", access: Access, *, chunks: Literal["auto"] | None = "auto") -> xr.Dataset:
     """Open a catalogue reached in a certain way; see `open_catalogue`."""
+    if chunks not in ("auto", None):
+        raise CatalogueError(f"chunks={chunks!r} is unknown; use 'auto' or None, and Dataset.chunk for other chunks")
     survive_forks()
     group = open_group(store, access)
     arrays = dict(group.arrays())
-    pixels = {name: lazy_variable(arrays.pop(name)) for name in PIXEL_VARIABLES if name in arrays}
+    pixels = {
+        name: lazy_variable(arrays.pop(name), blocks=chunks == "auto") for name in PIXEL_VARIABLES if name in arrays
+    }
     attributes = {name: value for name, value in group.attrs.items() if name not in _STORAGE_ATTRIBUTES}
     opened = xr.Dataset(pixels, _coordinates(arrays), attributes)
     opened.encoding["source"] = str(group.store)
