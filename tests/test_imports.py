@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
     *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
+    *("parallel", "reused"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "kept", "objects"),
-    *("parallel", "planar", "chunkcodec", "shard", "reading"),
+    *("planar", "chunkcodec", "shard", "reading"),
     *("indexed", "lazy", "store", "expression", "footprints", "select", "patches"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
     *("sceneblocks", "strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),

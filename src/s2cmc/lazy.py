@@ -99,7 +99,10 @@ def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
     if source is None or source.array.dtype != np.uint16:
         return None
     dn = replace(source, dtype=np.dtype("uint16"), transfer=as_stored)
-    return dataset["reflectance"].copy(data=_lazy(dn, dataset["reflectance"].dims, {}).data)
+    lazy = _lazy(dn, dataset["reflectance"].dims, {})
+    found = dataset["reflectance"].copy(data=lazy.data)
+    found.encoding = lazy.encoding
+    return found
 
 
 def _like(

@@ -17,6 +17,7 @@ from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import explain, leaf
 from s2cmc.kept import Kept
 from s2cmc.metadata import ROOT, check_seal
+from s2cmc.reused import Reused
 from s2cmc.transport import Bytes, Connection, FolderConnection, Part, ZarrConnection, connect
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class CatalogueStore(Store):
         self._edition = edition
         self._held = dict(held or {})
         self._renew = False
+        self.reused = Reused()
         self._reached: dict[int, tuple[Connection, Kept]] = {}  # by process
         access = place.access
         cached = access.cache_dir is not None and edition
@@ -220,7 +222,7 @@ class CatalogueStore(Store):
         return f"{type(self).__name__}({str(self.place)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reached": {}, "_held": {}}
+        return self.__dict__ | {"_reached": {}, "_held": {}, "reused": Reused()}
 
     async def set(self, key: str, value: "Buffer") -> None:  # noqa: ARG002
         """Refused: a catalogue is read only."""

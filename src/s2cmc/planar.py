@@ -22,10 +22,10 @@ class Planar(np.ndarray[Any, Any]):
     __array_priority__ = -1.0
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Self:
-        """Room for pixels (scene, ..., band)."""
+    def empty(cls, shape: tuple[int, ...], dtype: np.dtype[Any], empty: Callable[..., np.ndarray] = np.empty) -> Self:
+        """Room for pixels (scene, ..., band), in memory that `empty` gives for a shape and a dtype."""
         scenes, *plane, bands = shape
-        return np.moveaxis(np.empty((scenes, bands, *plane), dtype), 1, -1).view(cls)
+        return np.moveaxis(empty((scenes, bands, *plane), dtype), 1, -1).view(cls)
 
     def copy(self, order: Literal["K", "A", "C", "F"] | None = "K") -> np.ndarray:  # type: ignore[override]
         """A plain ndarray with the same values, in memory as here unless another order is asked for."""

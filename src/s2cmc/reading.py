@@ -42,7 +42,8 @@ def read_array(array: "zarr.Array[Any]", selection: Any) -> np.ndarray:
 
 def as_stored(values: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Values as they are."""
-    np.copyto(out, values)
+    if out is not values:
+        np.copyto(out, values)
     return out
 
 

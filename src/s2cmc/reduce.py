@@ -6,6 +6,12 @@ import xarray as xr
 from s2cmc.sceneblocks import map_scenes
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, MaskClass
 
+_CLEAR, _CLOUD, _SHADOW = map(int, MaskClass)
+"""As plain numbers: labels would be compared with an enum as int64."""
+
+_BLOCK = 131_072
+"""Pixels that are counted at a time."""
+
 
 def class_counts(mask: xr.DataArray) -> xr.DataArray:
     """Count the pixels of each class in each scene.
@@ -61,8 +67,18 @@ def one_hot(mask: xr.DataArray) -> xr.DataArray:
 
 
 def _count(masks: np.ndarray) -> np.ndarray:
-    """Counts (scene, class) of masks (scene, y, x), one by one: so it stays in the cache while it is counted."""
-    counts = np.empty((len(masks), len(MaskClass)), np.int64)
-    for found, labels in zip(counts, masks, strict=True):
-        found[:] = [np.count_nonzero(labels == int(c)) for c in MaskClass]  # an enum would be compared as int64
+    """Counts (scene, class) of masks (scene, y, x), in blocks that stay in the cache while they are looked at."""
+    counts = np.zeros((len(masks), len(MaskClass)), np.int64)
+    for i, mask in enumerate(masks):
+        labels = mask.ravel()
+        for first in range(0, labels.size, _BLOCK):
+            counts[i] += _count_block(labels[first : first + _BLOCK])
     return counts
+
+
+def _count_block(labels: np.ndarray) -> list[int]:
+    """Counts (class,). Where there is no other label, clear is what remains."""
+    cloud, shadow = (int(np.count_nonzero(labels == label)) for label in (_CLOUD, _SHADOW))
+    if labels.dtype == np.uint8 and labels.max() <= _SHADOW:
+        return [labels.size - cloud - shadow, cloud, shadow]
+    return [int(np.count_nonzero(labels == _CLEAR)), cloud, shadow]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from s2cmc.lazy import Source, source_of
+
 if TYPE_CHECKING:
     import dask.array
 
@@ -79,7 +81,13 @@ def graph(name: str, layer: dict[Any, Any], arrays: Iterable[xr.Variable]) -> "d
     """Tasks together with those they depend on."""
     from dask.highlevelgraph import HighLevelGraph
 
-    return HighLevelGraph.from_collections(name, layer, [array.data for array in arrays if is_lazy(array)])
+    lazy = [array for array in arrays if is_lazy(array)]
+    sources = {_source_key(source): source for array in lazy if (source := source_of(array)) is not None}
+    return HighLevelGraph.from_collections(name, sources | layer, [array.data for array in lazy])
+
+
+def _source_key(source: Source) -> str:
+    return f"source-{source.name}"
 
 
 def _edges(array: xr.Variable) -> list[int]:
@@ -87,22 +95,31 @@ def _edges(array: xr.Variable) -> list[int]:
 
 
 def _taken(array: xr.Variable) -> Callable[[slice], Any]:
-    """What gives some scenes of an array: in a graph the block that holds them, or a part of it."""
+    """What gives some scenes of an array: in a graph the block that holds them, or a part of it.
+
+    A whole block of pixels that are as they were opened is read by the task itself: dask would fuse it with the task
+    that reads it, and then plans this pair anew each time, which takes as long as to decode some masks.
+    """
     if not is_lazy(array):
         return lambda cut: array.values[cut]
     ends = _edges(array)
     starts = [0, *ends[:-1]]
     rest = (0,) * (array.ndim - 1)
+    source = source_of(array)
 
     def take(cut: slice) -> Any:
         i = min(bisect_right(ends, cut.start), len(ends) - 1)
         block = (array.data.name, i, *rest)
-        if (cut.start, cut.stop) == (starts[i], ends[i]):
-            return block
-        return (_part, block, cut.start - starts[i], cut.stop - starts[i])
+        if (cut.start, cut.stop) != (starts[i], ends[i]):
+            return (_part, block, cut.start - starts[i], cut.stop - starts[i])
+        return block if source is None else (_read, _source_key(source), cut.start, cut.stop)
 
     return take
 
 
 def _part(block: np.ndarray, first: int, end: int) -> np.ndarray:
     return block[first:end]
+
+
+def _read(source: Source, first: int, end: int) -> np.ndarray:
+    return np.asarray(source[slice(first, end), *[slice(None)] * (source.ndim - 1)])

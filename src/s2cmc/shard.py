@@ -114,7 +114,7 @@ class Shards:
         """
         shape = tuple(len(p) for p in positions)
         has_bands = len(shape) == 4 and self.chunks[-1] == 1
-        out = Planar.empty(shape, dtype) if has_bands else np.empty(shape, dtype)
+        out = Planar.empty(shape, dtype, store.reused.empty) if has_bands else store.reused.empty(shape, dtype)
         if not out.size:
             return out
         self.read_windows(store, [(positions, out)], transfer)
