@@ -95,12 +95,17 @@ def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
 
     None if it is no longer as it was opened, or stored as floats.
     """
-    source = source_of(dataset["reflectance"].variable) if "reflectance" in dataset else None
-    if source is None or source.array.dtype != np.uint16:
+    stored = stored_pixels(dataset["reflectance"]) if "reflectance" in dataset else None
+    return stored if stored is not None and stored.dtype == np.uint16 else None
+
+
+def stored_pixels(pixels: xr.DataArray) -> xr.DataArray | None:
+    """Pixels without the conversion that opening them adds, lazy; None if they are no longer as they were opened."""
+    source = source_of(pixels.variable)
+    if source is None:
         return None
-    dn = replace(source, dtype=np.dtype("uint16"), transfer=as_stored)
-    lazy = _lazy(dn, dataset["reflectance"].dims, {})
-    found = dataset["reflectance"].copy(data=lazy.data)
+    lazy = _lazy(replace(source, dtype=np.dtype(source.array.dtype), transfer=as_stored), pixels.dims, {})
+    found = pixels.copy(data=lazy.data)
     found.encoding = lazy.encoding
     return found
 
@@ -153,7 +158,7 @@ class Source:
         from dask.base import tokenize
 
         place = str(self.array.store_path), self.array.metadata.to_dict()
-        return f"{self.array.basename}-{tokenize(place, self.dtype, self.positions)}"
+        return f"{self.array.basename}-{tokenize(place, self.dtype, self.transfer.__name__, self.positions)}"
 
     @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:

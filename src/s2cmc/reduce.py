@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from s2cmc.lazy import stored_pixels
 from s2cmc.sceneblocks import map_scenes
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, MaskClass
 
@@ -28,7 +29,9 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
     """
     if "scene" not in mask.dims:
         return class_counts(mask.expand_dims("scene")).isel(scene=0)
-    counted = map_scenes(_count, [mask.variable.transpose("scene", "y", "x")], (len(MaskClass),), np.int64)
+    stored = stored_pixels(mask)  # what is shown as no label is none of these either
+    labels = (mask if stored is None else stored).variable.transpose("scene", "y", "x")
+    counted = map_scenes(_count, [labels], (len(MaskClass),), np.int64)
     coordinates = {name: c for name, c in mask.coords.items() if not {"y", "x"} & set(c.dims)}
     counts = xr.DataArray(counted, dims=("scene", CLASS_DIM), coords=coordinates)
     counts.attrs = {"long_name": "pixels of each class", "units": "1"}
