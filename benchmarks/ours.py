@@ -11,7 +11,7 @@ import s2cmc
 
 
 class Ours:
-    """A catalogue, opened once.
+    """A catalogue, opened once: without dask for single arrays, with it for questions to all.
 
     Parameters
     ----------
@@ -22,19 +22,21 @@ class Ours:
     name = "s2cmc"
 
     def __init__(self, scenes: int) -> None:
-        self.ds = s2cmc.open_catalogue(data.scenes_store() if scenes == data.SCENES else data.masks_store())
+        store = data.scenes_store() if scenes == data.SCENES else data.masks_store()
+        self.ds = s2cmc.open_catalogue(store)
+        self.reflectance = s2cmc.open_catalogue(store, chunks=None).reflectance
 
     def scene(self, position: int) -> np.ndarray:
         """Reflectance (y, x, band) float32."""
-        return self.ds.reflectance[position].to_numpy()
+        return self.reflectance[position].to_numpy()
 
     def rgb(self, position: int) -> np.ndarray:
         """Bands B02 to B04 of a scene (y, x, band) float32."""
-        return self.ds.reflectance.sel(band=slice("B02", "B04")).isel(scene=position).to_numpy()
+        return self.reflectance.sel(band=slice("B02", "B04")).isel(scene=position).to_numpy()
 
     def band(self, band: int) -> np.ndarray:
         """One band of all scenes (scene, y, x) float32."""
-        return self.ds.reflectance[..., band].to_numpy()
+        return self.reflectance[..., band].to_numpy()
 
     def band_statistics(self) -> xr.Dataset:
         """Statistics of each band over all pixels, from exact histograms."""
@@ -48,3 +50,11 @@ class Ours:
         """Patches (patch, y, x, band) float32 with their labels (patch, y, x) uint8."""
         found = self.ds.clouds.patches_at([(pick.scene, pick.y.start, pick.x.start) for pick in picks])
         return found["reflectance"].to_numpy(), found["mask"].to_numpy()
+
+
+class OursByDask(Ours):
+    """The same through dask arrays, as a catalogue is opened by default."""
+
+    def __init__(self, scenes: int) -> None:
+        super().__init__(scenes)
+        self.reflectance = self.ds.reflectance

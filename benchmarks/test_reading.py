@@ -11,7 +11,7 @@ import pytest
 import table
 import zarrpeers
 from floor import Floor
-from ours import Ours
+from ours import Ours, OursByDask
 from peers import Pick
 from table import EVERY_PEER, FLOOR, timed
 
@@ -24,6 +24,12 @@ FEW = {"numpy zips": 2, "to_zarr": 8}
 
 FEWER = 4
 """Scenes that NumPy reads of the zips where others read all; its seconds are taken times four."""
+
+SINGLE: dict[str, Callable[[Any, int], Any]] = {
+    "one scene": lambda way, repeat: way.scene(repeat * 7 % data.SCENES),
+    "RGB of one scene": lambda way, repeat: way.rgb(repeat * 7 % data.SCENES),
+    "one band": lambda way, _: way.band(11),
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +49,37 @@ def _asks(ways: Sequence[Any], ask: Callable[[Any, int], Any], equal: Callable[[
     return [(way.name, lambda repeat, way=way: ask(way, repeat)) for way in ways]
 
 
+@pytest.fixture(scope="module")
+def dask_ways(pool: ThreadPoolExecutor) -> list[Any]:
+    """Ours through dask, and those that it has to be compared with."""
+    count = data.SCENES
+    return [OursByDask(count), Floor(data.scenes_store(), count, pool), zarrpeers.Tensorstore(count, pool)]
+
+
 def test_one_scene(ways: list[Any], rows: list[table.Row]) -> None:
     """Each repeat is another scene, made and real in turn."""
-    asks = _asks(ways, lambda way, repeat: way.scene(repeat * 7 % data.SCENES), np.testing.assert_array_equal)
+    asks = _asks(ways, SINGLE["one scene"], np.testing.assert_array_equal)
     rows.append(timed("one scene, all bands, float32", asks, {FLOOR: 1.5, "tensorstore": 1}, repeats=9))
 
 
 def test_three_bands_of_one_scene(ways: list[Any], rows: list[table.Row]) -> None:
     """True colour, before it is stretched."""
-    asks = _asks(ways, lambda way, repeat: way.rgb(repeat * 7 % data.SCENES), np.testing.assert_array_equal)
+    asks = _asks(ways, SINGLE["RGB of one scene"], np.testing.assert_array_equal)
     rows.append(timed("RGB of one scene", asks, {"tensorstore": 1.5}, repeats=9))
 
 
 def test_one_band_of_all_scenes(ways: list[Any], pool: ThreadPoolExecutor, rows: list[table.Row]) -> None:
     """B11, the twelfth."""
-    asks = _asks(ways, lambda way, _: way.band(11), np.testing.assert_array_equal)
+    asks = _asks(ways, SINGLE["one band"], np.testing.assert_array_equal)
     asks, per = _fewer(asks, peers.NumpyZips(FEWER, pool).band, 11)
     rows.append(timed("one band of 16 scenes", asks, {FLOOR: 2, "tensorstore": 1}, per=per))
+
+
+@pytest.mark.parametrize("work", SINGLE)
+def test_single_arrays_through_dask(work: str, dask_ways: list[Any], rows: list[table.Row]) -> None:
+    """What the graph costs, and the copy that dask makes of what it hands out."""
+    asks = _asks(dask_ways, SINGLE[work], np.testing.assert_array_equal)
+    rows.append(timed(f"  {work}, as a dask array", asks, {}, repeats=9))
 
 
 def test_random_patches(ways: list[Any], rows: list[table.Row]) -> None:

@@ -14,7 +14,11 @@ PUBLISHED = ("clear_percent", "cloud_percent", "shadow_percent")  # in the order
 def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
     """Share of each class among the labelled pixels of each stratum; see `CloudsAccessor.prevalence`."""
     member = strata(catalogue, by)
-    counts = class_counts(catalogue["mask"]).drop_vars(_scene_coordinates(catalogue))
+    counts = class_counts(catalogue["mask"].drop_vars(_scene_coordinates(catalogue)))
+    if counts.chunks is not None:
+        counts = counts.chunk(
+            scene=-1
+        )  # a few numbers for each scene: what follows is one task, not one for each block
     pixels = xr.dot(member.drop_vars("scene").astype(np.int64), counts, dim="scene")
     labelled = pixels.sum(CLASS_DIM)
     percent = 100 * pixels / labelled.where(labelled > 0)
