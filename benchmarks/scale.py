@@ -30,7 +30,7 @@ from s2cmc.geo import OUTLINE_MARGIN
 from s2cmc.metadata import ROOT
 from s2cmc.product import Product
 from s2cmc.sampletable import sample_table
-from s2cmc.testing import _outline
+from s2cmc.testing import make_outline
 
 SCENES = (513, 5_130, 51_300, 513_000, 1_000_000)
 SIZE = 1022
@@ -67,7 +67,7 @@ def make_store(folder: Path, scenes: int) -> dict[str, float]:
     table = table_of(scenes)
     products = timed(spent, "parse IDs", lambda: [Product.parse(scene) for scene in table["scene"]])
     known = min(scenes, _KNOWN)
-    outlines = [_outline(scene, SIZE, 0) for scene in table["scene"][:known]]
+    outlines = [make_outline(scene, SIZE, 0) for scene in table["scene"][:known]]
     geo = timed(spent, "bounds", lambda: geo_coordinates(outlines, [OUTLINE_MARGIN] * known))
     spent["bounds"] *= scenes / known  # so many again, each by itself
     coordinates = timed(spent, "coordinates", lambda: table_coordinates(table) | product_coordinates(products))

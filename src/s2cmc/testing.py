@@ -64,7 +64,7 @@ def make_scene(row: Mapping[str, Any], size: int, seed: int, *, alt_mask: bool =
         reflectance=reflectance,
         mask=_one_hot(classes),
         alt_mask=_one_hot(alt_classes) if alt_mask else None,
-        outline=_outline(row["scene"], size, seed),
+        outline=make_outline(row["scene"], size, seed),
         thumbnail=_thumbnail(reflectance),
     )
 
@@ -74,8 +74,18 @@ def _one_hot(classes: np.ndarray) -> np.ndarray:
     return one_hot
 
 
-def _outline(scene: str, size: int, seed: int) -> Outline:
-    """Place a padded window at whole pixels in the product's tile."""
+def make_outline(scene: str, size: int, seed: int) -> Outline:
+    """Place the outline of a scene, as wide beyond its pixels as published ones, at whole pixels in the product's tile.
+
+    Parameters
+    ----------
+    scene : str
+        Product ID.
+    size : int
+        Rows and columns of the scene.
+    seed : int
+        The same gives the same place.
+    """
     product = Product.parse(scene)
     left, top = square_corner(product.mgrs_tile)
     width = (size + 2 * OUTLINE_MARGIN) * PIXEL_SIZE
