@@ -5,6 +5,7 @@ read twice or for nothing. A small zip (masks, outlines) is fetched in one reque
 """
 
 import io
+import stat
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ from fsspec import AbstractFileSystem
 
 from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import unreadable
+from s2cmc.limits import FILE_BYTES
+from s2cmc.zipfiles import METHODS, open_zip
 
 from .content import PIECE, Content, Piece, ZipContent, read_pieces
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a member
 
 _SMALL = 32_000_000  # bytes; a zip below is fetched in one request, however many members are read
 
@@ -49,13 +52,13 @@ class Member(Protocol):
     def open(self) -> Content:
         """Its content, to be read in pieces; an error is raised where it cannot be read or is found to be damaged."""
 
-    def read(self) -> bytes:
+    def read(self, limit: int = FILE_BYTES) -> bytes:
         """Its whole content.
 
         Raises
         ------
         ReleaseError
-            If it cannot be read or is damaged.
+            If it cannot be read, is damaged, or has more than `limit` bytes.
         """
 
 
@@ -73,10 +76,10 @@ class FileMember:
         """Its content."""
         return Content(read_pieces(self.filesystem, self.path, self.path))
 
-    def read(self) -> bytes:
+    def read(self, limit: int = FILE_BYTES) -> bytes:
         """Its whole content."""
         with self.open() as content:
-            return content.readall()
+            return content.read_within(limit, self.path)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ class ZipMember:
     @property
     def path(self) -> str:
         """Where it is, for messages."""
-        return f"{self.archive}!{self.info.filename}"
+        name = self.info.filename
+        return f"{self.archive}!{name if name.isprintable() else ascii(name)[1:-1]}"
 
     @property
     def identity(self) -> str:
@@ -123,12 +127,14 @@ class ZipMember:
         start = self.info.header_offset
         if not 0 <= start < self.end:
             raise ReleaseError(f"{self.path} is damaged: the directory says that it begins at byte {start}")
+        if stat.S_ISLNK(self.info.external_attr >> 16):  # the mode, as Unix packs it
+            raise ReleaseError(f"{self.path} is a link; expected the file itself")
         return ZipContent(self._body(), self.info, self.path)
 
-    def read(self) -> bytes:
+    def read(self, limit: int = FILE_BYTES) -> bytes:
         """Its whole content, its size and CRC-32 checked."""
         with self.open() as content:
-            return content.readall()
+            return content.read_within(limit, self.path)
 
     def _body(self) -> Iterator[bytes]:
         """What stands behind the local header, in small pieces."""
@@ -143,33 +149,50 @@ class ZipMember:
             raise ReleaseError(f"{self.path} is damaged: no local header where the directory says")
         if self.info.flag_bits & _ENCRYPTED:
             raise ReleaseError(f"{self.path} is encrypted; releases are read without a password")
-        if self.info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if self.info.compress_type not in METHODS:
             raise ReleaseError(
                 f"{self.path} is compressed by method {self.info.compress_type}; expected stored (0) or deflate (8)"
             )
         *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        stored.skip(name_length + extra_length)
+        if stored.read(name_length) != self._packed_name():
+            raise ReleaseError(f"{self.path} is damaged: the directory gives another name than its local header")
+        stored.skip(extra_length)
         left = self.info.compress_size
         while piece := stored.read(min(PIECE, left)):
             left -= len(piece)
             yield piece
 
+    def _packed_name(self) -> bytes:
+        return self.info.orig_filename.encode("utf-8" if self.info.flag_bits & _UTF8 else "cp437")
+
 
 @contextmanager
 def opened(member: Member) -> Iterator[Content]:
-    """The content of a member; where it is not as expected and damaged too, that is the error."""
+    """The content of a member; where it is not as expected and damaged too, that is the error.
+
+    What is larger than an array may be is not read to its end for that.
+    """
     with member.open() as content:
         try:
             yield content
         except CatalogueError:
-            content.skip()
+            content.skip(FILE_BYTES)
             raise
 
 
 def folder_members(filesystem: AbstractFileSystem, root: str) -> list[FileMember]:
-    """Every file below a folder."""
+    """Every file below a folder.
+
+    Raises
+    ------
+    ReleaseError
+        If something else is there, from which nobody knows how much would be read, and when.
+    """
     root = root.rstrip("/")
     found = filesystem.find(root, detail=True)
+    for path, info in found.items():
+        if info["type"] != "file" and filesystem.info(path)["type"] != "file":  # links are followed to files alone
+            raise ReleaseError(f"{path} is no file, but a pipe, a device, or a link to something else")
     return [
         FileMember(
             filesystem,
@@ -191,9 +214,10 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
         If it is not a readable zip.
     """
     try:
-        whole = bytes(filesystem.cat_file(path)) if filesystem.size(path) < _SMALL else None
+        small = (filesystem.size(path) or _SMALL) < _SMALL
+        whole = bytes(filesystem.cat_file(path)) if small else None
         opened = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
-        with opened as file, zipfile.ZipFile(file) as archive:
+        with opened as file, open_zip(file) as archive:
             infos = archive.infolist()
             directory = archive.start_dir
     except unreadable(zipfile.BadZipFile, NotImplementedError, ValueError) as error:

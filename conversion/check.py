@@ -173,6 +173,21 @@ def _count_any(found: np.ndarray) -> int:
     return int(np.count_nonzero(np.logical_or.reduce(np.moveaxis(found, -1, 0))))
 
 
+def check_mask(array: HasForm, size: tuple[int, int], scene: str, part: str) -> None:
+    """Check shape (y, x, class) and dtype of a published mask, bool or numbers.
+
+    Raises
+    ------
+    SceneError
+        If they differ.
+    """
+    expected = (*size, len(MaskClass))
+    if array.shape != expected:
+        raise SceneError(scene, f"its array in {part} has shape {array.shape}; expected {expected} (y, x, class)")
+    if array.dtype.kind not in "biuf":
+        raise SceneError(scene, f"its array in {part} is {array.dtype}; expected bool or numbers that are 0 or 1")
+
+
 def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str) -> np.ndarray:
     """Labels of a published mask; a pixel that is not one-hot is kept as 240 + its bits.
 
@@ -192,11 +207,7 @@ def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str)
     SceneError
         If the shape differs or a value is neither 0 nor 1.
     """
-    expected = (*size, len(MaskClass))
-    if one_hot.shape != expected:
-        raise SceneError(scene, f"its array in {part} has shape {one_hot.shape}; expected {expected} (y, x, class)")
-    if one_hot.dtype.kind not in "biuf":
-        raise SceneError(scene, f"its array in {part} is {one_hot.dtype}; expected bool or numbers that are 0 or 1")
+    check_mask(one_hot, size, scene, part)
     channels = one_hot.astype(bool)
     wrong = channels != (one_hot.view(np.uint8) if one_hot.dtype.kind == "b" else one_hot)
     if one_hot.dtype.kind == "f":

@@ -6,6 +6,7 @@ import numpy as np
 
 from s2cmc.arrayfile import read_array
 from s2cmc.errors import CatalogueError
+from s2cmc.limits import THUMBNAIL_BYTES
 
 from .coordinates import geo_coordinates, product_coordinates
 from .outline import read_outlines
@@ -65,7 +66,11 @@ def compare_scene(stored: Readback, i: int, source: SceneSource) -> list[str]:
             ),
         ]
         if "thumbnail" in stored.pixel_variables:
-            there = read_thumbnail(source.thumbnail.read(), source.thumbnail.path) if source.thumbnail else None
+            there = (
+                read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path)
+                if source.thumbnail
+                else None
+            )
             found.append(_difference("thumbnail", stored.thumbnail(i), there))
     except CatalogueError as error:
         found = [str(error)]

@@ -27,6 +27,7 @@ with suppress(ImportError):  # it inflates twice as fast as zlib, and its CRC-32
 
 PIECE = 65_536  # bytes; what they inflate to stays in the cache
 _BLOCK = 1_000_000  # bytes
+_REQUEST = 64_000_000  # bytes; a scene as published takes half of it deflated, and all of it as a file
 
 
 def read_pieces(
@@ -34,7 +35,7 @@ def read_pieces(
 ) -> Iterator[Piece]:
     """Bytes from `start` up to, not including, `end` of a file, by default all of it.
 
-    A local file is read as it is asked for, a remote one by one request.
+    A local file is read as it is asked for, a remote one by one request for each `_REQUEST` bytes.
 
     Parameters
     ----------
@@ -74,7 +75,11 @@ def _local(filesystem: AbstractFileSystem, path: str, start: int, end: int | Non
 
 
 def _remote(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
-    yield filesystem.cat_file(path, start=start, end=end)
+    end = filesystem.size(path) if end is None else end
+    if end is None:
+        raise OSError("its server does not say how large it is")
+    for first in range(start, end, _REQUEST):
+        yield filesystem.cat_file(path, start=first, end=min(first + _REQUEST, end))
 
 
 class Content(io.RawIOBase):
@@ -110,6 +115,21 @@ class Content(io.RawIOBase):
         whole = io.BytesIO()
         while found := self._take(_BLOCK):
             whole.write(found)
+        return whole.getvalue()
+
+    def read_within(self, limit: int, path: str) -> bytes:
+        """All that follows.
+
+        Raises
+        ------
+        ReleaseError
+            If it is more than `limit` bytes.
+        """
+        whole = io.BytesIO()
+        while found := self._take(min(_BLOCK, limit + 1 - whole.tell())):
+            whole.write(found)
+        if whole.tell() > limit:
+            raise ReleaseError(f"{path} has more than {limit} bytes, which is more than is taken")
         return whole.getvalue()
 
     def skip(self, nbytes: int | None = None) -> int:

@@ -30,6 +30,7 @@ from s2cmc.errors import StoreError
 from s2cmc.footprints import footprints
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE, ROOT
 from s2cmc.objects import CatalogueStore
+from s2cmc.product import check_names
 from s2cmc.store import open_group, open_with, place_of
 
 from .bucket import Bucket
@@ -112,6 +113,7 @@ def describe(
     """
     access = access or Access()
     catalogue = open_with(store, access)
+    check_names(catalogue["scene"].to_numpy().tolist(), store)  # Items are named by them
     source = str(catalogue.encoding["source"])  # of several versions, the one that was opened
     out = _beside(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
     if store_url is not None and not store_url.strip():

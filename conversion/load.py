@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2cmc.arrayfile import open_array, read_array
+from s2cmc.arrayfile import open_array
 from s2cmc.errors import CatalogueError, SceneError
+from s2cmc.limits import THUMBNAIL_BYTES
 
 from .archive import Member, opened
-from .check import ROWS, check_subscene, count_extremes, count_labels, fill_dn, to_labels
+from .check import ROWS, check_mask, check_subscene, count_extremes, count_labels, fill_dn, to_labels
 from .plan import Plan, Task
 from .read import read_thumbnail
 from .source import SceneSource
@@ -82,20 +83,23 @@ def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str
 
 
 def _load_labels(plan: Plan, source: SceneSource, member: Member, name: str, out: np.ndarray) -> dict[str, int]:
-    one_hot = read_array(member.read(), member.path)
     expected = plan.arrays[name].attributes["source_dtype"]
-    if str(one_hot.dtype) != expected:
-        raise SceneError(
-            source.scene, f"its {name} is {one_hot.dtype}, the first one {expected}; one store holds masks of one dtype"
-        )
-    out[...] = to_labels(one_hot, plan.size, source.scene, f"{name}s")
+    with opened(member) as content:
+        one_hot = open_array(content, member.path)
+        if str(one_hot.dtype) != expected:
+            raise SceneError(
+                source.scene,
+                f"its {name} is {one_hot.dtype}, the first one {expected}; one store holds masks of one dtype",
+            )
+        check_mask(one_hot, plan.size, source.scene, f"{name}s")
+        out[...] = to_labels(one_hot.read(), plan.size, source.scene, f"{name}s")
     return count_labels(out)
 
 
 def _load_thumbnail(_: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
     if source.thumbnail is None:
         return {}
-    rgb = read_thumbnail(source.thumbnail.read(), source.thumbnail.path)
+    rgb = read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path)
     if rgb.shape != out.shape:
         raise SceneError(
             source.scene,

@@ -12,11 +12,13 @@ from pyproj.exceptions import CRSError
 
 from s2cmc.errors import CatalogueError, ReleaseError, SceneError
 from s2cmc.geo import Outline, outline_margin
+from s2cmc.limits import OUTLINE_BYTES
 from s2cmc.product import Product
 
 from .source import SceneSource
 
 _POLYGONS = (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM)
+_EXTENT = (0.0, 0.0, 1e6, 1e7)  # m; every UTM zone lies within these eastings and northings
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
 
 
@@ -44,7 +46,7 @@ def read_outlines(
         outline, margin = None, -1
         if source.shapefile:
             try:
-                contents = {suffix: member.read() for suffix, member in source.shapefile.items()}
+                contents = {suffix: member.read(OUTLINE_BYTES) for suffix, member in source.shapefile.items()}
                 outline = read_outline(contents, source.product)
                 margin = outline_margin(outline, size)
             except SceneError as error:
@@ -94,7 +96,10 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     xs, ys = ([round(float(point[axis]), 3) for point in points] for axis in (0, 1))
     outline = Outline(product.epsg, min(xs), min(ys), max(xs), max(ys))
     if not _is_upright_rectangle(points, outline):
-        raise SceneError(product.id, f"its outline is not an upright rectangle: {points}")
+        raise SceneError(product.id, f"its outline is not an upright rectangle: {_short(points)}")
+    left, bottom, right, top = _EXTENT
+    if not (left <= outline.left and outline.right <= right and bottom <= outline.bottom and outline.top <= top):
+        raise SceneError(product.id, f"its outline lies outside of every UTM zone: {_short(points)}")
     return outline
 
 
@@ -128,3 +133,7 @@ def _is_upright_rectangle(points: list[tuple[float, ...]], box: Outline) -> bool
     # Round the ring, one side at a time: one of x and y changes, or none where a corner is repeated.
     sides = [(a[0] != b[0]) + (a[1] != b[1]) for a, b in pairwise([*corners, corners[0]])]
     return len(set(corners)) == 4 and max(sides) == 1
+
+
+def _short(points: list[tuple[float, ...]]) -> str:
+    return f"{points}" if len(points) <= 8 else f"{points[:8]} and {len(points) - 8} more points"

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from s2cmc.arrayfile import open_array, read_array
+from s2cmc.arrayfile import open_array
 from s2cmc.errors import SceneError
 from s2cmc.geo import Outline
+from s2cmc.limits import SIDE, THUMBNAIL_BYTES
 from s2cmc.schema import FORMAT_VERSION, ReflectanceType
 
-from .archive import opened
-from .check import check_subscene
+from .archive import Member, opened
+from .check import check_mask, check_subscene
 from .layout import PixelArray, array_objects, pixel_arrays
 from .outline import read_outlines
 from .read import read_thumbnail
@@ -128,16 +129,16 @@ def make_plan(release: Release, options: Options) -> Plan:
     """
     first = release.scenes[0]
     size = _subscene_size(first)
-    with_alt = [source.alt_mask for source in release.scenes if source.alt_mask]
-    mask_dtype = str(read_array(first.mask.read(), first.mask.path).dtype)
+    with_alt = [(source, source.alt_mask) for source in release.scenes if source.alt_mask]
+    mask_dtype = _mask_dtype(first, first.mask, "masks", size)
     with_thumbnail = [source.thumbnail for source in release.scenes if source.thumbnail] if options.thumbnails else []
     arrays = pixel_arrays(
         len(release.scenes),
         size,
         reflectance=options.reflectance,
         mask_dtype=mask_dtype,
-        alt_mask_dtype=str(read_array(with_alt[0].read(), with_alt[0].path).dtype) if with_alt else mask_dtype,
-        thumbnail=_thumbnail_size(with_thumbnail[0].read(), with_thumbnail[0].path) if with_thumbnail else None,
+        alt_mask_dtype=_mask_dtype(*with_alt[0], "alt_masks", size) if with_alt else mask_dtype,
+        thumbnail=_thumbnail_size(with_thumbnail[0]) if with_thumbnail else None,
     )
     outlines, margins = read_outlines(release.scenes, size)
     return Plan(release, options, arrays, outlines, margins)
@@ -150,12 +151,24 @@ def _subscene_size(source: SceneSource) -> tuple[int, int]:
         if len(subscene.shape) != 3:
             raise SceneError(source.scene, f"its subscene has shape {subscene.shape}; expected (y, x, band)")
         height, width, _ = subscene.shape
+        if not (0 < height <= SIDE and 0 < width <= SIDE):
+            raise SceneError(
+                source.scene, f"its subscene has {height} x {width} pixels; expected at least 1 and at most {SIDE} each"
+            )
         check_subscene(subscene, (height, width), source.scene)
         if subscene.nbytes > source.subscene.nbytes:
             subscene.check_size()
     return height, width
 
 
-def _thumbnail_size(content: bytes, path: str) -> tuple[int, int]:
-    height, width, _ = read_thumbnail(content, path).shape
+def _mask_dtype(source: SceneSource, member: Member, part: str, size: tuple[int, int]) -> str:
+    """Dtype of the masks, of one of which only the header is read."""
+    with opened(member) as content:
+        mask = open_array(content, member.path)
+        check_mask(mask, size, source.scene, part)
+    return str(mask.dtype)
+
+
+def _thumbnail_size(member: Member) -> tuple[int, int]:
+    height, width, _ = read_thumbnail(member.read(THUMBNAIL_BYTES), member.path).shape
     return height, width

@@ -9,6 +9,10 @@ from PIL import Image, UnidentifiedImageError
 from s2cmc.errors import ReleaseError
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, TABLE_COLUMNS, TABLE_COORDINATES
 
+from .png import bare_png
+
+_BITS = 8
+
 
 def read_thumbnail(content: bytes, path: str) -> np.ndarray:
     """Read a thumbnail (y, x, rgb), uint8.
@@ -16,14 +20,15 @@ def read_thumbnail(content: bytes, path: str) -> np.ndarray:
     Raises
     ------
     ReleaseError
-        If it is no PNG, or transparent.
+        If it is no PNG, is too large, or has what a store could not keep: transparent pixels, or 16 bits.
     """
+    png = bare_png(content, path)
+    if png.bits > _BITS:
+        raise ReleaseError(
+            f"{path} has {png.bits} bits a sample, which a store could not keep; convert without thumbnails"
+        )
     try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode.startswith("I"):
-                raise ReleaseError(
-                    f"{path} has 16 bits a pixel, which a store could not keep; convert without thumbnails"
-                )
+        with Image.open(io.BytesIO(png.content), formats=["PNG"]) as image:
             rgba = np.asarray(image.convert("RGBA"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ReleaseError(f"{path} is not a readable PNG: {error}") from error

@@ -7,6 +7,7 @@ import pandas as pd
 import zarr
 
 from s2cmc.geo import Outline
+from s2cmc.product import check_names
 from s2cmc.reading import read_array
 from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES
 
@@ -20,6 +21,11 @@ class Readback:
     ----------
     group : zarr.Group
         As `s2cmc.store.open_group` gives it.
+
+    Raises
+    ------
+    StoreError
+        If its scenes are not product IDs, each once: files are named by them.
     """
 
     def __init__(self, group: zarr.Group) -> None:
@@ -27,6 +33,7 @@ class Readback:
         self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
         self.coordinates = {name: read_array(array, slice(None)) for name, array in arrays.items() if array.ndim == 1}
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
+        check_names(self.scenes, str(group.store))
 
     def array(self, name: str) -> "zarr.Array[Any]":
         """An array of pixels as it is stored, for `reading.read_array`."""

@@ -11,14 +11,17 @@ from fsspec import AbstractFileSystem
 
 from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import filesystem_of, unreadable
+from s2cmc.limits import TABLE_BYTES
 from s2cmc.product import Product
 from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.schema import SPLITS
 
-from .archive import Member, folder_members, zip_members
+from .archive import FileMember, Member, folder_members, zip_members
 from .read import read_scenes, read_table
 
 REQUIRED_PARTS = ("subscenes", "masks")
+
+_SHOWN = 20  # of what is misnamed in a part
 
 _FILE_NAMES = {
     "subscenes": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
@@ -138,7 +141,11 @@ def open_release(
     except (ValueError, ImportError) as error:
         raise ReleaseError(f"{url} cannot be read: {error}") from error
     try:
-        content = filesystem.cat_file(f"{root}/{TABLE_FILE}")
+        info = filesystem.info(f"{root}/{TABLE_FILE}")
+        if info["type"] != "file":
+            raise ReleaseError(f"{url}/{TABLE_FILE} is no file")
+        table_file = FileMember(filesystem, f"{root}/{TABLE_FILE}", TABLE_FILE, "", info.get("size") or 0)
+        content = table_file.read(TABLE_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ReleaseError(
             f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
@@ -223,12 +230,14 @@ class _Listing:
     files: dict[str, dict[str, dict[str, Member]]] = field(default_factory=dict)  # part -> scene -> suffix
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    suggested: int = 0
 
     def add_part(self, part: str, members: list[Member]) -> None:
         scenes: dict[str, dict[str, Member]] = {}
         self.files[part] = scenes
         if not members and part in REQUIRED_PARTS:
             self.problems.append(f"missing: neither {part}.zip nor folder {part}/ holds a file")
+        before = len(self.warnings)
         for member in members:
             match = _FILE_NAMES[part].fullmatch(member.name)
             if match is None or match.groupdict().get("folder") not in (None, match["scene"]):
@@ -241,16 +250,24 @@ class _Listing:
                 if first is not member:
                     self.problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
 
+        if (more := len(self.warnings) - before - _SHOWN) > 0:
+            self.warnings[before + _SHOWN :] = [f"misnamed or extra: {more} more files of {part}"]
+
     def _add_unknown(self, part: str, scene: str, member: Member) -> None:
         try:
             Product.parse(scene)
         except CatalogueError:
-            self.warnings.append(f"misnamed: {member.path} names no scene{_suggestion(scene, self.known)}")
+            self.warnings.append(f"misnamed: {member.path} names no scene{self._suggestion(scene)}")
             return
-        line = f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{_suggestion(scene, self.known)}"
+        line = f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
         # Without a subset every scene with pixels must have its row; beside a subset, others do not matter.
         everything = self.chosen == self.known
         (self.problems if part in REQUIRED_PARTS and everything else self.warnings).append(line)
+
+    def _suggestion(self, scene: str) -> str:
+        """The nearest scene, for the first ones: each has to be looked for among all."""
+        self.suggested += 1
+        return _suggestion(scene, self.known) if self.suggested <= _SHOWN else ""
 
     def sources(self, scenes: Iterable[str]) -> list[SceneSource]:
         found = []

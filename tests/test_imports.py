@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
-    *("schema", "bands", "errors", "filesystem", "arrayfile", "product", "geo", "geozarr", "tile"),
+    *("schema", "bands", "errors", "filesystem", "limits", "zipfiles", "npyheader", "arrayfile"),
+    *("product", "geo", "geozarr", "tile"),
     *("parallel", "reused"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "kept", "objects"),
     *("planar", "chunkcodec", "shard", "reading"),
@@ -36,6 +37,7 @@ LIBRARY = [
 CONVERSION = [
     *(
         "attributes",
+        "png",
         "read",
         "content",
         "archive",

@@ -95,6 +95,11 @@ FLAWS: dict[str, tuple[str, Callable[[], bytes], str]] = {
         r"holds Python objects \(object\); they are never loaded",
     ),
     "objects in npz": (".npz", lambda: _npz(np.array([Unpickled()])), r"!arr_0\.npy holds Python objects"),
+    "records": (
+        ".npy",
+        lambda: _npy(np.zeros((SIZE, SIZE), "u1,u1")),
+        r"is not a readable npy.*; expected plain values",
+    ),
     "truncated npz": (".npz", lambda: _npz(CLEAR)[:-40], r"is not a readable npz"),
     "two arrays": (".npz", lambda: _npz(CLEAR, CLEAR), r"holds 2 arrays \(arr_0\.npy, arr_1\.npy\); expected one"),
     "truncated tif": (".tif", lambda: _tif(CLEAR[np.newaxis])[:2000], r"is no readable GeoTIFF"),
@@ -177,7 +182,7 @@ def test_labels_among_probabilities_are_refused(threshold: float | None, opened:
 
 
 @pytest.mark.usefixtures("no_compute")
-@pytest.mark.parametrize("dtype", ["<U5", "datetime64[s]", "complex64", "u1,u1"])
+@pytest.mark.parametrize("dtype", ["<U5", "datetime64[s]", "complex64"])
 def test_what_is_neither_label_nor_probability_is_refused(dtype: str, opened: xr.Dataset, tmp_path: Path) -> None:
     folder = _all_clear(tmp_path / "p", opened)
     (folder / f"{opened.scene.values[0]}.npy").write_bytes(_npy(np.zeros((SIZE, SIZE), dtype)))

@@ -1,28 +1,29 @@
 """From bytes to arrays: npy and npz, whole or block by block. Nothing is ever unpickled."""
 
 import io
-import lzma
-import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from s2cmc.errors import ReleaseError
+from s2cmc.limits import ARRAY_BYTES, FILE_BYTES
+from s2cmc.npyheader import Header, read_header
+from s2cmc.zipfiles import METHODS, open_zip
 
 if TYPE_CHECKING:
     from collections.abc import Buffer
 
 # RuntimeError: encrypted, or (its child NotImplementedError) of an unknown method or version.
-_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError, EOFError)
-_DAMAGED_HEADER = (ValueError, KeyError, TypeError, SyntaxError, TokenError)
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OSError, EOFError)
 
 _MAGIC = 8  # bytes that tell an npy and its version
+_DIRECTORY = 100_000  # bytes; that of one member takes about 60
+_SHOWN = 5  # names in an error
 _STEP = 1_000_000  # bytes read at a time where nobody looks at them
 
 
@@ -42,42 +43,37 @@ def read_array(content: bytes, path: str) -> np.ndarray:
     Raises
     ------
     ReleaseError
-        If it holds no array, several, or Python objects, or its size is not what its header says.
+        As `open_array`, or if there are not as many values as its header says.
     """
     if content.startswith(b"PK"):
-        file, path = _open_npz(io.BytesIO(content), path)
-        try:
-            content = file.read()
-        except _DAMAGED_ZIP as error:
-            raise ReleaseError(f"{path} is not readable: {error}") from error
+        return open_array(io.BytesIO(content), path).read()
     file = io.BytesIO(content)
-    shape, fortran_order, dtype = _read_header(file, path)
-    expected, found = prod(shape) * dtype.itemsize, len(content) - file.tell()
-    if found != expected:
-        raise _wrong_size(path, shape, dtype, found)
-    flat = np.frombuffer(content, dtype, offset=file.tell())
-    return flat.reshape(shape, order="F" if fortran_order else "C")
+    header = _read_header(file.read, path)
+    found = len(content) - file.tell()
+    if found != header.nbytes:
+        raise _wrong_size(path, header.shape, header.dtype, found)
+    flat = np.frombuffer(content, header.dtype, offset=file.tell())
+    return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
 
 def open_array(file: BinaryFile, path: str) -> "ArrayReader":
     """Begin to read the one array of an npy or npz file.
 
-    An npz is held as it is packed, for its directory stands at its end.
+    An npz is held as it is packed, for its directory stands at its end; it takes `FILE_BYTES` at most. No more memory
+    is taken than the header says that the values need, and that is at most `ARRAY_BYTES`.
 
     Raises
     ------
     ReleaseError
-        If it holds no array, several, or Python objects.
+        If it holds no array, several, one that is too large, or Python objects.
     """
     magic = _read_exactly(file, _MAGIC, path)
     if magic.startswith(b"PK"):
-        whole = io.BytesIO()
-        whole.write(magic)
-        shutil.copyfileobj(file, whole, _STEP)
-        file, path = _open_npz(whole, path)
-        magic = _read_exactly(file, _MAGIC, path)
-    shape, fortran_order, dtype = _read_header(file, path, magic)
-    return ArrayReader(file, path, shape, dtype, fortran_order)
+        file, path = _open_npz(io.BytesIO(magic + _read_packed(file, path)), path)
+        magic = b""
+    begun = io.BytesIO(magic)
+    header = _read_header(lambda nbytes: begun.read(nbytes) or _read_exactly(file, nbytes, path), path)
+    return ArrayReader(file, path, header.shape, header.dtype, header.fortran_order)
 
 
 @dataclass(frozen=True)
@@ -132,6 +128,19 @@ class ArrayReader:
                 yield part.view(self.dtype).reshape(count, *self.shape[1:])
         self._skip_rest(self.nbytes)
 
+    def read(self) -> np.ndarray:
+        """The whole array.
+
+        Raises
+        ------
+        ReleaseError
+            If there are not as many values as the header says.
+        """
+        flat = np.empty(self.nbytes, np.uint8)
+        self._fill(flat, 0)
+        self._skip_rest(self.nbytes)
+        return flat.view(self.dtype).reshape(self.shape, order="F" if self.fortran_order else "C")
+
     def check_size(self) -> None:
         """Read over all values.
 
@@ -152,7 +161,7 @@ class ArrayReader:
 
     def _skip_rest(self, before: int) -> None:
         found, rest = before, np.empty(_STEP, np.uint8)
-        while step := _read_into(self.file, self.path, rest):
+        while found <= self.nbytes + _STEP and (step := _read_into(self.file, self.path, rest)):
             found += step
         if found != self.nbytes:
             raise _wrong_size(self.path, self.shape, self.dtype, found)
@@ -161,31 +170,39 @@ class ArrayReader:
 def _open_npz(whole: io.BytesIO, path: str) -> tuple[BinaryFile, str]:
     """The one array of an npz as a file, and its path."""
     try:
-        archive = zipfile.ZipFile(whole)
-        names = archive.namelist()
-        if len(names) != 1:
-            raise ReleaseError(f"{path} holds {len(names)} arrays ({', '.join(names)}); expected one")
-        return cast(BinaryFile, archive.open(names[0])), f"{path}!{names[0]}"
+        archive = open_zip(whole, _DIRECTORY)
+        infos = archive.infolist()
+        if len(infos) != 1:
+            raise ReleaseError(f"{path} holds {len(infos)} arrays ({_listed(infos)}); expected one")
+        if infos[0].compress_type not in METHODS:
+            raise NotImplementedError(f"compressed by method {infos[0].compress_type}; expected stored or deflate")
+        return cast(BinaryFile, archive.open(infos[0])), f"{path}!{infos[0].filename}"
     except _DAMAGED_ZIP as error:
         raise ReleaseError(f"{path} is not a readable npz: {error}") from error
 
 
-def _read_header(file: BinaryFile, path: str, magic: bytes | None = None) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran order, and dtype."""
-    try:
-        version = np.lib.format.read_magic(file if magic is None else io.BytesIO(magic))
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran_order, dtype = read_header(file)
-    except (*_DAMAGED_HEADER, *_DAMAGED_ZIP) as error:
-        raise ReleaseError(f"{path} is not a readable npy (version 1 or 2): {error}") from error
-    if dtype.hasobject:
-        raise ReleaseError(f"{path} holds Python objects ({dtype}); they are never loaded")
-    if any(n < 0 for n in shape):
-        raise ReleaseError(f"{path} is not a readable npy: its shape is {shape}")
-    return shape, fortran_order, dtype
+def _listed(infos: list[zipfile.ZipInfo]) -> str:
+    return ", ".join(info.filename for info in infos[:_SHOWN]) + (", ..." if len(infos) > _SHOWN else "")
+
+
+def _read_packed(file: BinaryFile, path: str) -> bytes:
+    """All that follows, of which no more is taken than an array may have."""
+    whole, part = io.BytesIO(), np.empty(_STEP, np.uint8)
+    while step := _read_into(file, path, part):
+        whole.write(part[:step].data)
+        if whole.tell() > FILE_BYTES:
+            raise ReleaseError(f"{path} is an npz of more than {FILE_BYTES} bytes, which is more than is taken")
+    return whole.getvalue()
+
+
+def _read_header(read: Callable[[int], bytes], path: str) -> Header:
+    header = read_header(read, path)
+    if prod(max(n, 1) for n in header.shape) * header.dtype.itemsize > ARRAY_BYTES:
+        raise ReleaseError(
+            f"{path}: shape {header.shape} of {header.dtype} takes {header.nbytes} bytes, more than the {ARRAY_BYTES} "
+            "that are taken"
+        )
+    return header
 
 
 def _read_exactly(file: BinaryFile, nbytes: int, path: str) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import CatalogueError, StoreError
 
 _PATTERN = re.compile(
     r"(?P<mission>S2[A-D])_MSIL1C_(?P<time>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
@@ -79,6 +79,24 @@ class Product:
             mgrs_tile=match["tile"],
             epsg=(32600 if match["letter"] >= "N" else 32700) + zone,
         )
+
+
+def check_names(scenes: Sequence[str], store: str) -> None:
+    """Make sure that files may be named by the scenes of a store, whoever has made it.
+
+    Raises
+    ------
+    StoreError
+        If one of them is no product ID, or stands there twice.
+    """
+    for scene in scenes:
+        try:
+            Product.parse(scene)
+        except CatalogueError as error:
+            raise StoreError(f"{store} is no catalogue of s2cmc: its scene {error}") from error
+    if len(set(scenes)) < len(scenes):
+        twice = next(scene for i, scene in enumerate(scenes) if scene in scenes[:i])
+        raise StoreError(f"{store} is no catalogue of s2cmc: its scene {twice} stands there twice")
 
 
 def dependence_groups(products: Sequence[Product]) -> list[int]:

@@ -1,0 +1,26 @@
+"""How much is taken from files of strangers; what exceeds it is refused before memory is asked for.
+
+Of the published release a scene has 1022 x 1022 pixels, its table 78 kB, an outline 0.6 kB, a thumbnail some 0.3 MB,
+and the largest directory of a zip 0.5 MB.
+"""
+
+SIDE = 2_048
+"""Pixels in height and width of a scene, or of a thumbnail."""
+
+ARRAY_BYTES = SIDE * SIDE * 13 * 4
+"""Bytes of the values of one array: a scene of 13 bands of float32."""
+
+FILE_BYTES = ARRAY_BYTES + 1_000_000
+"""Bytes of a file that holds one array."""
+
+THUMBNAIL_BYTES = 4 * SIDE * SIDE
+"""Bytes of a PNG."""
+
+OUTLINE_BYTES = 1_000_000
+"""Bytes of each file of a shapefile."""
+
+TABLE_BYTES = 64_000_000
+"""Bytes of the table."""
+
+DIRECTORY_BYTES = 16_000_000
+"""Bytes of the directory of a zip."""
