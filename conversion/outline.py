@@ -1,12 +1,9 @@
 """The outlines of the scenes, from their shapefiles. Edges are taken to the millimetre."""
 
-import io
-import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-import shapefile
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
@@ -15,9 +12,10 @@ from s2cmc.geo import Outline, outline_margin
 from s2cmc.limits import OUTLINE_BYTES
 from s2cmc.product import Product
 
+from .shp import Point, read_shapes
 from .source import SceneSource
 
-_POLYGONS = (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM)
+_SHOWN = 8  # shapes or points in an error
 _EXTENT = (0.0, 0.0, 1e6, 1e7)  # m; every UTM zone lies within these eastings and northings
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
 
@@ -66,8 +64,8 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     Parameters
     ----------
     contents : mapping of str to bytes
-        By suffix: ``.shp``, ``.shx``, ``.dbf`` and, if published, ``.prj``. Without a ``.prj`` the CRS is that of the
-        product's tile.
+        By suffix: ``.shp`` and, if published, ``.prj``; others are not looked at. Without a ``.prj`` the CRS is that of
+        the product's tile.
     product : Product
         The product whose tile fixes the UTM zone.
 
@@ -76,23 +74,19 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     SceneError
         If there is not exactly one upright rectangle, or its CRS is not the UTM zone of the tile.
     """
-    if int.from_bytes(contents[".shp"][24:28], "big") * 2 != len(contents[".shp"]):  # in words of 16 bits
-        raise SceneError(product.id, "its shapefile cannot be read: .shp is not as long as its header says")
     try:
-        with shapefile.Reader(
-            **{suffix[1:]: io.BytesIO(contents[suffix]) for suffix in (".shp", ".shx", ".dbf")}
-        ) as file:
-            shapes = list(file.iterShapes())
-    except (shapefile.ShapefileException, OSError, ValueError, struct.error) as error:
+        shapes = read_shapes(contents[".shp"])
+    except ValueError as error:
         raise SceneError(product.id, f"its shapefile cannot be read: {error}") from error
-    found = [f"{shape.shapeTypeName} of {len(getattr(shape, 'parts', ()))} rings" for shape in shapes]
-    if len(shapes) != 1 or shapes[0].shapeType not in _POLYGONS or len(shapes[0].parts) != 1:
+    rings = [ring for shape in shapes for ring in shape.rings]
+    if len(shapes) != 1 or len(rings) != 1:
+        found = [f"{shape.name} of {len(shape.rings)} rings" for shape in shapes[:_SHOWN]]
         raise SceneError(
             product.id,
             f"its shapefile holds {len(shapes)} shapes ({', '.join(found)}); expected one polygon of one ring",
         )
     _check_zone(contents.get(".prj", b""), product)
-    points = shapes[0].points
+    points = rings[0]
     xs, ys = ([round(float(point[axis]), 3) for point in points] for axis in (0, 1))
     outline = Outline(product.epsg, min(xs), min(ys), max(xs), max(ys))
     if not _is_upright_rectangle(points, outline):
@@ -122,9 +116,9 @@ def _epsg(wkt: str) -> int | None:
     return CRS.from_wkt(wkt).to_epsg()
 
 
-def _is_upright_rectangle(points: list[tuple[float, ...]], box: Outline) -> bool:
+def _is_upright_rectangle(points: Sequence[Point], box: Outline) -> bool:
     corners = []
-    for x, y, *_ in points:
+    for x, y in points:
         on_left, on_right = abs(x - box.left) < _TOLERANCE, abs(x - box.right) < _TOLERANCE
         on_bottom, on_top = abs(y - box.bottom) < _TOLERANCE, abs(y - box.top) < _TOLERANCE
         if not ((on_left or on_right) and (on_bottom or on_top)):
@@ -135,5 +129,6 @@ def _is_upright_rectangle(points: list[tuple[float, ...]], box: Outline) -> bool
     return len(set(corners)) == 4 and max(sides) == 1
 
 
-def _short(points: list[tuple[float, ...]]) -> str:
-    return f"{points}" if len(points) <= 8 else f"{points[:8]} and {len(points) - 8} more points"
+def _short(points: Sequence[Point]) -> str:
+    more = len(points) - _SHOWN
+    return f"{list(points[:_SHOWN])}" + (f" and {more} more points" if more > 0 else "")

@@ -42,6 +42,7 @@ CONVERSION = [
         "content",
         "archive",
         "source",
+        "shp",
         "outline",
         "check",
         "axes",

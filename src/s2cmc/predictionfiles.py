@@ -1,28 +1,36 @@
 """Predictions in files: a folder, zip or Zarr store, named by scene."""
 
+import io
 import re
 import threading
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
+from typing import IO
 
 import numpy as np
 import xarray as xr
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 
-from s2cmc.arrayfile import read_array
+from s2cmc.arrayfile import open_array
 from s2cmc.classmap import ClassMap, advice, value_problems
 from s2cmc.errors import CatalogueError, PredictionError
 from s2cmc.filesystem import filesystem_of, unreadable
+from s2cmc.limits import SIDE
 from s2cmc.prediction import MISSING_ADVICE, dtype_problems, fit
 from s2cmc.schema import DIMS
+from s2cmc.zipfiles import METHODS, open_zip
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff")
 _PRODUCT_ID = re.compile(r"S2[A-Z]_MSIL1C_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d{2}[A-Z]{3}_\d{8}T\d{6}")
 _THREADS = 16
+_BYTES_A_PIXEL = 16  # of values, or of a file with what belongs to it
+_BYTES_BESIDE = 1_000_000  # headers, tags
 _WARNINGS = threading.Lock()
 
 
@@ -36,7 +44,8 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
         band, its name holding the product ID. Or a Zarr store with one variable (scene, y, x).
     catalogue : Dataset
     class_map, threshold
-        What the values mean; every file is looked through before anything of the catalogue is read.
+        What the values mean; every file is looked through before anything of the catalogue is read. Of one file no more
+        memory is taken than three times 16 bytes a pixel and 1 MB; of a Zarr store what its chunks say.
 
     Returns
     -------
@@ -52,9 +61,9 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
         there = filesystem.exists(root)
         is_store = any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zgroup"))
         if there and root.endswith(".zip"):
-            filesystem, root = ZipFileSystem(filesystem.open(root, "rb")), ""
+            filesystem, root = _in_zip(filesystem.open(root, "rb")), ""
         names = [] if is_store or not there else filesystem.find(root)
-    except unreadable(ValueError, ImportError, zipfile.BadZipFile) as error:
+    except unreadable(ValueError, ImportError, zipfile.BadZipFile, NotImplementedError) as error:
         raise PredictionError(f"{path} cannot be read: {error}") from error
     if is_store:
         return _of_zarr(path, catalogue, class_map, threshold)
@@ -82,6 +91,14 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
 
 
+def _in_zip(file: IO[bytes]) -> ZipFileSystem:
+    """The members of a zip, each under a name of its own."""
+    names = open_zip(file).namelist()
+    if twice := sorted({name for name, count in Counter(names).items() if count > 1}):
+        raise zipfile.BadZipFile(f"it holds {twice[0]!r} twice")
+    return ZipFileSystem(file)
+
+
 def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list[str]]:
     """File of each scene, and what is missing or there twice."""
     found: dict[str, list[str]] = {}
@@ -105,28 +122,56 @@ def _look(
 ) -> np.dtype | str:
     """Dtype of a prediction, or what is wrong with it."""
     try:
-        values = _read(filesystem, path)
+        values = _read(filesystem, path, shape)
     except CatalogueError as error:
         return str(error)
-    if values.shape != shape:
-        return f"{path} has shape {values.shape}; expected {shape} (y, x)"
     if dtype_problems(values.dtype, threshold):
         return values.dtype  # said once for all of them
     problems = value_problems(values, class_map, threshold)
     return f"{path} has {problems[0]}" if problems else values.dtype
 
 
-def _read(filesystem: AbstractFileSystem, path: str) -> np.ndarray:
+def _read(filesystem: AbstractFileSystem, path: str, shape: tuple[int, int]) -> np.ndarray:
     """Read one prediction (y, x); single further dims are dropped."""
+    limit = _BYTES_A_PIXEL * shape[0] * shape[1] + _BYTES_BESIDE
     try:
-        content = filesystem.cat_file(path)
-    except unreadable(zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # a member of a zip: damaged, encrypted
+        content = _content(filesystem, path, limit)
+    except unreadable(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # of zips: damaged, encrypted
         raise PredictionError(f"{path} cannot be read: {error}") from error
-    values = _read_tiff(content, path) if path.lower().endswith((".tif", ".tiff")) else read_array(content, path)
-    return np.squeeze(values) if values.ndim > 2 else values
+    if path.lower().endswith((".tif", ".tiff")):
+        return _read_tiff(content, path, shape)
+    array = open_array(io.BytesIO(content), path)
+    _check_form(array.shape, array.dtype.itemsize, shape, path)
+    return array.read().reshape(shape)
 
 
-def _read_tiff(content: bytes, path: str) -> np.ndarray:
+def _content(filesystem: AbstractFileSystem, path: str, limit: int) -> bytes:
+    """The content of a file or member, of which no more is taken than a prediction may have."""
+    info = filesystem.info(path)
+    size = info.get("size")
+    if info["type"] != "file":
+        raise OSError("it is no file, but a pipe, a device or a link to something else")
+    if info.get("compress_type", METHODS[0]) not in METHODS:
+        raise OSError(f"it is compressed by method {info['compress_type']}; expected stored or deflate")
+    if isinstance(filesystem, LocalFileSystem | ZipFileSystem):
+        with filesystem.open(path, "rb") as file:
+            content: bytes = file.read(limit + 1)
+    else:
+        content = b"" if (size or 0) > limit else filesystem.cat_file(path, end=limit + 1 if size is None else None)
+    if max(len(content), size or 0) > limit:
+        raise OSError(f"it has more than {limit} bytes, which is more than a prediction of a scene needs")
+    return content
+
+
+def _check_form(found: tuple[int, ...], itemsize: int, shape: tuple[int, int], path: str) -> None:
+    """Refuse what does not fit before memory is taken for it."""
+    if (tuple(n for n in found if n != 1) if len(found) > 2 else found) != shape:
+        raise PredictionError(f"{path} has shape {found}; expected {shape} (y, x)")
+    if itemsize > _BYTES_A_PIXEL:
+        raise PredictionError(f"{path} has {itemsize} bytes a pixel: neither labels nor probabilities")
+
+
+def _read_tiff(content: bytes, path: str, shape: tuple[int, int]) -> np.ndarray:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -134,10 +179,13 @@ def _read_tiff(content: bytes, path: str) -> np.ndarray:
         with rasterio.MemoryFile(content) as file:
             # Where a prediction lies on Earth is not asked. Warning filters are shared by all threads.
             with _WARNINGS, warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
-                raster = file.open()
+                raster = file.open(driver="GTiff")  # no other: some of them fetch what the file names
             with raster:
-                return raster.read()
-    except RasterioError as error:
+                _check_form((raster.count, *raster.shape), 1, shape, path)
+                if max(height * width for height, width in raster.block_shapes) > SIDE * SIDE:
+                    raise PredictionError(f"{path} has blocks {raster.block_shapes[0]} (y, x); expected smaller ones")
+                return raster.read().reshape(shape)
+    except (RasterioError, ValueError) as error:
         raise PredictionError(f"{path} is no readable GeoTIFF: {error}") from error
 
 
@@ -147,7 +195,7 @@ def _lazy(
     import dask.array
     from dask.delayed import delayed
 
-    load = delayed(lambda file: _read(filesystem, file).astype(dtype, copy=False)[np.newaxis], pure=False)
+    load = delayed(lambda file: _read(filesystem, file, shape).astype(dtype, copy=False)[np.newaxis], pure=False)
     blocks = [dask.array.from_delayed(load(file), (1, *shape), dtype) for file in files]
     return xr.DataArray(dask.array.concatenate(blocks), dims=DIMS["mask"], coords={"scene": scenes})
 
