@@ -78,8 +78,7 @@ class FileMember:
 
     def read(self, limit: int = FILE_BYTES) -> bytes:
         """Its whole content."""
-        with self.open() as content:
-            return content.read_within(limit, self.path)
+        return _read_whole(self, limit)
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,7 @@ class ZipMember:
 
     def read(self, limit: int = FILE_BYTES) -> bytes:
         """Its whole content, its size and CRC-32 checked."""
-        with self.open() as content:
-            return content.read_within(limit, self.path)
+        return _read_whole(self, limit)
 
     def _body(self) -> Iterator[bytes]:
         """What stands behind the local header, in small pieces."""
@@ -164,6 +162,13 @@ class ZipMember:
 
     def _packed_name(self) -> bytes:
         return self.info.orig_filename.encode("utf-8" if self.info.flag_bits & _UTF8 else "cp437")
+
+
+def _read_whole(member: Member, limit: int) -> bytes:
+    if member.nbytes > limit:
+        raise ReleaseError(f"{member.path} has {member.nbytes} bytes, which is more than the {limit} that are taken")
+    with member.open() as content:
+        return content.read_within(limit, member.path)
 
 
 @contextmanager

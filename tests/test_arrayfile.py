@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pickles import Mark
 
 from s2cmc.arrayfile import open_array, read_array
 from s2cmc.errors import ReleaseError
@@ -177,16 +178,6 @@ def test_a_damaged_file_in_blocks_is_what_it_is_read_whole(data: st.DataObject, 
     else:
         if whole.ndim:
             assert in_blocks(bytes(damaged), "a", 3).tobytes() == whole.tobytes()
-
-
-class Mark:
-    """Whoever unpickles this leaves a file behind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture
