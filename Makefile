@@ -2,6 +2,7 @@
 # make test   the whole suite          make quick   without its slow part
 # make check  lint, types              make wheel   the built wheel, alone in a new environment
 # make lock   renew requirements.lock from pyproject.toml
+# make fuzz   damaged input for SECONDS (300), drawn by SEED; what is not refused as it should be is kept in build/fuzz
 # make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
 # make bench  our time, the peers' and the floor for each work, in one table; build/bench.json and build/bench.md
 # make bench-scale    what grows with the number of scenes, up to a million
@@ -13,7 +14,7 @@ READY := $(VENV)/ready
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check format wheel bench bench-scale bench-remote gdal lock clean
+.PHONY: demo test quick check format wheel bench bench-scale bench-remote fuzz gdal lock clean
 
 $(READY): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
@@ -78,6 +79,9 @@ bench-scale: $(READY)
 
 bench-remote: $(READY)
 	$(BIN)/pytest -q -s benchmarks/test_remote.py
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz.py $(or $(SECONDS),300) $(SEED)
 
 GDAL := build/gdal
 gdal: $(READY) $(GDAL)/usr/lib/python3/dist-packages/osgeo

@@ -46,7 +46,7 @@ WRITERS: dict[str, Callable[[str, Path], object]] = {
         f"export {form}": lambda store, out, form=form: export(store, out, format=form)
         for form in ("npy", "npz", "png", "cog", "zarr")
     },
-    "metadata": lambda store, out: describe(store, out),
+    "metadata": describe,
 }
 
 
