@@ -1,10 +1,8 @@
 """A release as published: which files belong to which scene, and everything that is not as it should be, at once."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 import pandas as pd
 from fsspec import AbstractFileSystem
@@ -13,32 +11,16 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.limits import TABLE_BYTES
 from s2cmc.product import Product
-from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
+from s2cmc.published import PARTS, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.schema import SPLITS
 
 from .archive import FileMember, Member, folder_members, zip_members
+from .filenames import FILE_FORMS, FILE_NAMES, suggestion
 from .read import read_scenes, read_table
 
 REQUIRED_PARTS = ("subscenes", "masks")
 
 _SHOWN = 20  # of what is misnamed in a part
-
-_FILE_NAMES = {
-    "subscenes": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
-    "masks": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
-    "alt_masks": re.compile(rf"{ALT_PREFIX}(?P<scene>[^/]+)\.(npy|npz)"),
-    "shapefiles": re.compile(rf"((?P<folder>[^/]+)/)?(?P<scene>[^/]+)({'|'.join(map(re.escape, SHAPEFILE_SUFFIXES))})"),
-    "thumbnails": re.compile(r"(?P<scene>[^/]+)\.png"),
-}
-
-
-_FILE_FORMS = {
-    "subscenes": "SCENE.npy",
-    "masks": "SCENE.npy",
-    "alt_masks": f"{ALT_PREFIX}SCENE.npy",
-    "shapefiles": "SCENE/SCENE.shp",
-    "thumbnails": "SCENE.png",
-}
 
 
 @dataclass(frozen=True)
@@ -197,7 +179,7 @@ def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
     if unknown := [scene for scene in scenes if scene not in set(known)]:
         raise ReleaseError(
             f"{len(unknown)} of the {len(scenes)} scenes asked for are not in the table",
-            [f"{scene!r}{_suggestion(scene, known)}" for scene in unknown],
+            [f"{scene!r}{suggestion(scene, known)}" for scene in unknown],
         )
     if not scenes:
         raise ReleaseError("no scene was asked for; leave `scenes` out to convert all")
@@ -239,9 +221,9 @@ class _Listing:
             self.problems.append(f"missing: neither {part}.zip nor folder {part}/ holds a file")
         before = len(self.warnings)
         for member in members:
-            match = _FILE_NAMES[part].fullmatch(member.name)
+            match = FILE_NAMES[part].fullmatch(member.name)
             if match is None or match.groupdict().get("folder") not in (None, match["scene"]):
-                self.warnings.append(f"misnamed: {member.path} is not a name of {part} ({_FILE_FORMS[part]})")
+                self.warnings.append(f"misnamed: {member.path} is not a name of {part} ({FILE_FORMS[part]})")
             elif match["scene"] not in self.known:
                 self._add_unknown(part, match["scene"], member)
             elif match["scene"] in self.chosen:
@@ -250,6 +232,8 @@ class _Listing:
                 if first is not member:
                     self.problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
 
+        if members and not scenes and part in REQUIRED_PARTS:
+            self.problems.append(f"missing: none of the {len(members)} files of {part} is of a scene that is wanted")
         if (more := len(self.warnings) - before - _SHOWN) > 0:
             self.warnings[before + _SHOWN :] = [f"misnamed or extra: {more} more files of {part}"]
 
@@ -267,7 +251,7 @@ class _Listing:
     def _suggestion(self, scene: str) -> str:
         """The nearest scene, for the first ones: each has to be looked for among all."""
         self.suggested += 1
-        return _suggestion(scene, self.known) if self.suggested <= _SHOWN else ""
+        return suggestion(scene, self.known) if self.suggested <= _SHOWN else ""
 
     def sources(self, scenes: Iterable[str]) -> list[SceneSource]:
         found = []
@@ -306,9 +290,3 @@ class _Listing:
         for part, scenes in expected.items():
             if absent := scenes - set(self.files[part]):
                 self.warnings.append(f"absent: {part} of {len(absent)} of {len(scenes)} scenes that should have one")
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    by_capitals = {scene.upper(): scene for scene in known}
-    close = get_close_matches(name.upper(), by_capitals, n=1, cutoff=0.8)
-    return f"; did you mean {by_capitals[close[0]]}?" if close else ""

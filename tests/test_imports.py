@@ -41,6 +41,7 @@ CONVERSION = [
         "read",
         "content",
         "archive",
+        "filenames",
         "source",
         "shp",
         "outline",
