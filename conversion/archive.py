@@ -74,6 +74,7 @@ class FileMember:
 
     def open(self) -> Content:
         """Its content."""
+        _refuse_large(self)
         return Content(read_pieces(self.filesystem, self.path, self.path))
 
     def read(self, limit: int = FILE_BYTES) -> bytes:
@@ -123,6 +124,7 @@ class ZipMember:
 
     def open(self) -> Content:
         """Its content, its size and CRC-32 checked at the end."""
+        _refuse_large(self)
         start = self.info.header_offset
         if not 0 <= start < self.end:
             raise ReleaseError(f"{self.path} is damaged: the directory says that it begins at byte {start}")
@@ -165,10 +167,14 @@ class ZipMember:
 
 
 def _read_whole(member: Member, limit: int) -> bytes:
-    if member.nbytes > limit:
-        raise ReleaseError(f"{member.path} has {member.nbytes} bytes, which is more than the {limit} that are taken")
+    _refuse_large(member, limit)
     with member.open() as content:
         return content.read_within(limit, member.path)
+
+
+def _refuse_large(member: Member, limit: int = FILE_BYTES) -> None:
+    if member.nbytes > limit:
+        raise ReleaseError(f"{member.path} has {member.nbytes} bytes, which is more than the {limit} that are taken")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, TABLE_COLUMNS, TABL
 from .png import bare_png
 
 _BITS = 8
+_TOLD = 1_000  # wrong values
 
 
 def read_thumbnail(content: bytes, path: str) -> np.ndarray:
@@ -46,8 +47,8 @@ def read_table(content: bytes, path: str) -> pd.DataFrame:
         With one line for every column or value that is not as expected.
     """
     try:
-        text = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        text = _read_text(content)
+    except ValueError as error:  # what pandas raises too
         raise ReleaseError(f"{path} is not a readable CSV: {error}") from error
     problems = [f"missing column {name!r}" for name in TABLE_COLUMNS if name not in text]
     problems += [f"unknown column {name!r}, which a store could not keep" for name in text if name not in TABLE_COLUMNS]
@@ -57,7 +58,7 @@ def read_table(content: bytes, path: str) -> pd.DataFrame:
         raise ReleaseError(f"{path} has no rows")
     columns = {c.published: _parse_column(text[c.published], c.dtype, problems) for c in TABLE_COORDINATES}
     repeated = text["scene"][text["scene"].duplicated()].unique()
-    problems += [f"scene {scene} has several rows" for scene in repeated]
+    problems += [f"scene {_short(scene)[1:-1]} has several rows" for scene in repeated[:_TOLD]]
     if problems:
         raise ReleaseError(f"{path} cannot be read as the published table", problems)
     return pd.DataFrame(columns)
@@ -66,12 +67,22 @@ def read_table(content: bytes, path: str) -> pd.DataFrame:
 def read_scenes(content: bytes) -> pd.DataFrame | None:
     """The scenes and datasets alone of a table in which other things are wrong; None if not even these can be read."""
     try:
-        text = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
+        text = _read_text(content)
+    except ValueError:
         return None
     if text.empty or not {"scene", "dataset"} <= set(text):
         return None
     return text[["scene", "dataset"]].drop_duplicates("scene")
+
+
+def _read_text(content: bytes) -> pd.DataFrame:
+    """The table as text. Its lines are looked at first: pandas takes memory for as many columns as it finds."""
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if line.count(b",") > 2 * len(TABLE_COLUMNS):
+            raise ValueError(f"line {number} has {line.count(b',') + 1} values; expected {len(TABLE_COLUMNS)}")
+        if line.count(b'"') % 2:
+            raise ValueError(f"line {number} ends within quotation marks")
+    return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def _parse_column(texts: pd.Series, dtype: str, problems: list[str]) -> np.ndarray:
@@ -80,8 +91,14 @@ def _parse_column(texts: pd.Series, dtype: str, problems: list[str]) -> np.ndarr
         try:
             values.append(_parse_value(text.strip(), dtype, _KNOWN.get(str(texts.name))))
         except ValueError as error:
-            problems.append(f"line {line}, column {texts.name!r}: {text!r} is {error}")
+            problems.append(f"line {line}, column {texts.name!r}: {_short(text)} is {error}")
+            if len(problems) >= _TOLD:
+                break
     return np.array(values, dtype=dtype)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:80]}...")
 
 
 _KNOWN: dict[str, tuple[object, ...]] = {"dataset": DATASETS, "annotator": ANNOTATORS, "difficulty": DIFFICULTIES}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-ZEROS = 400_000_000
+ZEROS = 120_000_000
 """Bytes that a bomb inflates to."""
 SPARSE = 6_000_000_000
 """Bytes of a file that takes no room."""
@@ -80,8 +80,9 @@ def _in_zip(part: str, begin: bytes) -> Callable[[Path], object]:
 
 def _npz(begin: bytes) -> Callable[[Path], object]:
     def plant(release: Path) -> None:
-        (release / "masks" / f"{_scene(release)}.npy").unlink()
-        inflating(release / "masks" / f"{_scene(release)}.npz", "arr_0.npy", begin)
+        scene = _scene(release)
+        (release / "masks" / f"{scene}.npy").unlink()
+        inflating(release / "masks" / f"{scene}.npz", "arr_0.npy", begin)
 
     return plant
 
@@ -104,7 +105,10 @@ BOMBS: dict[str, Callable[[Path], object]] = {
     "mask of a long header": _file("masks/{}.npy", b"\x93NUMPY\x02\x00\xf0\xff\xff\xff"),
     "sparse npz": _file("masks/{}.npy", b"PK\x03\x04"),
     "sparse table": _file("classification_tags.csv", b"scene,"),
-    "table of many columns": lambda release: (release / "classification_tags.csv").write_bytes(b"," * 60_000_000),
+    "table of many columns": lambda release: (release / "classification_tags.csv").write_bytes(b"," * 15_000_000),
+    "table of many short lines": lambda release: (release / "classification_tags.csv").write_bytes(
+        (release / "classification_tags.csv").read_bytes().splitlines()[0] + (b"\n" + b"," * 32) * 150_000
+    ),
     "sparse outline": _file("shapefiles/{0}/{0}.shp", b"\0\0\x27\x0a"),
     "sparse .prj": _file("shapefiles/{0}/{0}.prj", b"PROJCS["),
     "sparse PNG": _file("thumbnails/{}.png", b"\x89PNG\r\n\x1a\n"),
@@ -181,9 +185,10 @@ def main() -> None:
     folder = Path(sys.argv[1])
     whole, store = folder / "whole", folder / "whole.zarr"
     make_release(whole, scenes=3, size=SIZE, layout="folder")
-    said = {"": refused(whole, store)}
     scenes = sorted(path.stem for path in (whole / "masks").iterdir())
-    said["predictions"] = uncounted(next(_predictions(folder / "warm", scenes))[1], store)
+    refused(whole, store)  # what this takes, and the imports, is not counted
+    uncounted(next(_predictions(folder / "before", scenes))[1], store)
+    _tell("whole release", lambda: refused(whole, folder / "again.zarr"))
     for name, plant in BOMBS.items():
         release = folder / name
         make_release(release, scenes=3, size=SIZE, layout="folder")

@@ -19,8 +19,8 @@ THUMBNAIL_BYTES = 4 * SIDE * SIDE
 OUTLINE_BYTES = 1_000_000
 """Bytes of each file of a shapefile."""
 
-TABLE_BYTES = 64_000_000
-"""Bytes of the table."""
+TABLE_BYTES = 16_000_000
+"""Bytes of the table: a hundred thousand scenes."""
 
 DIRECTORY_BYTES = 16_000_000
 """Bytes of the directory of a zip."""
