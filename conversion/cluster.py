@@ -63,8 +63,8 @@ class Places:
     """
 
     run: str
-    release: str
-    store: str
+    release: str = field(repr=False)
+    store: str = field(repr=False)
     table_md5: str
     version: str = field(default_factory=lambda: version("s2cmc"))
     release_options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)

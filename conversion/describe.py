@@ -31,6 +31,7 @@ from s2cmc.footprints import footprints
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE, ROOT
 from s2cmc.objects import CatalogueStore
 from s2cmc.product import check_names
+from s2cmc.redact import redacted
 from s2cmc.store import open_group, open_with, place_of
 
 from .bucket import Bucket
@@ -112,16 +113,19 @@ def describe(
         If there is no catalogue at `store`, if `out` lies in a store, or if nothing can be written there.
     """
     access = access or Access()
-    catalogue = open_with(store, access)
+    objects = open_group(store, access).store
+    catalogue = open_with(objects, access)
     check_names(catalogue["scene"].to_numpy().tolist(), store)  # Items are named by them
     source = str(catalogue.encoding["source"])  # of several versions, the one that was opened
     out = _beside(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
-    if store_url is not None and not store_url.strip():
-        raise StoreError(f"store_url {store_url!r} names no place; give the public URL of the store")
+    if store_url is not None and (not store_url.strip() or redacted(store_url) != store_url):
+        raise StoreError(
+            f"store_url {store_url!r} names no place for all; give the public URL of the store, without user and query"
+        )
     href = _href(source, out) if store_url is None else _public(store_url, str(place_of(store, access)), source)
     place = place_to_write(out, out_access or access)
     refuse_within_store(out, out_access or access)
-    root = _root(source, access)
+    root = _root(objects)
     catalogue = _named_as_part(catalogue, root)
     table = outline_table(catalogue)
     parquet = write_footprints(table, {key: catalogue.attrs[key] for key in _ABOUT if key in catalogue.attrs})
@@ -195,8 +199,7 @@ def _json(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _root(source: str, access: Access) -> bytes:
-    store = open_group(source, access).store
+def _root(store: object) -> bytes:
     if not isinstance(store, CatalogueStore):
         raise TypeError(f"expected a store that open_group opened, got {store!r}")
     return bytes(sync(store.fetch(ROOT)))

@@ -18,6 +18,7 @@ from s2cmc.errors import StoreError
 from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.metadata import ROOT
 from s2cmc.objects import CatalogueStore, Place
+from s2cmc.redact import redacted
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.transport import fsspec_options
 
@@ -60,7 +61,7 @@ def list_objects(place: Place) -> set[str] | None:
         filesystem, root = filesystem_of(place.url, fsspec_options(place.url, place.access))
         return {path.removeprefix(root).lstrip("/") for path in filesystem.find(root)}
     except unreadable(StoreError) as error:
-        logger.warning("%s cannot be listed, so that foreign objects are not found: %s", place.url, error)
+        logger.warning("%s cannot be listed, so that foreign objects are not found: %s", place, redacted(str(error)))
         return None
 
 

@@ -13,6 +13,7 @@ from s2cmc.arrayfile import open_array
 from s2cmc.errors import SceneError
 from s2cmc.geo import Outline
 from s2cmc.limits import SIDE, THUMBNAIL_BYTES
+from s2cmc.redact import redacted
 from s2cmc.schema import FORMAT_VERSION, ReflectanceType
 
 from .archive import Member, opened
@@ -105,8 +106,8 @@ class Plan:
         }
 
     def command(self, store: str, scenes_asked: Sequence[str] | None, store_options: Mapping[str, str]) -> str:
-        """The command that starts, and resumes, this conversion."""
-        places = [place if "://" in place else os.path.abspath(place) for place in (self.release.url, store)]
+        """The command that starts, and resumes, this conversion; without credentials, as strangers may read it."""
+        places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (self.release.url, store)]
         words = ["s2cmc", "convert", *places]
         if self.options.reflectance != "uint16":
             words += ["--reflectance", self.options.reflectance]

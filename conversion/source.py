@@ -11,7 +11,9 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.limits import TABLE_BYTES
 from s2cmc.product import Product
+from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.published import PARTS, SYNTHETIC_FILE, TABLE_FILE
+from s2cmc.redact import redacted
 from s2cmc.schema import SPLITS
 
 from .archive import FileMember, Member, folder_members, zip_members
@@ -152,7 +154,7 @@ def open_release(
             [*listing.problems, *(f"warning: {line}" for line in listing.warnings)],
         )
     return Release(
-        url=url,
+        url=redacted(url),
         table=chosen,
         table_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
         scenes=tuple(sources),

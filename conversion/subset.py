@@ -24,6 +24,7 @@ from s2cmc.errors import StoreError
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE
 from s2cmc.product import Product, dependence_groups
 from s2cmc.reading import read_array
+from s2cmc.redact import redacted
 from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, ReflectanceType
 
 from .layout import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
@@ -103,8 +104,8 @@ def export_command(
     scenes: Sequence[str] | None,
     reached: Mapping[str, Access | None],
 ) -> str:
-    """The command that starts, and resumes, the export of a store."""
-    places = [place if "://" in place else os.path.abspath(place) for place in (store, out)]
+    """The command that starts, and resumes, the export of a store; without credentials, as strangers may read it."""
+    places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (store, out)]
     listed = None if scenes is None else ",".join(scenes)
     options = {"--format": "zarr", "--where": where, "--split": split, "--scenes": listed}
     words = [word for name, value in options.items() if value is not None for word in (name, value)]

@@ -16,6 +16,7 @@ from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.access import Access
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
+from s2cmc.redact import redacted
 from s2cmc.schema import ReflectanceType
 
 from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
@@ -128,7 +129,7 @@ def convert(
             f"{store} cannot be written: {error}; what is done is kept, the same command resumes"
         ) from error
     return make_report(
-        plan, quality, store=store, nbytes=target.nbytes(), resumed=len(plan.tasks()) - len(todo), began=began
+        plan, quality, store=redacted(store), nbytes=target.nbytes(), resumed=len(plan.tasks()) - len(todo), began=began
     )
 
 

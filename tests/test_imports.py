@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LIBRARY = [
-    *("schema", "bands", "errors", "filesystem", "limits", "zipfiles", "npyheader", "arrayfile"),
+    *("schema", "bands", "redact", "errors", "filesystem", "limits", "zipfiles", "npyheader", "arrayfile"),
     *("product", "geo", "geozarr", "tile"),
     *("parallel", "reused"),
     *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "kept", "objects"),

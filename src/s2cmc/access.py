@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from s2cmc.errors import StoreError
+from s2cmc.redact import redacted, secret_values
 
 Backend = Literal["obstore", "fsspec"]
 
@@ -54,7 +55,7 @@ class Access:
     """
 
     anonymous: bool | None = None
-    endpoint_url: str | None = None
+    endpoint_url: str | None = field(default=None, repr=False)  # it may hold a password
     region: str | None = None
     key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
@@ -77,7 +78,7 @@ class Access:
             if getattr(self, name) not in (True, False, None):
                 raise StoreError(f"{name} is {getattr(self, name)!r}; expected True or False")
         if self.endpoint_url is not None and scheme_of(self.endpoint_url) not in ("http", "https"):
-            raise StoreError(f"endpoint_url is {self.endpoint_url!r}; expected http:// or https://")
+            raise StoreError(f"endpoint_url is {self.endpoint_url.rpartition('@')[2]!r}; expected http:// or https://")
         if (self.key is None) != (self.secret is None):
             raise StoreError("key and secret go together: one of them is missing")
 
@@ -91,7 +92,12 @@ class Access:
     def spoken(self) -> dict[str, str]:
         """What of it may be told to others: where, and in whose name, but no secret."""
         named = {"endpoint_url": self.endpoint_url, "region": self.region, "profile": self.profile}
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: redacted(value) for name, value in named.items() if value is not None}
+
+    def secrets(self) -> list[str]:
+        """What must not be told, as far as it is given here."""
+        given = {"key": self.key, "secret": self.secret}
+        return [*secret_values(given), *secret_values(self.storage_options)]
 
     def signed(self) -> "Access":
         """The same for writing: with the credentials of the environment, unless others are given."""

@@ -1,10 +1,20 @@
 """Errors of the catalogue. Each message says what, where, what was expected and what to do."""
 
+import sys
 from collections.abc import Sequence
+
+from s2cmc.redact import redact_error, redacted
 
 
 class CatalogueError(Exception):
-    """Base of every error that s2cmc raises on purpose."""
+    """Base of every error that s2cmc raises on purpose.
+
+    Neither its message nor that of the error it is raised from shows a user, password or query of a URL.
+    """
+
+    def __init__(self, *said: object) -> None:
+        redact_error(sys.exception())  # which is being handled, and will be the cause
+        super().__init__(*(redacted(part) if isinstance(part, str) else part for part in said))
 
 
 class ReleaseError(CatalogueError):
@@ -19,7 +29,7 @@ class ReleaseError(CatalogueError):
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(redacted, problems))
         super().__init__("\n  - ".join([message, *self.problems]))
 
 
@@ -67,7 +77,7 @@ class PredictionError(CatalogueError, ValueError):
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(redacted, problems))
         more = len(self.problems) - _SHOWN
         shown = [*self.problems[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
         super().__init__("\n  - ".join([message, *shown]))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from s2cmc.access import Access, scheme_of
 from s2cmc.errors import DeniedError, MissingObjectError, StoreError
+from s2cmc.redact import redact_error
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})|\b(?:status=|An error occurred \()(\d{3})\b")
@@ -32,6 +33,7 @@ def explain(error: BaseException, name: str, access: Access, *, verb: str = "rea
     verb : str
         What was tried.
     """
+    redact_error(error, access.secrets())
     said = " ".join(str(cause) for cause in _chain(error))
     if any(sign in said for sign in _NO_BUCKET):
         return MissingObjectError(f"{name} cannot be {verb}: there is no such bucket; check the URL and endpoint_url")

@@ -1,22 +1,59 @@
 """File systems of paths and URLs, and what they raise."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import fsspec
 from fsspec import AbstractFileSystem
 
+from s2cmc.redact import redact_error, secret_values
+
 
 def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> tuple[AbstractFileSystem, str]:
-    """The fsspec file system of a path or URL, and the path in it without a slash at its end.
+    """The fsspec file system of a path or URL, and the path in it without a slash, user and password.
 
     Raises
     ------
     ValueError, ImportError
         If its protocol is unknown, or needs a package that is not installed.
     """
-    filesystem, path = fsspec.url_to_fs(url, **(options or {}))
+    url, options = with_basic_auth(url, options or {})
+    try:
+        filesystem, path = fsspec.url_to_fs(url, **options)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        redact_error(error, secret_values(options))
+        raise
     return filesystem, path.rstrip("/")
+
+
+def basic_auth(url: str) -> tuple[str, dict[str, str]]:
+    """An ``http`` URL without its user and password, and the header that says them instead (RFC 7617).
+
+    So they stand in no path, name or error that is made of the URL. Other URLs are given back as they are.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        return url, {}
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url, {}
+    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return plain, {"Authorization": f"Basic {b64encode(pair).decode()}"}
+
+
+def with_basic_auth(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same for a URL of fsspec, of which the last link of a chain counts, and the options of its file system."""
+    first, mark, last = url.rpartition("::")
+    plain, headers = basic_auth(last)
+    if not headers:
+        return url, dict(options)
+    scheme = last.partition("://")[0]
+    own = options.get(scheme, {}) if mark else options
+    client = own.get("client_kwargs", {})
+    own = {**own, "client_kwargs": {**client, "headers": headers | client.get("headers", {})}}
+    return f"{first}{mark}{plain}", {**options, scheme: own} if mark else own
 
 
 def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:

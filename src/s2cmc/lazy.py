@@ -66,16 +66,20 @@ def _in_blocks(variable: xr.Variable) -> xr.Variable:
 
 
 def source_of(variable: xr.Variable) -> "Source | None":
-    """Where a variable comes from, if it is still as it was opened, or as `take_scenes` gave it."""
+    """Where a variable comes from, if it is still as it was opened, or as `take_scenes` gave it.
+
+    It is found in what is lazy and kept nowhere else: what is loaded knows no store, and no credentials of one.
+    """
     if (asked := asked_of(variable)) is not None:
         indexed, key = asked
         return indexed.take(*key) if isinstance(indexed, Source) and not any(map(is_one, key)) else None
-    source = variable.encoding.get(_SOURCE)
-    untouched = isinstance(source, Source) and variable.chunks is not None and variable.data.name == source.name
-    return source if untouched else None
+    if variable.chunks is None:
+        return None
+    original = f"original-{variable.data.name}"  # as dask calls what `from_array` is given
+    source = variable.data.dask.layers.get(original, {}).get(original)
+    return source if isinstance(source, Source) else None
 
 
-_SOURCE = "s2cmc_source"
 _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype")
 
 
@@ -104,10 +108,8 @@ def stored_pixels(pixels: xr.DataArray) -> xr.DataArray | None:
     source = source_of(pixels.variable)
     if source is None:
         return None
-    lazy = _lazy(replace(source, dtype=np.dtype(source.array.dtype), transfer=as_stored), pixels.dims, {})
-    found = pixels.copy(data=lazy.data)
-    found.encoding = lazy.encoding
-    return found
+    stored = replace(source, dtype=np.dtype(source.array.dtype), transfer=as_stored)
+    return pixels.copy(data=_lazy(stored, pixels.dims, {}).data)
 
 
 def _like(
@@ -129,7 +131,7 @@ def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes:
         asarray=False,
         meta=np.empty((0,) * source.ndim, source.dtype),
     )
-    return xr.Variable(dims, lazy, attributes, {_SOURCE: source})
+    return xr.Variable(dims, lazy, attributes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,16 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
-from s2cmc.access import Access, scheme_of
+from s2cmc.access import Access
 from s2cmc.diskcache import DiskCache
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import explain, leaf
 from s2cmc.kept import Kept
 from s2cmc.metadata import ROOT, check_seal
+from s2cmc.redact import redacted
 from s2cmc.reused import Reused
 from s2cmc.transport import Bytes, Connection, FolderConnection, Part, ZarrConnection, connect
 
@@ -43,10 +43,7 @@ class Place:
 
     def __str__(self) -> str:
         """URL without what should not be shown: user, password and query."""
-        if not scheme_of(self.url).startswith("http"):
-            return self.url
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return redacted(self.url)
 
     def __truediv__(self, name: str) -> "Place":
         """A place below."""
@@ -126,7 +123,7 @@ class CatalogueStore(Store):
             return _cut(self._held[key], byte_range)
         if self._cache is None:
             return await self._read(key, byte_range)
-        name = f"{self.place.url}\n{self._edition}\n{key}\n{byte_range}"
+        name = f"{self.place}\n{self._edition}\n{key}\n{byte_range}"
         kept = None if self._renew else await asyncio.to_thread(self._cache.get, name)
         if kept is None:
             kept = await self._read(key, byte_range)

@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-from base64 import b64encode
 from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s2cmc.access import Access, has_obstore, scheme_of
 from s2cmc.errors import StoreError
 from s2cmc.faults import is_passing
-from s2cmc.filesystem import filesystem_of
+from s2cmc.filesystem import basic_auth, filesystem_of, with_basic_auth
 from s2cmc.process import is_forked
+from s2cmc.redact import redact_error
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -86,22 +85,20 @@ def object_store(url: str, access: Access) -> "ObjectStore":
             case _:
                 return AzureStore.from_url(url, **(_unsigned(access, "endpoint") | config))
     except (BaseError, TypeError, ValueError) as error:
+        redact_error(error, access.secrets())
         reason = str(error).partition("\n")[0]
         hint = "; options of fsspec file systems need backend='fsspec'" if access.storage_options else ""
         raise StoreError(f"{url} cannot be opened: {reason}{hint}") from error
 
 
 def _http_store(url: str, config: dict[str, Any]) -> "ObjectStore":
-    """A user and password in the URL go into a header, as browsers do it; obstore would ignore them."""
+    """Obstore would ignore a user and password in the URL."""
     from obstore.store import HTTPStore
 
-    parts = urlsplit(url)
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        headers = {"Authorization": f"Basic {b64encode(pair).decode()}"}
+    url, headers = basic_auth(url)
+    if headers:
         options = config["client_options"]
         config["client_options"] = options | {"default_headers": headers | options.get("default_headers", {})}
-        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     return HTTPStore.from_url(url, **config)
 
 
@@ -215,6 +212,7 @@ class FsspecConnection:
         try:
             self._connection: Connection = _file_system(url, access)
         except (ValueError, TypeError, ImportError) as error:
+            redact_error(error, access.secrets())
             forked = "; a forked process needs it, one that is spawned does not" if is_forked() else ""
             raise StoreError(f"{url} cannot be opened: {error}{forked}") from error
 
@@ -243,6 +241,7 @@ def _file_system(url: str, access: Access) -> Connection:
     options = fsspec_options(url, access)
     if scheme_of(url) not in ("s3", "s3a", "http", "https") or "::" in url:
         return ThreadedConnection(*filesystem_of(url, options), access.timeout)
+    url, options = with_basic_auth(url, options)
     store = FsspecStore.from_url(url, storage_options=options, read_only=True, allowed_exceptions=())
     if scheme_of(url) in ("s3", "s3a"):
         store.fs.retries = 1  # or it tries five times within each try of ours
