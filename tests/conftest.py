@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from fileserver import FileServer
+from fileserver import FileServer, RangeHandler
 
 import s2cmc
 from s2cmc import cli
@@ -123,8 +123,8 @@ def serve() -> Iterator[object]:
     """Start web servers over folders: ``serve(folder)`` gives a `FileServer`."""
     servers: list[FileServer] = []
 
-    def start(folder: Path) -> FileServer:
-        servers.append(FileServer(folder))
+    def start(folder: Path, *handler: type[RangeHandler]) -> FileServer:
+        servers.append(FileServer(folder, *handler))
         return servers[-1]
 
     yield start

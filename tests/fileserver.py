@@ -47,9 +47,9 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 class FileServer:
     """A local web server over a folder. `log` holds (method, path, bytes) of every request."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, handler: type[RangeHandler] = RangeHandler) -> None:
         self.log: list[tuple[str, str, int]] = []
-        handler = partial(RangeHandler, directory=str(folder), log=self.log)
+        handler = partial(handler, directory=str(folder), log=self.log)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)

@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 from s2cmc import __version__, cliask, clievaluate, cligeo, clirelease
 from s2cmc.console import err, out
 from s2cmc.errors import CatalogueError
+from s2cmc.redact import redacted
 
 app = typer.Typer(
     help="The Sentinel-2 Cloud Mask Catalogue as one Zarr store: make it, prove it, ask it.",
@@ -29,18 +30,24 @@ for command in (
     app.command()(command)
 
 
+class _Discreet(logging.Formatter):
+    """What libraries have to say, without credentials in URLs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return redacted(super().format(record))
+
+
 def main() -> None:
     """Entry point: errors of the catalogue are one message on stderr and exit code 1."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=err, show_path=False, show_time=False)],
-    )
+    handler = RichHandler(console=err, show_path=False, show_time=False)
+    handler.setFormatter(_Discreet("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("s2cmc").setLevel(logging.INFO)
     try:
         app()
     except (CatalogueError, OSError) as error:  # OSError: a full disk, a folder without permission, no network
-        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"error: {redacted(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 

@@ -14,6 +14,7 @@ from s2cmc.charts import require_matplotlib
 from s2cmc.console import Store, StoreOption, Where, access_of, out
 from s2cmc.errors import CatalogueError
 from s2cmc.pages import evaluation_page, statistics_page
+from s2cmc.redact import redacted
 from s2cmc.store import open_with
 
 By = Annotated[
@@ -104,7 +105,7 @@ def evaluate(
     ).compute()
     result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
     chosen_by = {"where": where, "split": split, "by": ", ".join(by or [])}
-    result.attrs |= {"store": store, "prediction": predictions} | {k: v for k, v in chosen_by.items() if v}
+    result.attrs |= {"store": redacted(store), "prediction": redacted(predictions)} | {k: v for k, v in chosen_by.items() if v}
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
         written.append((json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1)))

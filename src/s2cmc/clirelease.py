@@ -27,6 +27,7 @@ from s2cmc.console import (
 )
 from s2cmc.errors import CatalogueError
 from s2cmc.published import ArrayFormat, Layout
+from s2cmc.redact import redacted
 from s2cmc.schema import ReflectanceType
 
 if TYPE_CHECKING:
@@ -172,15 +173,16 @@ def verify(
         out.print(problem, highlight=False, markup=False, soft_wrap=True)
     if problems:
         err.print(
-            f"{store}: {display.counted(len(problems), 'difference')}",
+            f"{redacted(store)}: {display.counted(len(problems), 'difference')}",
             style="red",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
         raise typer.Exit(1)
-    compared = f", and every scene in it equals {release} bit for bit" if release else ""
-    out.print(f"{store}: every object is there, every checksum holds{compared}", highlight=False, soft_wrap=True)
+    compared = f", and every scene in it equals {redacted(release)} bit for bit" if release else ""
+    said = f"{redacted(store)}: every object is there, every checksum holds{compared}"
+    out.print(said, highlight=False, soft_wrap=True)
 
 
 def restore(
@@ -196,7 +198,7 @@ def restore(
 
     with progress("restoring", MofNCompleteColumn()) as advance:
         run(store, folder, layout=layout, arrays=arrays, access=access_of(store_option), progress=advance)
-    out.print(f"{store} restored into {folder}", highlight=False, soft_wrap=True)
+    out.print(f"{redacted(store)} restored into {folder}", highlight=False, soft_wrap=True)
 
 
 def publish(
@@ -217,7 +219,7 @@ def publish(
         source, target = access_of(store_option), access_of(url_option, "--url-option")
         done = run(store, url, workers=workers, source_access=source, access=target, progress=advance)
     out.print(
-        f"{store} is published as {done.url}: {done.copied} objects copied, {done.kept} were there, "
+        f"{redacted(store)} is published as {done.url}: {done.copied} objects copied, {done.kept} were there, "
         f"{done.nbytes / 1e6:.1f} MB; {url} opens it from now on",
         highlight=False,
         soft_wrap=True,

@@ -55,7 +55,8 @@ def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:
     for pair in pairs or []:
         key, separator, value = pair.partition("=")
         if not separator:
-            raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint=option)
+            name = pair.partition(" ")[0].partition(":")[0]  # what follows may be a secret
+            raise typer.BadParameter(f"{name!r} is not of the form KEY=VALUE", param_hint=option)
         try:
             options[key] = value if _TEXT.fullmatch(key) else json.loads(value)
         except json.JSONDecodeError:
