@@ -105,7 +105,9 @@ def evaluate(
     ).compute()
     result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
     chosen_by = {"where": where, "split": split, "by": ", ".join(by or [])}
-    result.attrs |= {"store": redacted(store), "prediction": redacted(predictions)} | {k: v for k, v in chosen_by.items() if v}
+    result.attrs |= {"store": redacted(store), "prediction": redacted(predictions)} | {
+        k: v for k, v in chosen_by.items() if v
+    }
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
         written.append((json_file, json.dumps({"settings": result.attrs, "scores": census.records(result)}, indent=1)))

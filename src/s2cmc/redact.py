@@ -59,6 +59,8 @@ def redact_error(error: BaseException | None, secrets: Iterable[str] = ()) -> No
         for name in ("filename", "filename2", "message", "msg", "strerror"):
             if isinstance(said := getattr(error, name, None), str) and (kept := redacted(said, hidden)) != said:
                 setattr(error, name, kept)
+        if isinstance(named := getattr(error, "kwargs", None), dict):  # botocore
+            error.kwargs = {k: redacted(v, hidden) if isinstance(v, str) else v for k, v in named.items()}  # type: ignore[attr-defined]
         _forget_request(error)
         todo += [error.__cause__, error.__context__]
         if isinstance(error, BaseExceptionGroup):
