@@ -23,7 +23,7 @@ import xarray as xr
 from fileserver import RangeHandler
 
 import s2cmc
-from s2cmc.access import Access, make_access
+from s2cmc.access import make_access
 from s2cmc.conversion.cluster import make_places
 from s2cmc.conversion.plan import Options, make_plan
 from s2cmc.conversion.source import open_release
@@ -64,19 +64,13 @@ def holds(content: bytes) -> list[bytes]:
 
 
 class Guarded(RangeHandler):
-    """Answers whoever knows the password, the signature or the token; has ways to fail."""
+    """Answers whoever knows the password, the signature or the token."""
 
-    def do_GET(self) -> None:
-        if self._is_refused():
+    def parse_request(self) -> bool:
+        read = super().parse_request()
+        if read and self._is_refused():
             self.send_error(401, "go away")
-        else:
-            super().do_GET()
-
-    def do_HEAD(self) -> None:
-        if self._is_refused():
-            self.send_error(401, "go away")
-        else:
-            super().do_HEAD()
+        return read and not self._is_refused()
 
     def _is_refused(self) -> bool:
         basic = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -193,6 +187,14 @@ def owner(new_bucket, tiny_store, tmp_path, monkeypatch) -> Callable[[str], dict
     return options
 
 
+def _look(catalogue: xr.Dataset, said: Said) -> None:
+    """Note what a catalogue shows of itself, and what is loaded of it; that is pickled too."""
+    said.add(catalogue, catalogue.attrs, catalogue.encoding, catalogue["mask"].data, list(catalogue["mask"].data.dask))
+    said.add(
+        pickle.dumps(catalogue.isel(scene=0).compute()), pickle.dumps(catalogue.clouds.class_fractions().compute())
+    )
+
+
 def _use(catalogue: xr.Dataset, said: Said) -> None:
     """Ask a catalogue of everything, and note what the answers show; those that are computed are pickled too."""
     chosen = catalogue.clouds.select("clear_percent >= 0")
@@ -210,7 +212,7 @@ def _use(catalogue: xr.Dataset, said: Said) -> None:
         chosen.clouds.scene(0).compute(),
         chosen.copy().load(),
         chosen.clouds.prevalence("annotator").compute(),
-        chosen.clouds.evaluate(prediction, by="dataset"),
+        chosen.clouds.evaluate(prediction, by="dataset", resamples=10),
         chosen.clouds.footprints(),
         next(iter(chosen.clouds.patches(8, batch=2))),
     ]
@@ -221,17 +223,25 @@ OPERATIONS = {
     "password": {
         "info": (),
         "verify": (),
-        "evaluate": ("{predictions}", "--html", "{out}/e.html", "--json", "{out}/e.json", "--markdown", "{out}/e.md"),
-        "restore": ("{out}/restored",),
+        "evaluate": (
+            "{predictions}",
+            "--resamples",
+            "10",
+            "--html",
+            "{out}/e.html",
+            "--json",
+            "{out}/e.json",
+            "--markdown",
+            "{out}/e.md",
+        ),
         "publish": ("{out}/published",),
         "export": ("{out}/exported", "--format", "zarr"),
         "metadata": ("{out}/metadata", "--store-url", "https://example.org/store"),
     },
     "signature": {
         "verify": (),
-        "stats": ("--json", "{out}/stats.json"),
+        "restore": ("{out}/restored",),
         "export": ("{out}/exported", "--format", "npy"),
-        "metadata": ("{out}/metadata", "--store-url", "https://example.org/store"),
     },
 }
 """What the command does with a store that is reached so."""
@@ -253,7 +263,7 @@ def predictions(tiny_store, tmp_path):
 def test_those_in_a_url_are_used_and_not_told(way, backend, guarded, said):
     url = guarded("store.zarr", way)
     options = {"backend": backend, "cache_dir": said.folder / "cache"}
-    _use(s2cmc.open_catalogue(url, **options), said)
+    (_use if way == "password" else _look)(s2cmc.open_catalogue(url, **options), said)
     group = open_group(url, make_access(options))
     said.add(place_of(url), make_access(options), group, group.store)
 
@@ -272,7 +282,7 @@ def test_those_in_headers_are_used_and_not_told(guarded, said):
     options = {"client_options": {"default_headers": {"Authorization": f"Bearer {TOKEN}"}}}
     url = guarded("store.zarr", "options")
     said.add(make_access(options))
-    _use(s2cmc.open_catalogue(url, storage_options=options), said)
+    _look(s2cmc.open_catalogue(url, storage_options=options), said)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +292,7 @@ def test_those_in_headers_are_used_and_not_told(guarded, said):
 def test_those_of_s3_are_used_and_not_told(way, backend, owner, bucket, tiny_store, said):
     url = bucket.upload(tiny_store, "store.zarr")
     options = owner(bucket, way) | {"backend": backend}
-    _use(s2cmc.open_catalogue(url, **options, cache_dir=said.folder / "cache"), said)
+    (_use if way == "options" else _look)(s2cmc.open_catalogue(url, **options, cache_dir=said.folder / "cache"), said)
     said.add(make_access(options), place_of(url, make_access(options)), open_group(url, make_access(options)).store)
 
 
@@ -292,7 +302,6 @@ def test_the_command_writes_none_into_a_bucket(tiny, owner, bucket, said, run):
     assert run("convert", tiny, f"{bucket.url}/new.zarr", *flags, "--report", said.folder / "report.json").code == 0
     for name, *words in (
         ("verify", tiny),
-        ("export", f"{bucket.url}/npy", "--format", "npy"),
         ("export", f"{bucket.url}/smaller.zarr", "--format", "zarr"),
         ("metadata",),
     ):

@@ -32,12 +32,20 @@ def basic_auth(url: str) -> tuple[str, dict[str, str]]:
     """An ``http`` URL without its user and password, and the header that says them instead (RFC 7617).
 
     So they stand in no path, name or error that is made of the URL. Other URLs are given back as they are.
+
+    Raises
+    ------
+    ValueError
+        If a bucket is asked for in this way.
     """
-    if not url.lower().startswith(("http://", "https://")):
+    scheme, _, rest = url.partition("://")
+    if "@" not in rest.partition("/")[0]:
+        return url, {}
+    if scheme.lower() in ("s3", "s3a", "gs", "gcs"):
+        raise ValueError(f"{scheme}:// takes no user and password in the URL; give them as options, or in a profile")
+    if scheme.lower() not in ("http", "https"):
         return url, {}
     parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url, {}
     pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
     plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     return plain, {"Authorization": f"Basic {b64encode(pair).decode()}"}

@@ -60,7 +60,7 @@ def connect(url: str, access: Access) -> Connection:
 def object_store(url: str, access: Access) -> "ObjectStore":
     """Obstore's store of a URL that it knows; it tries again by itself what fails for a moment."""
     from obstore.exceptions import BaseError
-    from obstore.store import AzureStore, GCSStore, S3Store
+    from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
     silent = timedelta(seconds=access.timeout / _TRIES_IN_TIME)
     config = {"client_options": {}, "retry_config": {}} | dict(access.storage_options)
@@ -73,9 +73,13 @@ def object_store(url: str, access: Access) -> "ObjectStore":
     } | config["client_options"]
     config["retry_config"] = {"retry_timeout": timedelta(seconds=access.timeout) - silent} | config["retry_config"]
     try:
+        url, headers = basic_auth(url)
+        if headers:  # obstore would ignore a user and password in the URL
+            options = config["client_options"]
+            config["client_options"] = options | {"default_headers": headers | options.get("default_headers", {})}
         match scheme_of(url):
             case "http" | "https":
-                return _http_store(url, config)
+                return HTTPStore.from_url(url, **config)
             case "s3" | "s3a":
                 from s2cmc.aws import s3_config
 
@@ -89,17 +93,6 @@ def object_store(url: str, access: Access) -> "ObjectStore":
         reason = str(error).partition("\n")[0]
         hint = "; options of fsspec file systems need backend='fsspec'" if access.storage_options else ""
         raise StoreError(f"{url} cannot be opened: {reason}{hint}") from error
-
-
-def _http_store(url: str, config: dict[str, Any]) -> "ObjectStore":
-    """Obstore would ignore a user and password in the URL."""
-    from obstore.store import HTTPStore
-
-    url, headers = basic_auth(url)
-    if headers:
-        options = config["client_options"]
-        config["client_options"] = options | {"default_headers": headers | options.get("default_headers", {})}
-    return HTTPStore.from_url(url, **config)
 
 
 def _unsigned(access: Access, endpoint: str) -> dict[str, Any]:
