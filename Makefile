@@ -1,6 +1,7 @@
 # make demo   a sample release, its store, a query, a reduction and a picture, in ./demo
 # make test   the whole suite          make quick   without its slow part
 # make check  lint, types              make wheel   the built wheel, alone in a new environment
+# make audit  known vulnerabilities in requirements.lock; AUDIT=--required fails where nobody can tell
 # make lock   renew requirements.lock from pyproject.toml
 # make fuzz   damaged input for SECONDS (300), drawn by SEED; what is not refused as it should be is kept in build/fuzz
 # make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
@@ -14,7 +15,7 @@ READY := $(VENV)/ready
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check format wheel bench bench-scale bench-remote fuzz gdal lock clean
+.PHONY: demo test quick check audit format wheel bench bench-scale bench-remote fuzz gdal lock clean
 
 $(READY): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
@@ -43,6 +44,9 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+audit: $(READY)
+	$(BIN)/python .ci/audit.py $(AUDIT)
 
 format: $(READY)
 	$(BIN)/ruff format
