@@ -54,7 +54,7 @@ CONVERSION = [
     ),
     *("coordinates", "report"),
     *("folder", "lease", "bucket", "target", "cluster", "write", "forecast"),
-    *("readback", "inventory", "compare", "verify", "restore"),
+    *("readback", "inventory", "compare", "verify", "publication", "restore"),
     *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),
 ]
 

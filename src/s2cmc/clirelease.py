@@ -153,9 +153,13 @@ def _show(plan: "Forecast") -> None:
 
 
 def verify(
-    store: Store,
+    store: Annotated[str | None, typer.Argument(metavar="STORE", help="Path or URL of a store.")] = None,
     release: Annotated[
         str | None, typer.Argument(metavar="[RELEASE]", help="The release it was converted from.")
+    ] = None,
+    published: Annotated[
+        str | None,
+        typer.Option(metavar="RELEASE", help="Instead of a store, a release: each file against the published MD5."),
     ] = None,
     workers: Workers = None,
     storage_option: StorageOption = None,
@@ -163,6 +167,11 @@ def verify(
 ) -> None:
     """Prove that every chunk is intact and, with RELEASE, equal to its source bit for bit."""
     needs_convert()
+    if (store is None) == (published is None):
+        raise typer.BadParameter("give either STORE or --published RELEASE", param_hint="STORE")
+    if store is None:
+        _verify_published(str(published), workers, storage_option)
+        return
     from s2cmc.conversion.verify import verify as run
 
     with progress("verifying", MofNCompleteColumn()) as advance:
@@ -183,6 +192,23 @@ def verify(
     compared = f", and every scene in it equals {redacted(release)} bit for bit" if release else ""
     said = f"{redacted(store)}: every object is there, every checksum holds{compared}"
     out.print(said, highlight=False, soft_wrap=True)
+
+
+def _verify_published(release: str, workers: int | None, storage_option: list[str] | None) -> None:
+    from s2cmc.conversion.publication import verify_published as run
+
+    with progress("reading", DownloadColumn(), TransferSpeedColumn()) as advance:
+        options = key_values(storage_option, "--storage-option")
+        reports = run(release, workers=workers, release_options=options, progress=advance)
+    for report in reports:
+        out.print(report.text, highlight=False, markup=False, soft_wrap=True)
+    ours = [report for report in reports if report.state != "foreign"]
+    matching = sum(report.state == "matches" for report in ours)
+    said = f"{redacted(release)}: {matching} of {len(ours)} published files are here and match"
+    if matching < len(ours):
+        err.print(said, style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
+    out.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def restore(
