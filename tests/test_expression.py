@@ -283,3 +283,27 @@ def test_any_text_gives_scenes_or_a_query_error(text: str) -> None:
     except QueryError:
         return
     assert (found.dtype, found.shape) == (bool, (SCENES,))
+
+
+BLOWN_UP = [
+    "9**9**9 > 0",
+    "difficulty > 9**9**9",
+    "(" * 100_000 + "thin" + ")" * 100_000,
+    "not " * 100_000 + "thin",
+    "thin and " * 100_000 + "thin",
+    "'" + "A" * 10_000_000 + "' == annotator",
+    "difficulty == " + "9" * 3900 + ".__class__",
+    "a" * 3999,
+    "`" + "a" * 3990 + "`",
+    "thin\x00 or True",
+    "annotator in [" + ",".join(["'A'.upper()"] * 300) + "]",
+]
+
+
+@pytest.mark.parametrize("expression", BLOWN_UP, ids=lambda text: ascii(text[:20]))
+def test_what_would_blow_up_is_refused_at_once(expression: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(QueryError, match=r".+") as caught:
+        evaluate(expression, COORDINATES)
+    assert time.perf_counter() - start < 1
+    assert len(str(caught.value)) < 10_000

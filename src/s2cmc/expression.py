@@ -18,6 +18,7 @@ from s2cmc.errors import QueryError
 from s2cmc.schema import coordinate_name
 
 _MAX_LENGTH = 4000
+_LONGEST_NAME = 100  # beyond, nothing is like it, and finding that out takes long
 
 _TOKEN = re.compile(r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`(?P<name>[^`]*)`|(?P<operator>[&|])""")
 
@@ -61,7 +62,7 @@ def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarr
 def hint(name: str, known: Iterable[str]) -> str:
     """What to say of a name that is not known: the nearest ones, or all."""
     names = list(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    close = get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 

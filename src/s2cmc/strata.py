@@ -27,6 +27,8 @@ By = str | xr.DataArray | Sequence[str | xr.DataArray] | None
 ALL = "all"
 """Stratum of all scenes, the first of every table."""
 
+_LONGEST = 200  # characters of a question
+
 _KNOWN: dict[str, Sequence[object]] = {
     "dataset": DATASETS,
     "difficulty": DIFFICULTIES,
@@ -114,6 +116,8 @@ def _rows(catalogue: xr.Dataset, question: str | xr.DataArray) -> Iterator[tuple
         return
     if not isinstance(question, str):
         raise QueryError(f"`by` is the name of a question or a DataArray (scene,); got {type(question).__name__}")
+    if len(question) > _LONGEST:
+        raise QueryError(f"no question has {len(question):,} characters; ask by a name such as 'surface_type'")
     name = coordinate_name(question)
     _require(catalogue, name)
     if name in [str(group) for group in TagGroup]:
