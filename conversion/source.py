@@ -11,7 +11,6 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.filesystem import filesystem_of, unreadable
 from s2cmc.limits import TABLE_BYTES
 from s2cmc.product import Product
-from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.published import PARTS, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.redact import redacted
 from s2cmc.schema import SPLITS
