@@ -182,10 +182,10 @@ def done_elsewhere(
             sent[future] = task
             done.add(future)
 
-    def record(task: Task, outcome: tuple[list[str], list[dict[str, int]]]) -> None:
-        problems, findings = outcome
+    def record(task: Task, outcome: "_Outcome") -> None:
+        problems, findings, digests = outcome
         if not problems:
-            target.record(task.name, plan.sources(task), findings)
+            target.record(task.name, plan.sources(task), findings, digests)
 
     try:
         with ThreadPoolExecutor(_RECORDERS, thread_name_prefix="s2cmc-record") as recorders, _spoken(client):
@@ -195,7 +195,7 @@ def done_elsewhere(
                 ended = [sent.pop(future) for future in batch]
                 send()
                 list(recorders.map(record, ended, outcomes))
-                yield from ((task, problems) for task, (problems, _) in zip(ended, outcomes, strict=True))
+                yield from ((task, problems) for task, (problems, *_) in zip(ended, outcomes, strict=True))
     finally:
         with suppress(CatalogueError, OSError, ObjectStoreError):  # the next run does it again
             target.admit("")
@@ -255,13 +255,17 @@ def _without_archive(member: Member) -> Member:
     return replace(member, whole=None) if isinstance(member, ZipMember) else member
 
 
-def _do(errand: _Errand) -> tuple[list[str], list[dict[str, int]]]:
-    """Problems and findings of a task, done on a worker."""
+_Outcome = tuple[list[str], list[dict[str, int]], dict[str, str]]
+"""Problems and findings of a task, and the digests of its shards by key."""
+
+
+def _do(errand: _Errand) -> _Outcome:
+    """Do a task on a worker."""
     places, task = errand.places, errand.task
     _check_here(places)
     block = load_block(errand.plan, Task(task.array, 0, task.last - task.first))
     if block.problems:
-        return block.problems, []
+        return block.problems, [], {}
     objects = shard_objects(task.array, task.first, block.pixels)
     try:
         target = _target(places)
@@ -270,7 +274,7 @@ def _do(errand: _Errand) -> tuple[list[str], list[dict[str, int]]]:
         target.write(objects)
     except (OSError, ObjectStoreError) as error:  # theirs cannot all be sent
         raise StoreError(f"{places.store} cannot be written: {error}; {_RESUME}") from error
-    return [], block.findings
+    return [], block.findings, {key: task.array.digest(shard) for key, shard in objects.items()}
 
 
 @cache

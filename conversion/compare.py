@@ -1,6 +1,6 @@
 """A store against the release it was converted from: table, outlines, and every pixel, bit for bit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,25 @@ from .readback import Readback
 from .source import Release, SceneSource
 
 
-def compare_coordinates(stored: Readback, release: Release) -> Iterator[str]:
+class Difference(str):
+    """One line on what is not as it should be.
+
+    Attributes
+    ----------
+    hit : tuple of (str, str)
+        Scenes that it is about, and what of each; empty where it is about all, or none.
+    """
+
+    hit: tuple[tuple[str, str], ...]
+
+    def __new__(cls, line: str, *hit: tuple[str, str]) -> "Difference":
+        """A line, and what it is about."""
+        made = super().__new__(cls, line)
+        made.hit = hit
+        return made
+
+
+def compare_coordinates(stored: Readback, release: Release) -> Iterator[Difference]:
     """One line for each value of the table, outline, corner or bound that differs.
 
     Parameters
@@ -28,53 +46,62 @@ def compare_coordinates(stored: Readback, release: Release) -> Iterator[str]:
     for column in release.table:
         for scene, here, there in zip(stored.scenes, table[column], release.table[column], strict=True):
             if here != there:
-                yield f"{scene}: {column} is {here!r} in the store and {there!r} in the published table"
+                line = f"{scene}: {column} is {here!r} in the store and {there!r} in the published table"
+                yield Difference(line, (scene, "coordinates"))
     _, height, width = stored.array("mask").shape
     outlines, margins = read_outlines(release.scenes, (height, width))
     for i, (scene, there) in enumerate(zip(stored.scenes, outlines, strict=True)):
         if stored.outline(i) != there:
-            yield f"{scene}: its outline is {stored.outline(i)} in the store and {there} in its shapefile"
+            line = f"{scene}: its outline is {stored.outline(i)} in the store and {there} in its shapefile"
+            yield Difference(line, (scene, "coordinates"))
     products = [source.product for source in release.scenes]
     expected = product_coordinates(products) | geo_coordinates(outlines, margins)
     yield from differences(stored, expected, "in the release")
 
 
-def differences(stored: Readback, expected: Mapping[str, np.ndarray], where: str) -> Iterator[str]:
-    """One line for each value of a stored coordinate that is not as expected."""
+def differences(
+    stored: Readback, expected: Mapping[str, np.ndarray], where: str, rows: Sequence[int] | None = None
+) -> Iterator[Difference]:
+    """One line for each value of a stored coordinate that is not as expected, of all scenes or of some rows."""
+    chosen = np.arange(len(stored.scenes)) if rows is None else np.array(rows, int)
     for name, values in expected.items():
         there = values.astype("datetime64[s]").astype("int64") if values.dtype.kind == "M" else values
-        here = stored.coordinates[name]
+        here = stored.coordinates[name][chosen]
         same = (here == there) | ((here != here) & (there != there))  # noqa: PLR0124, NaN is equal to NaN here
         for i in np.flatnonzero(~np.asarray(same, bool)):
-            yield f"{stored.scenes[i]}: {name} is {here[i]!s} in the store and {there[i]!s} {where}"
-
-
-def compare_scene(stored: Readback, i: int, source: SceneSource) -> list[str]:
-    """One line for each array of scene `i` that is not, bit for bit, the published one."""
-    try:
-        found = [
-            _difference(
-                "reflectance",
-                stored.reflectance(i).view(np.uint32),
-                read_array(source.subscene.read(), source.subscene.path).astype(np.float32, copy=False).view(np.uint32),
-            ),
-            _difference("mask", stored.mask(i), read_array(source.mask.read(), source.mask.path)),
-            _difference(
-                "alt_mask",
-                stored.alt_mask(i),
-                read_array(source.alt_mask.read(), source.alt_mask.path) if source.alt_mask else None,
-            ),
-        ]
-        if "thumbnail" in stored.pixel_variables:
-            there = (
-                read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path)
-                if source.thumbnail
-                else None
+            scene = stored.scenes[chosen[i]]
+            yield Difference(
+                f"{scene}: {name} is {here[i]!s} in the store and {there[i]!s} {where}", (scene, "coordinates")
             )
-            found.append(_difference("thumbnail", stored.thumbnail(i), there))
-    except CatalogueError as error:
-        found = [str(error)]
-    return [f"{source.scene}: {line}" for line in found if line]
+
+
+def compare_scene(stored: Readback, i: int, source: SceneSource, known: Collection[str] = ()) -> list[Difference]:
+    """One line for each array of scene `i` that is not, bit for bit, the published one; `known` ones are left out."""
+    pairs: dict[str, Callable[[], tuple[np.ndarray | None, np.ndarray | None]]] = {
+        "reflectance": lambda: (
+            stored.reflectance(i).view(np.uint32),
+            read_array(source.subscene.read(), source.subscene.path).astype(np.float32, copy=False).view(np.uint32),
+        ),
+        "mask": lambda: (stored.mask(i), read_array(source.mask.read(), source.mask.path)),
+        "alt_mask": lambda: (
+            stored.alt_mask(i),
+            read_array(source.alt_mask.read(), source.alt_mask.path) if source.alt_mask else None,
+        ),
+        "thumbnail": lambda: (
+            stored.thumbnail(i),
+            read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path) if source.thumbnail else None,
+        ),
+    }
+    found = []
+    for name, pair in pairs.items():
+        if name in stored.pixel_variables and name not in known:
+            try:
+                line = _difference(name, *pair())
+            except CatalogueError as error:
+                line = str(error)
+            if line:
+                found.append(Difference(f"{source.scene}: {line}", (source.scene, name)))
+    return found
 
 
 def _difference(name: str, here: np.ndarray | None, there: np.ndarray | None) -> str | None:

@@ -12,11 +12,11 @@ import numpy as np
 import zarr
 from zarr.core.sync import sync
 
+from s2cmc import bundle, digests
 from s2cmc.access import scheme_of
-from s2cmc.bundle import NAME_ATTRIBUTE, unpack
 from s2cmc.errors import StoreError
 from s2cmc.filesystem import filesystem_of, unreadable
-from s2cmc.metadata import ROOT
+from s2cmc.metadata import ROOT, compact
 from s2cmc.objects import CatalogueStore, Place
 from s2cmc.redact import redacted
 from s2cmc.schema import JOURNAL_PLAN
@@ -49,6 +49,17 @@ def check_objects(group: zarr.Group) -> Iterator[str]:
     yield from _check_copies(CatalogueStore(objects.place), group, expected)
 
 
+def shard_digests(group: zarr.Group) -> dict[str, str] | None:
+    """Digests of the shards of a store by key; None where it has none, or what it has is damaged."""
+    objects, name = group.store, group.attrs.get(digests.NAME_ATTRIBUTE)
+    if not isinstance(objects, CatalogueStore) or name is None:
+        return None
+    try:
+        return digests.unpack_digests(bytes(sync(objects.fetch(str(name)))), group.attrs, f"{objects.place}/{name}")
+    except StoreError:
+        return None
+
+
 def list_objects(place: Place) -> set[str] | None:
     """Keys of all objects; None where they cannot be listed."""
     try:
@@ -66,21 +77,30 @@ def list_objects(place: Place) -> set[str] | None:
 
 
 def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) -> Iterator[str]:
-    """Metadata of each array against the consolidated ones, objects in the bundle against those beside it."""
-    bundle = str(group.attrs.get(NAME_ATTRIBUTE, ""))
-    first = sync(_contents(objects, [ROOT, *([bundle] if bundle else [])]))
-    if unread := [str(content) for content in first.values() if isinstance(content, StoreError)]:
-        yield from unread
+    """Metadata of each array against the consolidated ones, objects in the bundle against those beside it, digests."""
+    packed = {str(group.attrs[of.NAME_ATTRIBUTE]): of for of in (bundle, digests) if of.NAME_ATTRIBUTE in group.attrs}
+    first = sync(_contents(objects, [ROOT, *(name for name in packed if name in keys)]))
+    bundled: dict[str, bytes] = {}
+    for name, content in first.items():
+        try:
+            if isinstance(content, StoreError):
+                raise content
+            if name == group.attrs.get(bundle.NAME_ATTRIBUTE):
+                bundled = bundle.unpack(content, group.attrs, f"{objects}/{name}")
+            elif name != ROOT:
+                digests.unpack_digests(content, group.attrs, f"{objects}/{name}")
+        except StoreError as error:
+            yield str(error)
+    if isinstance(first[ROOT], StoreError):
         return
     metadata = json.loads(first[ROOT])["consolidated_metadata"]["metadata"]
     copies = {f"{name}/{ROOT}": value for name, value in metadata.items()}
-    bundled = unpack(first[bundle], group.attrs, bundle) if bundle else {}
     for key, content in sync(_contents(objects, sorted(keys & (copies.keys() | bundled.keys())))).items():
         if isinstance(content, StoreError):
             yield str(content)
         elif key in bundled and content != bundled[key]:
-            yield f"{key} is not what {bundle} has"
-        elif key in copies and _parsed(content) != copies[key]:
+            yield f"{key} is not what {group.attrs[bundle.NAME_ATTRIBUTE]} has"
+        elif key in copies and content != compact(copies[key]):
             yield f"{key} is not what the consolidated metadata say"
 
 
@@ -98,18 +118,12 @@ async def _contents(objects: CatalogueStore, keys: Sequence[str]) -> dict[str, A
     return dict(zip(keys, await asyncio.gather(*map(content, keys)), strict=True))
 
 
-def _parsed(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
-
-
 def expected_objects(group: zarr.Group) -> Iterator[str]:
     """Keys of all objects that a store must have."""
     yield ROOT
-    if bundle := group.attrs.get(NAME_ATTRIBUTE):
-        yield str(bundle)
+    for name in (bundle.NAME_ATTRIBUTE, digests.NAME_ATTRIBUTE):
+        if name in group.attrs:
+            yield str(group.attrs[name])
     for name, array in group.arrays():
         yield f"{name}/{ROOT}"
         shape = array.shards or array.chunks

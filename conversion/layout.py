@@ -1,6 +1,7 @@
 """How a store is laid out: chunks, shards, codecs and metadata of every array."""
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from zarr.storage import MemoryStore
 
 from s2cmc.bands import BAND_NAMES, RGB_NAMES
 from s2cmc.bundle import BUNDLE, bundle_attributes, pack
-from s2cmc.metadata import ROOT, seal
+from s2cmc.digests import DIGESTS, digest_attributes, digest_of, pack_digests
+from s2cmc.metadata import ROOT, compact, seal
 from s2cmc.schema import (
     DIMS,
     DN_PER_REFLECTANCE,
@@ -68,6 +70,14 @@ class PixelArray:
         """First and one past the last scene of every shard."""
         step = self.scenes_per_shard
         return [(first, min(first + step, self.shape[0])) for first in range(0, self.shape[0], step)]
+
+    def key(self, first: int) -> str:
+        """Object of the shard that begins with a scene."""
+        return "/".join([self.name, "c", str(first // self.scenes_per_shard), *["0"] * (len(self.shape) - 1)])
+
+    def digest(self, shard: bytes) -> str:
+        """Digest of one of its shards; see `s2cmc.digests`."""
+        return digest_of(shard, math.prod(n // m for n, m in zip(self.shards, self.chunks, strict=True)))
 
 
 def pixel_arrays(
@@ -173,9 +183,8 @@ def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str
     step, last = array.scenes_per_shard, first + len(pixels)
     if first % step or (last % step and last != array.shape[0]):
         raise ValueError(f"scenes {first} to {last} of {array.name} are not whole shards of {step}")
-    zeros = "/0" * (len(array.shape) - 1)
     return {
-        f"{array.name}/c/{(first + start) // step}{zeros}": encode_shard(
+        array.key(first + start): encode_shard(
             pixels[start : start + step], array.shards, array.chunks, array.fill_value, array.compressor
         )
         for start in range(0, len(pixels), step)
@@ -183,9 +192,12 @@ def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str
 
 
 def store_objects(
-    arrays: Mapping[str, PixelArray], scene_coordinates: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+    arrays: Mapping[str, PixelArray],
+    scene_coordinates: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, bytes]:
-    """Every object of a store but the shards of its pixels: consolidated metadata, and coordinates twice.
+    """Every object of a store but the shards of its pixels: consolidated metadata, coordinates twice, digests.
 
     Parameters
     ----------
@@ -194,6 +206,8 @@ def store_objects(
         All of `schema.SCENE_COORDINATES`.
     attributes : mapping
         Attributes of the root group.
+    digests : mapping of str to str, optional
+        Of every shard, by key. A store of format 1.0 has none.
 
     Returns
     -------
@@ -217,7 +231,12 @@ def store_objects(
     bundle = pack({key: value for key, value in objects.items() if not key.endswith(ROOT)})
     root = json.loads(objects[ROOT])
     root["attributes"] |= bundle_attributes(bundle)
-    return objects | {BUNDLE: bundle, ROOT: seal(root)}
+    objects[BUNDLE] = bundle
+    if digests is not None:
+        keys = [array.key(first) for array in arrays.values() for first, _ in array.spans()]
+        objects[DIGESTS] = pack_digests({key: digests[key] for key in keys})
+        root["attributes"] |= digest_attributes(objects[DIGESTS])
+    return objects | {ROOT: seal(root)}
 
 
 def _fixed(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
@@ -265,7 +284,7 @@ def _codecs(compressor: BytesBytesCodec) -> list[BytesBytesCodec]:
 
 def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:
     objects = {key: buffer.to_bytes() for key, buffer in content.items()}
-    return {key: _compact(value) if key.endswith(ROOT) else value for key, value in objects.items()}
+    return {key: compact(json.loads(value)) if key.endswith(ROOT) else value for key, value in objects.items()}
 
 
 def _add_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
@@ -284,8 +303,3 @@ def _add_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
         config={"write_empty_chunks": True},
     )
     array[:] = values
-
-
-def _compact(document: bytes) -> bytes:
-    """JSON without its white space: every reader loads the consolidated metadata before anything else."""
-    return json.dumps(json.loads(document), separators=(",", ":")).encode()

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import zarr
 
+from s2cmc import bundle, digests
 from s2cmc.access import Access
-from s2cmc.bundle import CHECKSUM_ATTRIBUTE as BUNDLE_CHECKSUM
-from s2cmc.bundle import NAME_ATTRIBUTE
 from s2cmc.errors import StoreError
 from s2cmc.metadata import CHECKSUM_ATTRIBUTE
 from s2cmc.product import Product, dependence_groups
@@ -30,7 +29,7 @@ from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, ReflectanceType
 from .layout import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
 from .plan import Task
 from .readback import Readback
-from .target import State, Target, refuse_within_store
+from .target import State, Target, digests_in, refuse_within_store
 
 Progress = Callable[[int, int], None]
 
@@ -92,7 +91,8 @@ def write_subset(
         _start_or_resume(target, header, arrays, overwrite)
         todo = [task for task in tasks if target.recorded(task.name) is None]
         _run(stored, positions, target, todo, len(tasks), workers, progress)
-        target.publish(store_objects(arrays, _coordinates(stored, positions), _attributes(stored, positions, group)))
+        attributes = _attributes(stored, positions, group)
+        target.publish(store_objects(arrays, _coordinates(stored, positions), attributes, digests_in(target.records())))
     return len(todo), len(tasks) - len(todo), target.nbytes()
 
 
@@ -198,8 +198,9 @@ def _run(
 
 def _copy(stored: Readback, positions: Sequence[int], target: Target, task: Task) -> None:
     pixels = _read(stored, task.array.name, positions[task.first : task.last])
-    target.write(shard_objects(task.array, task.first, pixels))
-    target.record(task.name, "", [])
+    shards = shard_objects(task.array, task.first, pixels)
+    target.write(shards)
+    target.record(task.name, "", [], {key: task.array.digest(shard) for key, shard in shards.items()})
 
 
 def _read(stored: Readback, name: str, positions: Sequence[int]) -> np.ndarray:
@@ -221,7 +222,8 @@ def _coordinates(stored: Readback, positions: Sequence[int]) -> dict[str, np.nda
 
 
 def _attributes(stored: Readback, positions: Sequence[int], group: zarr.Group) -> dict[str, Any]:
-    own = (CHECKSUM_ATTRIBUTE, NAME_ATTRIBUTE, BUNDLE_CHECKSUM)
+    own = {CHECKSUM_ATTRIBUTE, bundle.NAME_ATTRIBUTE, bundle.CHECKSUM_ATTRIBUTE}
+    own |= {digests.NAME_ATTRIBUTE, digests.CHECKSUM_ATTRIBUTE}
     attributes = {name: value for name, value in group.attrs.items() if name not in own}
     times = stored.coordinates["time"][positions].astype("datetime64[s]")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

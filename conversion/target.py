@@ -7,7 +7,7 @@ resumed by the next run, wherever that runs.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum, auto
@@ -17,6 +17,7 @@ from typing import Any
 
 from s2cmc.access import Access, scheme_of
 from s2cmc.bundle import BUNDLE
+from s2cmc.digests import DIGESTS
 from s2cmc.errors import DeniedError, StoreError
 from s2cmc.metadata import ROOT
 from s2cmc.schema import JOURNAL_PLAN
@@ -29,7 +30,7 @@ _LOCK = f"{_JOURNAL}/lock"
 _RUN = f"{_JOURNAL}/run"
 _DONE = f"{_JOURNAL}/done"
 _READERS = 32  # records of a bucket take a round trip each
-_KEYS = re.compile(rf"({ROOT}|{BUNDLE}|{_JOURNAL}/.+|[^/]+/({ROOT}|c(/\d+)+))")  # of the objects of a store
+_KEYS = re.compile(rf"({ROOT}|{BUNDLE}|{DIGESTS}|{_JOURNAL}/.+|[^/]+/({ROOT}|c(/\d+)+))")  # of the objects of a store
 
 
 class State(Enum):
@@ -97,6 +98,11 @@ def _holds_store(url: str, access: Access | None) -> bool:
         return any(place.read(key) is not None for key in (ROOT, JOURNAL_PLAN))
     except DeniedError:
         return False
+
+
+def digests_in(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Digests of the shards of tasks, by key, as their records have them."""
+    return {key: digest for record in records.values() for key, digest in record["digests"].items()}
 
 
 class Target:
@@ -193,9 +199,13 @@ class Target:
         for key, value in objects.items():
             self._place.put(key, value)
 
-    def record(self, task: str, sources: str, findings: list[Any]) -> None:
-        """Note that a task is done, from which files, and what it found."""
-        content = json.dumps({"sources": sources, "findings": findings}).encode()
+    def remove(self, key: str) -> None:
+        """Remove an object."""
+        self._place.remove(key)
+
+    def record(self, task: str, sources: str, findings: list[Any], digests: dict[str, str]) -> None:
+        """Note that a task is done, from which files, what it found, and the digests of its shards."""
+        content = json.dumps({"sources": sources, "findings": findings, "digests": digests}).encode()
         self._place.put(f"{_DONE}/{task}.json", content)
 
     def recorded(self, task: str) -> dict[str, Any] | None:

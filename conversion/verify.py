@@ -7,14 +7,15 @@ not used: stored values are turned into published ones and compared with the fil
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from s2cmc.access import Access
 from s2cmc.bands import BAND_NAMES, BANDS
+from s2cmc.digests import DIGESTS
 from s2cmc.errors import StoreError
-from s2cmc.reading import read_array
 from s2cmc.schema import (
     CLASS_NAMES,
     DN_PER_REFLECTANCE,
@@ -26,13 +27,12 @@ from s2cmc.schema import (
 from s2cmc.store import open_group
 
 from .check import VALID_LABELS, count_extremes, count_labels
-from .compare import compare_coordinates, compare_scene, differences
+from .compare import Difference, compare_coordinates, compare_scene, differences
 from .coordinates import quality_coordinates
-from .inventory import check_objects
+from .inventory import check_objects, shard_digests
 from .readback import Readback
+from .shardcheck import read_shard, shard_key, shard_spans, unreadable_scenes
 from .source import open_release
-
-_Counts = dict[str, dict[str, int]]
 
 Progress = Callable[[int, int], None]
 
@@ -45,7 +45,7 @@ def verify(
     release_options: Mapping[str, object] | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
-) -> list[str]:
+) -> list[Difference]:
     """Check a store, alone or against its release.
 
     Parameters
@@ -65,8 +65,8 @@ def verify(
 
     Returns
     -------
-    list of str
-        One line for each difference; empty if all is well.
+    list of Difference
+        One line for each, a str that knows the scenes that are hit; empty if all is well.
 
     Raises
     ------
@@ -74,34 +74,41 @@ def verify(
         If there is no catalogue at `store`, or no whole release at `release`.
     """
     group = open_group(store, access)
-    problems = list(check_objects(group))
+    problems = [Difference(line) for line in check_objects(group)]
     try:
         stored = Readback(group)
     except StoreError as error:
-        return [*problems, str(error)]
-    if missing := list(_missing_names(stored)):
+        return [*problems, Difference(str(error))]
+    if missing := [Difference(line) for line in _missing_names(stored)]:
         return problems + missing
     # Before the long part, so that a wrong RELEASE is told at once.
     source = open_release(release, scenes=stored.scenes, release_options=release_options) if release else None
-    problems += _check_fixed(stored)
+    problems += map(Difference, _check_fixed(stored))
     workers = workers or os.cpu_count() or 1
-    counts: list[_Counts] = [{} for _ in stored.scenes]
-    shards = [partial(_check_shard, stored, name, first, counts) for name, first in _shards(stored)]
-    unreadable = _run(shards, workers, progress)
-    problems += unreadable
-    if not unreadable:
-        problems += _check_counts(stored, counts)
+    seen = _Seen([{} for _ in stored.scenes], [set() for _ in stored.scenes])
+    check = partial(_check_shard, stored, shard_digests(group), seen)
+    spans = [(name, *span) for name in stored.pixel_variables for span in shard_spans(stored.array(name))]
+    problems += _run([partial(check, *span) for span in spans], workers, progress)
+    problems += _check_counts(stored, seen.counts)
     if source and [scene.scene for scene in source.scenes] != stored.scenes:
-        problems.append("the scenes of the store do not stand in the order of the published table")
+        problems.append(Difference("the scenes of the store do not stand in the order of the published table"))
     elif source:
         problems += compare_coordinates(stored, source)
-        scenes = [partial(compare_scene, stored, i, scene) for i, scene in enumerate(source.scenes)]
+        scenes = [partial(compare_scene, stored, i, scene, seen.unreadable[i]) for i, scene in enumerate(source.scenes)]
         problems += _run(scenes, workers, progress)
     return list(dict.fromkeys(problems))
 
 
-def _run(steps: Sequence[Callable[[], list[str]]], workers: int, progress: Progress | None) -> list[str]:
-    problems: list[str] = []
+@dataclass(frozen=True)
+class _Seen:
+    """What the shards hold, scene by scene: counts of each variable, and variables that cannot be read."""
+
+    counts: list[dict[str, dict[str, int]]]
+    unreadable: list[set[str]]
+
+
+def _run(steps: Sequence[Callable[[], list[Difference]]], workers: int, progress: Progress | None) -> list[Difference]:
+    problems: list[Difference] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-verify") as pool:
         for done, found in enumerate(pool.map(lambda step: step(), steps), start=1):
             problems += found
@@ -117,13 +124,6 @@ def _missing_names(stored: Readback) -> Iterator[str]:
     for name in ("reflectance", "mask", "alt_mask"):
         if name not in stored.pixel_variables:
             yield f"variable {name} is missing"
-
-
-def _shards(stored: Readback) -> Iterator[tuple[str, int]]:
-    for name in stored.pixel_variables:
-        array = stored.array(name)
-        for first in range(0, array.shape[0], (array.shards or array.chunks)[0]):
-            yield name, first
 
 
 def _check_fixed(stored: Readback) -> Iterator[str]:
@@ -151,34 +151,58 @@ def _check_fixed(stored: Readback) -> Iterator[str]:
                 yield f"attribute {key} of {name} is {found!r}; expected {value!r}"
 
 
-def _check_shard(stored: Readback, name: str, first: int, counts: list[_Counts]) -> list[str]:
-    """Read one shard; notes in `counts` what is in its scenes, and returns what is wrong."""
+def _check_shard(
+    stored: Readback, digests: Mapping[str, str] | None, seen: _Seen, name: str, first: int, last: int
+) -> list[Difference]:
+    """Read one shard; notes in `seen` what is in its scenes, and returns what is wrong."""
     array = stored.array(name)
-    last = min(first + (array.shards or array.chunks)[0], array.shape[0])
     try:
-        pixels = read_array(array, slice(first, last))
+        shard = read_shard(array, first, last)
     except StoreError as error:
-        return [f"{name} of {_spoken(stored.scenes[first:last])}: {error}"]
+        unreadable = unreadable_scenes(array, first, last)
+        for i in unreadable:
+            seen.unreadable[i].add(name)
+        return [_about(stored, name, unreadable, str(error))]
     problems = []
-    for i, scene in enumerate(pixels, start=first):
+    if digests is not None and digests.get(key := shard_key(array, first)) != shard.digest:
+        problems.append(
+            _about(
+                stored,
+                name,
+                range(first, last),
+                f"{key} is whole, but is not the one that was written there: its digest is not the one of "
+                f"{DIGESTS}, it is of other scenes, or of another store",
+            )
+        )
+    for i, scene in enumerate(shard.pixels, start=first):
+        here = (stored.scenes[i], name)
         if name == "reflectance":
-            counts[i][name] = count_extremes(scene)
+            seen.counts[i][name] = count_extremes(scene)
         elif name == "mask" or (name == "alt_mask" and stored.coordinates["has_alt_mask"][i]):
-            counts[i][name] = count_labels(scene)
+            seen.counts[i][name] = count_labels(scene)
             if strange := sorted({int(label) for label in np.unique(scene)} - set(VALID_LABELS.tolist())):
-                problems.append(f"{name} of {stored.scenes[i]} holds {strange}, which are no labels")
+                problems.append(Difference(f"{name} of {here[0]} holds {strange}, which are no labels", here))
         elif name == "alt_mask" and not (scene == MASK_MISSING).all():
-            problems.append(f"alt_mask of {stored.scenes[i]} holds labels, but has_alt_mask is false")
+            problems.append(Difference(f"alt_mask of {here[0]} holds labels, but has_alt_mask is false", here))
     return problems
 
 
-def _spoken(scenes: list[str]) -> str:
-    return scenes[0] if len(scenes) == 1 else f"{len(scenes)} scenes from {scenes[0]} to {scenes[-1]}"
+def _about(stored: Readback, name: str, positions: Sequence[int], line: str) -> Difference:
+    """A difference in what some scenes have of a variable."""
+    scenes = [stored.scenes[i] for i in positions]
+    spoken = scenes[0] if len(scenes) == 1 else f"{len(scenes)} scenes from {scenes[0]} to {scenes[-1]}"
+    return Difference(f"{name} of {spoken}: {line}", *((scene, name) for scene in scenes))
 
 
-def _check_counts(stored: Readback, counts: list[_Counts]) -> Iterator[str]:
-    """The quality coordinates against what was counted."""
+def _check_counts(stored: Readback, counts: list[dict[str, dict[str, int]]]) -> Iterator[Difference]:
+    """The quality coordinates against what was counted, where all of a scene could be read."""
     _, height, width = stored.array("mask").shape
-    thumbnails = stored.coordinates["has_thumbnail"]
-    expected = quality_coordinates(stored.table(), counts, pixels=height * width, has_thumbnail=thumbnails)
-    return differences(stored, expected, "counted in its pixels")
+    has_alt_mask, has_thumbnail = (stored.coordinates[name] for name in ("has_alt_mask", "has_thumbnail"))
+    wanted = [{"reflectance", "mask", "alt_mask"} if other else {"reflectance", "mask"} for other in has_alt_mask]
+    rows = [i for i, found in enumerate(counts) if found.keys() == wanted[i]]
+    if not rows:
+        return
+    expected = quality_coordinates(
+        stored.table().iloc[rows], [counts[i] for i in rows], pixels=height * width, has_thumbnail=has_thumbnail[rows]
+    )
+    yield from differences(stored, expected, "counted in its pixels", rows)

@@ -27,7 +27,7 @@ from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report
 from .source import open_release
-from .target import State, Target
+from .target import State, Target, digests_in
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -206,34 +206,53 @@ def _done_here(plan: Plan, target: Target, tasks: Sequence[Task], workers: int) 
 def _do(plan: Plan, target: Target, task: Task) -> list[str]:
     block = load_block(plan, task)
     if not block.problems:
-        target.write(shard_objects(task.array, task.first, block.pixels))
-        target.record(task.name, plan.sources(task), block.findings)
+        shards = shard_objects(task.array, task.first, block.pixels)
+        target.write(shards)
+        digests = {key: task.array.digest(shard) for key, shard in shards.items()}
+        target.record(task.name, plan.sources(task), block.findings, digests)
     return block.problems
 
 
 def _publish(plan: Plan, target: Target) -> dict[str, np.ndarray]:
+    records = target.records()
     quality = quality_coordinates(
         plan.release.table,
-        _findings(plan, target),
+        _findings(plan, records, target.url),
         pixels=plan.size[0] * plan.size[1],
         has_thumbnail=["thumbnail" in plan.arrays and source.thumbnail is not None for source in plan.release.scenes],
     )
-    target.publish(_objects(plan, quality))
+    target.publish(small_objects(plan, quality, digests_in(records)))
     return quality
 
 
-def _findings(plan: Plan, target: Target) -> list[Findings]:
+def _findings(plan: Plan, records: Mapping[str, Mapping[str, Any]], url: str) -> list[Findings]:
     findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
-    records = target.records()
     for task in plan.tasks():
         if task.name not in records:
-            raise CatalogueError(f"{target.url}: the record of {task.name} is gone; run the same command again")
+            raise CatalogueError(f"{url}: the record of {task.name} is gone; run the same command again")
         for found, counts in zip(findings[task.first : task.last], records[task.name]["findings"], strict=True):
             found[task.array.name] = counts
     return list(findings)
 
 
-def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+def small_objects(
+    plan: Plan,
+    quality: Mapping[str, np.ndarray],
+    digests: Mapping[str, str] | None,
+    kept: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """Every object of a store but its shards, by key; see `layout.store_objects`.
+
+    Parameters
+    ----------
+    plan : Plan
+    quality : mapping of str to ndarray (scene,)
+        All of `schema.QUALITY_COORDINATES`.
+    digests : mapping of str to str, optional
+        Of every shard, by key.
+    kept : mapping, optional
+        Attributes that stay as they were.
+    """
     release = plan.release
     times = sorted(source.product.time for source in release.scenes)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -258,4 +277,4 @@ def _objects(plan: Plan, quality: Mapping[str, np.ndarray]) -> dict[str, bytes]:
         | geo_coordinates(plan.outlines, plan.margins)
         | dict(quality)
     )
-    return store_objects(plan.arrays, coordinates, attributes)
+    return store_objects(plan.arrays, coordinates, attributes | dict(kept or {}), digests)

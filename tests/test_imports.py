@@ -13,7 +13,8 @@ LIBRARY = [
     *("schema", "bands", "redact", "errors", "filesystem", "limits", "zipfiles", "npyheader", "arrayfile"),
     *("product", "geo", "geozarr", "tile"),
     *("parallel", "reused"),
-    *("access", "process", "faults", "aws", "transport", "metadata", "bundle", "diskcache", "kept", "objects"),
+    *("access", "process", "faults", "aws", "transport"),
+    *("metadata", "bundle", "digests", "diskcache", "kept", "objects"),
     *("planar", "chunkcodec", "shard", "reading"),
     *("indexed", "lazy", "store", "expression", "footprints", "select", "patches"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
@@ -54,7 +55,7 @@ CONVERSION = [
     ),
     *("coordinates", "report"),
     *("folder", "lease", "bucket", "target", "cluster", "write", "forecast"),
-    *("readback", "inventory", "compare", "verify", "publication", "restore"),
+    *("readback", "inventory", "shardcheck", "compare", "verify", "publication", "restore"),
     *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),
 ]
 

@@ -20,8 +20,13 @@ _CHECKSUM = re.compile(rb'("metadata_sha256":\s*")([0-9a-f]{64})"')
 def seal(document: dict[str, Any]) -> bytes:
     """A root document with its own SHA-256 among its attributes, compact: it is read before anything else."""
     document["attributes"][CHECKSUM_ATTRIBUTE] = _BLANK
-    blank = json.dumps(document, separators=(",", ":")).encode()
+    blank = compact(document)
     return _CHECKSUM.sub(rb"\g<1>" + hashlib.sha256(blank).hexdigest().encode() + b'"', blank, count=1)
+
+
+def compact(document: Any) -> bytes:
+    """A document of metadata as it is written: JSON without white space, for it is read before anything else."""
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def check_seal(content: bytes, name: str) -> None:

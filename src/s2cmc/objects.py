@@ -182,7 +182,7 @@ class CatalogueStore(Store):
             raise explain(leaf(error), name, self.place.access) from error
         content = _cut(content, byte_range)
         if isinstance(byte_range, RangeByteRequest) and len(content) != byte_range.end - byte_range.start:
-            raise StoreError(
+            raise DamagedError(
                 f"{name} is cut short: asked for {byte_range.end - byte_range.start} bytes, got {len(content)}"
             )
         return content

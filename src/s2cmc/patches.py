@@ -12,13 +12,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from s2cmc.errors import QueryError
+from s2cmc.errors import DamagedError, MissingObjectError, QueryError
 from s2cmc.lazy import Source, source_of
 
 VARIABLES = ("reflectance", "mask")
 _DIMS = ("scene", "y", "x", "band")
-_DAMAGE = (ValueError, RuntimeError)
-"""What is raised where bytes are not what was written."""
+_DAMAGE = (ValueError, RuntimeError, DamagedError, MissingObjectError)
+"""What is raised where bytes are not what was written, or are not there."""
 
 
 @dataclass(frozen=True, eq=False)

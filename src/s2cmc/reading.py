@@ -1,11 +1,12 @@
 """Read a part of an array of a store: right, or an error that names its objects."""
 
+import re
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s2cmc.errors import DamagedError, StoreError
+from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import leaf
 from s2cmc.shard import Shards, Transfer
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 NO_FILL: "ArrayConfigParams" = {"read_missing_chunks": False}
 """An absent chunk is an error and no fill value."""
 
+ADVICE = "`s2cmc verify` lists all that is hit, and `s2cmc repair` makes it anew from the release"
+"""What to do about a store that is damaged."""
+
+_SCENES = "scene"
 _SHOWN = 3
 _DAMAGE = (ValueError, RuntimeError)
 """What zarr and its codecs raise where bytes are not what was written."""
@@ -52,7 +57,8 @@ def read_as(
 ) -> np.ndarray:
     """Values of an array, converted on their way.
 
-    What does not decode is read once more, past what is kept: it may have been damaged on its way.
+    What does not decode is read once more, past what is kept: it may have been damaged on its way. What is still
+    wrong then is told with the scenes that are hit.
 
     Parameters
     ----------
@@ -72,18 +78,32 @@ def read_as(
         See `read_array`.
     """
     try:
+        try:
+            return read_once(array, shards, selection, transfer, dtype)
+        except DamagedError:
+            return read_once(renewed(array), shards, selection, transfer, dtype)
+    except (DamagedError, MissingObjectError) as error:
+        raise _told(array, selection, error) from error
+
+
+def read_once(
+    array: "zarr.Array[Any]", shards: "Shards | None", selection: Any, transfer: Transfer, dtype: np.dtype[Any]
+) -> np.ndarray:
+    """Values of an array, asked for once; see `read_as`.
+
+    Raises
+    ------
+    StoreError
+        See `read_array`; the message says what is wrong, and not what to do.
+    """
+    try:
         return _read(array, shards, selection, transfer, dtype)
     except (StoreError, ExceptionGroup, *_DAMAGE) as error:
-        if not _is_damage(error):
-            raise leaf(error) from error.__cause__
-    try:
-        return _read(_renewed(array), shards, selection, transfer, dtype)
-    except (StoreError, ExceptionGroup, *_DAMAGE) as error:
-        if not _is_damage(error):
+        if not isinstance(leaf(error), _DAMAGE) or isinstance(leaf(error), StoreError):
             raise leaf(error) from error.__cause__
         # What follows the first line is zarr's advice to read an absent chunk as fill values.
         reason = str(leaf(error)).partition("\n")[0]
-        raise DamagedError(f"{_objects(array, selection)} is damaged: {reason}; see s2cmc verify") from error
+        raise DamagedError(f"{_objects(array, selection)} is damaged: {reason}") from error
 
 
 def _read(
@@ -109,7 +129,7 @@ def _read(
     return found[tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice) else slice(None) for part in parts)]
 
 
-def _rebound(array: "zarr.Array[Any]", store: "CatalogueStore") -> "zarr.Array[Any]":
+def rebound(array: "zarr.Array[Any]", store: "CatalogueStore") -> "zarr.Array[Any]":
     """The same array of another store; nothing is fetched."""
     from zarr import Array, AsyncArray
     from zarr.storage import StorePath
@@ -119,14 +139,11 @@ def _rebound(array: "zarr.Array[Any]", store: "CatalogueStore") -> "zarr.Array[A
     return Array(AsyncArray(array.metadata, path, config))  # type: ignore[call-overload]  # of either format
 
 
-def _is_damage(error: BaseException) -> bool:
-    return isinstance(leaf(error), _DAMAGE) and not isinstance(leaf(error), StoreError)
-
-
-def _renewed(array: "zarr.Array[Any]") -> "zarr.Array[Any]":
+def renewed(array: "zarr.Array[Any]") -> "zarr.Array[Any]":
+    """The same array, read past what is kept."""
     from s2cmc.objects import CatalogueStore
 
-    return _rebound(array, array.store.renewed()) if isinstance(array.store, CatalogueStore) else array
+    return rebound(array, array.store.renewed()) if isinstance(array.store, CatalogueStore) else array
 
 
 def _objects(array: "zarr.Array[Any]", selection: Any) -> str:
@@ -147,3 +164,39 @@ def _keys(array: "zarr.Array[Any]", scenes: Any) -> list[str]:
         for shard in np.unique(wanted // steps[0]).tolist()
         for rest in np.ndindex(*counts)
     ]
+
+
+def _told(array: "zarr.Array[Any]", selection: Any, error: StoreError) -> StoreError:
+    """The error with the scenes that are hit, and what to do; of several objects, the first that is damaged."""
+    parts = selection if isinstance(selection, tuple) else (selection,)
+    step = (array.shards or array.chunks)[0]
+    asked = np.atleast_1d(np.arange(array.shape[0])[parts[0]])
+    shards = np.unique(asked // step).tolist()
+    if isinstance(error, MissingObjectError):
+        named = re.match(re.escape(f"{array.store}/{array.path}/c/") + r"(\d+)", str(error))
+        shards = [int(named[1])] if named else shards
+    for shard in shards:
+        hit = asked[asked // step == shard]
+        try:
+            if len(shards) > 1:
+                read_once(renewed(array), Shards.of(array), (hit, *parts[1:]), as_stored, np.dtype(array.dtype))
+                continue
+        except DamagedError as narrower:
+            error = narrower
+        return type(error)(f"{_spoken(array, hit)}{error}; {ADVICE}")
+    return type(error)(f"{error}; {ADVICE}")
+
+
+def _spoken(array: "zarr.Array[Any]", positions: np.ndarray) -> str:
+    """Scenes by name; nothing where their names cannot be read either, or the array is a coordinate."""
+    import zarr
+
+    if array.ndim == 1:
+        return ""
+    try:
+        names = zarr.open_array(array.store, path=_SCENES, mode="r", zarr_format=3)
+        found = read_once(names, None, positions, as_stored, np.dtype(names.dtype)).tolist()
+    except (StoreError, IndexError, KeyError, TypeError, ValueError):
+        return ""
+    more = len(found) - _SHOWN
+    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "") + ": "

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from s2cmc import bundle, metadata
+from s2cmc import bundle, digests, metadata
 from s2cmc.access import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access
 from s2cmc.errors import CatalogueError, DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
 from s2cmc.geozarr import STORE_ATTRIBUTES
 from s2cmc.lazy import lazy_variable
 from s2cmc.metadata import ROOT
 from s2cmc.process import survive_forks
-from s2cmc.reading import read_array
-from s2cmc.schema import FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.reading import ADVICE, read_array
+from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
 
 if TYPE_CHECKING:
     import zarr
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 
     from s2cmc.objects import CatalogueStore, Place
 
+logger = logging.getLogger(__name__)
+
 # zarr and dask are imported where they are needed: importing s2cmc stays as cheap as importing xarray.
 
 _STORAGE_ATTRIBUTES = (
     *(metadata.CHECKSUM_ATTRIBUTE, bundle.NAME_ATTRIBUTE, bundle.CHECKSUM_ATTRIBUTE),
+    *(digests.NAME_ATTRIBUTE, digests.CHECKSUM_ATTRIBUTE),
     *STORE_ATTRIBUTES,  # netCDF could not hold them
 )
 _THREADS = 16  # coordinates of a store without bundle are fetched side by side
@@ -185,6 +189,8 @@ def place_of(store: "str | Path | Store", access: Access | None = None) -> "Plac
 def _root(place: "Place") -> bytes:
     try:
         return _fetch(place, ROOT)
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {ADVICE}") from error
     except (MissingObjectError, DeniedError) as error:  # a bucket that may not be listed denies what is not there
         if unfinished := _unfinished(place):
             raise unfinished from error
@@ -194,7 +200,8 @@ def _root(place: "Place") -> bytes:
         if "no such bucket" in str(error):
             raise
         raise StoreError(
-            f"{place} holds no catalogue: there is no zarr.json; check the path, or convert a release into it"
+            f"{place} holds no catalogue: there is no zarr.json; check the path, convert a release into it, or mend a "
+            "store that has lost it with `s2cmc repair`"
         ) from error
 
 
@@ -233,10 +240,32 @@ def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> 
     if name := attributes.get(bundle.NAME_ATTRIBUTE):
         objects = CatalogueStore(place, edition=edition)
         try:
-            held |= bundle.unpack(bytes(sync(objects.fetch(name))), attributes, f"{place}/{name}")
-        except DamagedError:  # it may have been damaged on its way
-            held |= bundle.unpack(bytes(sync(objects.renewed().fetch(name))), attributes, f"{place}/{name}")
+            try:
+                held |= bundle.unpack(bytes(sync(objects.fetch(name))), attributes, f"{place}/{name}")
+            except DamagedError:  # it may have been damaged on its way
+                held |= bundle.unpack(bytes(sync(objects.renewed().fetch(name))), attributes, f"{place}/{name}")
+        except (DamagedError, MissingObjectError, DeniedError) as error:
+            held |= _beside_bundle(objects.renewed(), root, attributes, error)
     return CatalogueStore(place, edition=edition, held=held)
+
+
+def _beside_bundle(
+    objects: "CatalogueStore", root: bytes, attributes: Mapping[str, Any], error: StoreError
+) -> dict[str, bytes]:
+    """What a bundle that cannot be read held: the same objects lie beside it, which its SHA-256 proves, all of them."""
+    from zarr.core.sync import sync
+
+    stored = json.loads(root).get("consolidated_metadata", {}).get("metadata", {})
+    names = [name for name in (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES) if name in stored]
+    keys = [f"{name}/c/0" for name in names]
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            contents = pool.map(lambda key: bytes(sync(objects.fetch(key))), keys)
+            found = bundle.unpack(bundle.pack(dict(zip(keys, contents, strict=True))), attributes, str(error))
+    except (DamagedError, MissingObjectError, DeniedError):
+        raise type(error)(f"{error}; nor are the coordinates beside it whole: {ADVICE}") from error
+    logger.warning("%s; the coordinates beside it are whole and read instead; %s", error, ADVICE)
+    return found
 
 
 def _unfinished(place: "Place") -> UnfinishedStoreError | None:
