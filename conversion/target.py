@@ -199,6 +199,10 @@ class Target:
         for key, value in objects.items():
             self._place.put(key, value)
 
+    def read(self, key: str) -> bytes | None:
+        """An object, if it is there."""
+        return self._place.read(key)
+
     def remove(self, key: str) -> None:
         """Remove an object."""
         self._place.remove(key)

@@ -162,7 +162,7 @@ def _check_shard(
         unreadable = unreadable_scenes(array, first, last)
         for i in unreadable:
             seen.unreadable[i].add(name)
-        return [_about(stored, name, unreadable, str(error))]
+        return [_about(stored, name, unreadable or range(first, last), str(error))]
     problems = []
     if digests is not None and digests.get(key := shard_key(array, first)) != shard.digest:
         problems.append(
