@@ -1,4 +1,4 @@
-"""What a store that may be damaged still tells of itself: how it was made, of which scenes, and how far that is proved."""
+"""What a store that may be damaged still tells of itself: how it was made, of which scenes, and what proves it."""
 
 import io
 import json
@@ -86,10 +86,8 @@ def survey(url: str, access: Access | None) -> Remains:
         return survey(f"{url.rstrip('/')}/{attributes['latest']}", access)
     if document and attributes.get("format") != "s2cmc":
         raise StoreError(f"{url} is a Zarr group, but no catalogue of s2cmc; nothing is changed in it")
-    if document and attributes["format_version"].split(".")[0] != FORMAT_VERSION.split(".")[0]:
-        raise StoreError(
-            f"{url} has format {attributes['format_version']}; this version of s2cmc writes {FORMAT_VERSION}"
-        )
+    if document and (found := attributes["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(f"{url} has format {found}; this version of s2cmc writes {FORMAT_VERSION}: update s2cmc")
     if not document and (plan := place.read(JOURNAL_PLAN)) is not None:
         command = _parsed(plan).get("command", "the command that started it")
         raise UnfinishedStoreError(f"the conversion into {url} is not complete; finish it with `{command}`")

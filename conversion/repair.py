@@ -2,38 +2,28 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
 from posixpath import dirname
 from typing import Any
 
-import numpy as np
-import zarr
 from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc import bundle, digests
 from s2cmc.access import Access
-from s2cmc.errors import DamagedError, MissingObjectError, ReleaseError, StoreError
+from s2cmc.errors import ReleaseError, StoreError
 from s2cmc.metadata import ROOT
-from s2cmc.objects import CatalogueStore, Place
 from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES
 
-from .check import count_extremes, count_labels
 from .coordinates import quality_coordinates
-from .layout import array_objects, shard_objects
-from .load import load_block
-from .plan import Options, Plan, Task, make_plan
+from .layout import array_objects
+from .mending import Job, Progress, Shard, mended, other_release
+from .plan import Options, Plan, make_plan
 from .remains import Remains, is_own, survey
-from .shardcheck import read_shard, unreadable_scenes
 from .source import open_release
 from .target import Target
 from .write import small_objects
-
-Progress = Callable[[int, int], None]
-"""Called with the shards looked at or made anew so far, and with all."""
 
 _KEPT = ("format_version", "source_fingerprint", "converter", "date_created", "history", "subset")
 """Attributes that tell how and when a store was made, which its repair does not change."""
@@ -78,8 +68,8 @@ def repair(
 
     Every shard is looked at. Where the store has digests of them, the release is only read for those that are hit;
     where it has none, or they are lost, all pixels are held against the release. What is made anew has the very bytes
-    that conversion wrote, which the checksums that are left prove. Killed and run again, it goes on. Whoever has a store
-    open meanwhile goes on reading; a `cache_dir` that has kept a whole shard in the wrong place has to be emptied.
+    that conversion wrote, which the checksums that are left prove. Killed and run again, it goes on. Whoever has the
+    store open meanwhile goes on reading; a `cache_dir` that has kept a whole shard in the wrong place is to be emptied.
 
     Parameters
     ----------
@@ -96,7 +86,7 @@ def repair(
     access : Access, optional
         How a bucket is reached; by default with the credentials of the environment.
     progress : callable, optional
-        See `Progress`.
+        See `mending.Progress`.
 
     Returns
     -------
@@ -114,8 +104,8 @@ def repair(
     try:
         with nullcontext() if dry_run else target.claimed():
             remains = survey(url, access)
-            job = _Job(remains, _plan(remains, release, release_options), target, dry_run)
-            return _finish(job, _mended(job, workers or os.cpu_count() or 1, progress))
+            job = Job(remains, _plan(remains, release, release_options), target, dry_run)
+            return _finish(job, mended(job, workers or os.cpu_count() or 1, progress))
     except (OSError, ObjectStoreError) as error:
         raise StoreError(
             f"{url} cannot be repaired: {error}; what is done is kept, and the same command goes on"
@@ -135,163 +125,28 @@ def _plan(remains: Remains, release: str, release_options: Mapping[str, object] 
     except ReleaseError as error:
         raise ReleaseError(f"{remains.url} cannot be repaired: {error}") from error
     if (md5 := remains.attributes.get("source_table_md5", source.table_md5)) != source.table_md5:
-        raise _other_release(
+        raise other_release(
             remains, release, f"the MD5 of its table is {source.table_md5}, that of the store's release {md5}"
         )
     if remains.scenes is not None and tuple(scene.scene for scene in source.scenes) != remains.scenes:
-        raise _other_release(remains, release, "its table has the scenes in another order")
+        raise other_release(remains, release, "its table has the scenes in another order")
     dtype = remains.arrays.get("reflectance", {}).get("data_type")
     plan = make_plan(source, Options("float32" if dtype == "float32" else "uint16", remains.has_thumbnails))
     if remains.attributes:
         made = {key.partition("/")[0]: json.loads(value) for key, value in array_objects(plan.arrays).items()}
         differing = [n for n in PIXEL_VARIABLES if _layout(made.get(n)) != _layout(remains.arrays.get(n))]
         if differing:
-            raise _other_release(
+            raise other_release(
                 remains, release, f"{' and '.join(differing)} of it would be laid out otherwise than in the store"
             )
     return plan
 
 
-def _layout(document: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return document and {key: value for key, value in document.items() if key != "attributes"}
+def _layout(document: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (document or {}).items() if key != "attributes"}
 
 
-def _other_release(remains: Remains, release: str, reason: str) -> ReleaseError:
-    return ReleaseError(
-        f"{release} is not the release that {remains.url} was converted from: {reason}; nothing of it is taken. Give the "
-        "release itself, or convert anew with `s2cmc convert --overwrite`"
-    )
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is to be mended, from what, and whether to write."""
-
-    remains: Remains
-    plan: Plan
-    target: Target
-    dry_run: bool
-
-    @cached_property
-    def arrays(self) -> "dict[str, zarr.Array[Any]]":
-        """Arrays of the store, as they must be: their own metadata may be damaged."""
-        place = Place(self.target.url, self.target.access.signed())
-        objects = CatalogueStore(place).holding(array_objects(self.plan.arrays))
-        return {name: zarr.open_array(objects, path=name, mode="r", zarr_format=3) for name in self.plan.arrays}
-
-    @cached_property
-    def same_files(self) -> bool:
-        """Names, sizes and CRCs of all files are those that the store was made from: nothing else need be proved."""
-        return bool(self.remains.attributes.get("source_fingerprint") == self.plan.release.fingerprint())
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """A shard as it is, or as it was made anew: its digest, what is counted in its scenes, and which scenes were hit."""
-
-    task: Task
-    digest: str
-    findings: Sequence[Mapping[str, int]]
-    hit: tuple[str, ...] = ()
-    is_new: bool = False
-    problems: Sequence[str] = ()
-
-
-def _mended(job: _Job, workers: int, progress: Progress | None) -> list[_Shard]:
-    """Every shard, looked at, and made anew where it is hit."""
-    tasks = job.plan.tasks()
-    looked = list(_each(partial(_look, job), tasks, workers, progress, (0, len(tasks))))
-    whole = [shard for shard in looked if shard]
-    if job.remains.digests is None and not job.same_files:
-        _refuse_unlike(job, whole)
-    hit = [task for task, shard in zip(tasks, looked, strict=True) if shard is None]
-    made = list(_each(partial(_make_anew, job), hit, workers, progress, (len(tasks), len(tasks) + len(hit))))
-    if problems := sorted(line for shard in made for line in shard.problems):
-        raise ReleaseError(
-            f"{len(problems)} scenes or arrays of {job.plan.release.url} cannot be stored, which {job.target.url} needs; "
-            "what could be mended is, and the same command goes on once the release is whole",
-            problems,
-        )
-    return whole + made
-
-
-def _each[T](
-    work: Callable[[Task], T], tasks: Sequence[Task], workers: int, progress: Progress | None, span: tuple[int, int]
-) -> Iterator[T]:
-    """What comes of each task, in order; `span` is what has been done before, and what there is in all."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-repair")
-    try:
-        for done, result in enumerate(pool.map(work, tasks), start=span[0] + 1):
-            if progress:
-                progress(done, span[1])
-            yield result
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _look(job: _Job, task: Task) -> _Shard | None:
-    """A shard as it is; None where it is hit."""
-    key = task.array.key(task.first)
-    try:
-        shard = read_shard(job.arrays[task.array.name], task.first, task.last)
-    except (DamagedError, MissingObjectError):
-        return None
-    if job.remains.digests is not None:
-        is_own = job.remains.digests.get(key) == shard.digest
-    else:
-        block = load_block(job.plan, task)
-        is_own = bool(block.problems) or _same(shard.pixels, block.pixels)
-    return _Shard(task, shard.digest, _counted(job, task, shard.pixels)) if is_own else None
-
-
-def _counted(job: _Job, task: Task, pixels: np.ndarray) -> list[dict[str, int]]:
-    """What is counted in the scenes of a shard, as `load.load_block` does."""
-    sources = job.plan.release.scenes[task.first : task.last]
-    if task.array.name == "reflectance":
-        return [count_extremes(scene) for scene in pixels]
-    if task.array.name == "thumbnail":
-        return [{} for _ in sources]
-    has_labels = [source.members(task.array.name) for source in sources]
-    return [count_labels(scene) if has else {} for scene, has in zip(pixels, has_labels, strict=True)]
-
-
-def _make_anew(job: _Job, task: Task) -> _Shard:
-    """A shard made from the release, and written unless this is a dry run."""
-    block = load_block(job.plan, task)
-    if block.problems:
-        return _Shard(task, "", (), problems=block.problems)
-    ((key, content),) = shard_objects(task.array, task.first, block.pixels).items()
-    digest = task.array.digest(content)
-    if job.remains.digests is not None and not job.same_files and job.remains.digests.get(key) != digest:
-        raise _other_release(job.remains, job.plan.release.url, f"{key} made from it has not the digest of the store's")
-    hit = _hit(job, task, block.pixels)
-    if not job.dry_run:
-        job.target.write({key: content})
-    return _Shard(task, digest, block.findings, hit, is_new=True)
-
-
-def _hit(job: _Job, task: Task, pixels: np.ndarray) -> tuple[str, ...]:
-    """Scenes of a shard that cannot be read, or are not as they must be."""
-    array, scenes = job.arrays[task.array.name], job.plan.release.scenes
-    hit = unreadable_scenes(array, task.first, task.last)
-    if not hit:
-        here = read_shard(array, task.first, task.last).pixels
-        hit = [task.first + i for i in range(len(pixels)) if not _same(here[i], pixels[i])]
-    return tuple(scenes[i].scene for i in hit)
-
-
-def _same(here: np.ndarray, there: np.ndarray) -> bool:
-    return here.dtype == there.dtype and np.array_equal(here, there, equal_nan=here.dtype.kind == "f")
-
-
-def _refuse_unlike(job: _Job, whole: Sequence[_Shard]) -> None:
-    """Where nothing else tells whose pixels these are, some of them must be those of the release."""
-    if not any(shard.task.array.name in ("reflectance", "mask") for shard in whole):
-        reason = "no shard of reflectance or mask that can still be read equals what would be made from it"
-        raise _other_release(job.remains, job.plan.release.url, reason)
-
-
-def _finish(job: _Job, shards: Sequence[_Shard]) -> Repair:
+def _finish(job: Job, shards: Sequence[Shard]) -> Repair:
     """Compare all other objects with what they must be, and rewrite or remove them; the root comes last."""
     expected = _small_objects(job, shards)
     _refuse_unproved(job, json.loads(expected[ROOT])["attributes"])
@@ -317,7 +172,7 @@ def _finish(job: _Job, shards: Sequence[_Shard]) -> Repair:
     )
 
 
-def _small_objects(job: _Job, shards: Sequence[_Shard]) -> dict[str, bytes]:
+def _small_objects(job: Job, shards: Sequence[Shard]) -> dict[str, bytes]:
     """All objects but shards as conversion would write them, with what was recorded when it did."""
     plan, attributes = job.plan, job.remains.attributes
     findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
@@ -333,9 +188,9 @@ def _small_objects(job: _Job, shards: Sequence[_Shard]) -> dict[str, bytes]:
     return small_objects(plan, quality, found if has_digests else None, kept)
 
 
-def _refuse_unproved(job: _Job, attributes: Mapping[str, Any]) -> None:
+def _refuse_unproved(job: Job, attributes: Mapping[str, Any]) -> None:
     """The coordinates that are left, or their checksum, must be those that would be made."""
     before = job.remains.attributes.get(bundle.CHECKSUM_ATTRIBUTE, attributes[bundle.CHECKSUM_ATTRIBUTE])
     if before != attributes[bundle.CHECKSUM_ATTRIBUTE] and not job.same_files:
         reason = "its outlines, or what is counted in its pixels, make other coordinates than those of the store"
-        raise _other_release(job.remains, job.plan.release.url, reason)
+        raise other_release(job.remains, job.plan.release.url, reason)

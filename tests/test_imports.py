@@ -56,6 +56,7 @@ CONVERSION = [
     *("coordinates", "report"),
     *("folder", "lease", "bucket", "target", "cluster", "write", "forecast"),
     *("readback", "inventory", "shardcheck", "compare", "verify", "publication", "restore"),
+    *("remains", "mending", "repair"),
     *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),
 ]
 
