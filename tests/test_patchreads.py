@@ -9,6 +9,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 import s2cmc
 from s2cmc.errors import DamagedError
+from s2cmc.reading import ADVICE
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +141,7 @@ def test_what_fails_while_reading_ahead_is_raised_where_it_was_asked_for(countin
     below.refused = (key,)
     batches = iter(patches)
     next(batches)
-    with pytest.raises(s2cmc.StoreError, match=f"/{key} is missing$"):
+    with pytest.raises(s2cmc.StoreError, match=f"/{key} is missing; {ADVICE}$"):
         next(batches)
     assert not threads()
 
@@ -154,5 +155,5 @@ def test_what_was_damaged_on_its_way_is_read_again(counting, catalogue):
 
 def test_what_stays_damaged_is_named(counting):
     damaged, _ = counting(flips=1_000)
-    with pytest.raises(DamagedError, match=r"/(reflectance/c/3/0/0/0|mask/c/0/0/0) is damaged: .*; see s2cmc verify$"):
+    with pytest.raises(DamagedError, match=rf"/(reflectance/c/3/0/0/0|mask/c/0/0/0) is damaged: .*; {ADVICE}$"):
         damaged.clouds.patches_at([(3, 20, 20)], 24)

@@ -16,7 +16,7 @@ from numcodecs import blosc, zstd
 from sharded import BLOSC, ZSTD, Layout, array_of
 
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
-from s2cmc.reading import read_array
+from s2cmc.reading import ADVICE, read_array
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +137,7 @@ def test_a_shard_that_is_cut_is_an_error(damage, part, kept):
 def test_a_shard_that_is_not_there_is_named(tmp_path, part):
     Layout().write(tmp_path)
     (tmp_path / SHARD).unlink()
-    with pytest.raises(MissingObjectError, match=rf"^{tmp_path}/{SHARD} is missing$"):
+    with pytest.raises(MissingObjectError, match=rf"^{tmp_path}/{SHARD} is missing; {ADVICE}$"):
         read_array(array_of(tmp_path), PARTS[part])
 
 

@@ -22,7 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(clirelease.sample, clirelease.convert, clirelease.verify, clirelease.restore, clirelease.publish),
+    *(clirelease.sample, clirelease.convert, clirelease.verify, clirelease.repair),
+    *(clirelease.restore, clirelease.publish),
     *(cliask.info, cliask.select, cliask.fractions, cliask.gallery),
     *(clievaluate.stats, clievaluate.evaluate),
     *(cligeo.export, cligeo.metadata, cligeo.window, cligeo.georeference),

@@ -1,6 +1,7 @@
-"""Subcommands between a release and its store: sample, convert, verify, restore, publish."""
+"""Subcommands between a release and its store: sample, convert, verify, repair, restore, publish."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -180,9 +181,10 @@ def verify(
         problems = run(store, release, workers=workers, release_options=options, access=access, progress=advance)
     for problem in problems:
         out.print(problem, highlight=False, markup=False, soft_wrap=True)
+    _show_hit([pair for problem in problems for pair in problem.hit])
     if problems:
         err.print(
-            f"{redacted(store)}: {display.counted(len(problems), 'difference')}",
+            f"{redacted(store)}: {display.counted(len(problems), 'difference')}; `s2cmc repair` makes anew what is hit",
             style="red",
             highlight=False,
             markup=False,
@@ -209,6 +211,48 @@ def _verify_published(release: str, workers: int | None, storage_option: list[st
         err.print(said, style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1)
     out.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def repair(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder, or URL of a bucket.")],
+    release: Release,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be rewritten.")] = False,
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+    store_option: StoreOption = None,
+) -> None:
+    """Rewrite what is hit in STORE from the release it was converted from. Killed and run again, it goes on."""
+    needs_convert()
+    from s2cmc.conversion.repair import repair as run
+
+    with progress("repairing", MofNCompleteColumn()) as advance, resumable():
+        done = run(
+            store,
+            release,
+            dry_run=dry_run,
+            workers=workers,
+            release_options=key_values(storage_option, "--storage-option"),
+            access=access_of(store_option),
+            progress=advance,
+        )
+    would = "would be " if dry_run else ""
+    for verb, keys in ((f"{would}rewritten", done.rewritten), (f"{would}removed", done.removed)):
+        for key in keys:
+            out.print(f"{verb}: {key}", highlight=False, markup=False, soft_wrap=True)
+    for key in done.foreign:
+        out.print(f"foreign, and left alone: {key}", highlight=False, markup=False, soft_wrap=True)
+    _show_hit([(scene, name) for scene, names in done.scenes.items() for name in names])
+    rewritten, removed = display.counted(len(done.rewritten), "object"), display.counted(len(done.removed), "object")
+    out.print(f"{done.url}: {rewritten} {would}rewritten, {removed} {would}removed", highlight=False, soft_wrap=True)
+
+
+def _show_hit(pairs: Sequence[tuple[str, str]]) -> None:
+    """Scenes that are hit, each with what of it is."""
+    hit: dict[str, list[str]] = {}
+    for scene, name in dict.fromkeys(pairs):
+        hit.setdefault(scene, []).append(name)
+    for scene, names in hit.items():
+        out.print(f"hit: {scene} ({', '.join(names)})", highlight=False, markup=False, soft_wrap=True)
 
 
 def restore(
