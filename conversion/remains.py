@@ -101,7 +101,7 @@ def survey(url: str, access: Access | None) -> Remains:
         arrays = {name: metadata[name] for name in PIXEL_VARIABLES if name in metadata}
         return Remains(url, attributes, arrays, names, _proved_digests(place, attributes), keys)
     arrays = {name: found for name in PIXEL_VARIABLES if (found := _parsed(place.read(f"{name}/{ROOT}")))}
-    names = _names(place.read(_SCENES)) or _names(_bundled(place.read(bundle.BUNDLE)))
+    names = _names(place.read(_SCENES)) or _names(_bundled(place.read(bundle.BUNDLE), _SCENES))
     return Remains(url, {}, arrays, names, None, keys)
 
 
@@ -117,18 +117,28 @@ def _document(root: bytes | None, name: str) -> dict[str, Any]:
 
 
 def _proved_coordinates(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, bytes]:
-    """Objects of the coordinates by key, from the bundle or beside it; empty unless the root proves them."""
+    """Objects of the coordinates by key, from the bundle and beside it; empty unless the root proves them."""
     if not attributes:
         return {}
+    packed = place.read(bundle.BUNDLE)
     beside = {key: place.read(key) for key in (f"{name}/c/0" for name in _COORDINATES)}
-    packed = bundle.pack({key: content for key, content in beside.items() if content is not None})
-    for content in (place.read(bundle.BUNDLE), packed):
+    whole = {key: content if _is_whole(content) else _bundled(packed, key) for key, content in beside.items()}
+    together = bundle.pack({key: content for key, content in whole.items() if content is not None})
+    for content in (packed, together):
         try:
             if content is not None:
                 return bundle.unpack(content, attributes, bundle.BUNDLE)
         except DamagedError:
             continue
     return {}
+
+
+def _is_whole(content: bytes | None) -> bool:
+    """Whether the checksum at the end of an object of a coordinate holds."""
+    try:
+        return content is not None and len(checked(np.frombuffer(content, np.uint8))) > 0
+    except ValueError:
+        return False
 
 
 def _proved_digests(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, str] | None:
@@ -149,12 +159,12 @@ def _names(content: bytes | None) -> tuple[str, ...] | None:
         return None
 
 
-def _bundled(content: bytes | None) -> bytes | None:
-    """The object of the product IDs in a bundle that may be damaged elsewhere."""
+def _bundled(content: bytes | None, key: str) -> bytes | None:
+    """An object in a bundle that may be damaged elsewhere."""
     try:
         with zipfile.ZipFile(io.BytesIO(content or b"")) as archive:
-            return archive.read(_SCENES)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError):
+            return archive.read(key)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
         return None
 
 

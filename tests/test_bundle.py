@@ -15,7 +15,7 @@ from resealed import reseal
 import s2cmc
 from s2cmc.bundle import BUNDLE, CHECKSUM_ATTRIBUTE, NAME_ATTRIBUTE, bundle_attributes, pack, unpack
 from s2cmc.metadata import seal
-from s2cmc.schema import PIXEL_VARIABLES
+from s2cmc.schema import FIXED_COORDINATES, PIXEL_VARIABLES, SCENE_COORDINATES
 
 pytestmark = pytest.mark.slow
 
@@ -97,18 +97,39 @@ def test_one_request_brings_all_coordinates(backend, store, serve):
     assert [path for _, path, _ in server.log] == [f"/{store.name}/zarr.json", f"/{store.name}/{BUNDLE}"]
 
 
-def test_a_missing_bundle_is_named(store, tmp_path):
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda bundle: bundle.unlink(), "missing"),
+        (lambda bundle: bundle.write_bytes(pack({"a": b"x"})), "damaged, or of"),
+    ],
+    ids=["missing", "of another store"],
+)
+def test_without_its_bundle_a_store_opens_from_the_coordinates_beside_it(store, opened, tmp_path, caplog, spoil, said):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    spoil(copy / BUNDLE)
+    assert s2cmc.open_catalogue(copy).coords.to_dataset().identical(opened.coords.to_dataset())
+    assert f"{copy}/{BUNDLE} is {said}" in caplog.text
+    assert "s2cmc repair" in caplog.text
+
+
+def test_coordinates_of_another_store_are_never_shown(store, opened, tmp_path):
+    """Neither the bundle nor what lies beside it is what the root has sealed."""
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / BUNDLE).unlink()
-    with pytest.raises(s2cmc.StoreError, match=rf"{copy}/{BUNDLE} is missing"):
+    shutil.copy(copy / "cirrus" / "c" / "0", copy / "urban_developed" / "c" / "0")
+    assert (opened.cirrus != opened.urban_developed).any()
+    with pytest.raises(
+        s2cmc.StoreError, match=rf"{copy}/{BUNDLE} is missing; nor are the coordinates beside it whole: "
+    ):
         s2cmc.open_catalogue(copy)
 
 
-def test_the_bundle_of_another_store_is_refused(store, tmp_path):
-    copy = shutil.copytree(store, tmp_path / "copy.zarr")
-    (copy / BUNDLE).write_bytes(pack({"difficulty/c/0": b"x"}))
-    with pytest.raises(s2cmc.StoreError, match=rf"{copy}/{BUNDLE} is damaged, or of another store"):
-        s2cmc.open_catalogue(copy)
+def test_the_schema_knows_the_order_of_the_bundle(store):
+    """By which what lies beside it is proved."""
+    with zipfile.ZipFile(store / BUNDLE) as archive:
+        names = [key.removesuffix("/c/0") for key in archive.namelist()]
+    assert names == [*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES]
 
 
 def test_coordinates_in_a_bundle_are_checked_like_all_others(store, tmp_path):

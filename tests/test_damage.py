@@ -176,7 +176,7 @@ def test_verify_finds_every_damaged_object(store, tmp_path, where):
     document = json.loads((copy / "zarr.json").read_bytes())
     arrays = document["consolidated_metadata"]["metadata"]
     chunks = {path.relative_to(copy).as_posix() for path in copy.glob("*/c/**/*") if path.is_file()}
-    objects = {*chunks, *(f"{name}/zarr.json" for name in arrays)}
+    objects = {*chunks, *(f"{name}/zarr.json" for name in arrays), "shards.json"}
     assert len(objects) == sum(path.is_file() for path in copy.rglob("*")) - len({"zarr.json", "coordinates.zip"})
     for name in objects:
         content = bytearray((copy / name).read_bytes())
