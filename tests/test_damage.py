@@ -185,3 +185,38 @@ def test_verify_finds_every_damaged_object(store, tmp_path, where):
     problems = verify(str(copy))
     found = {name for name in objects if any(re.search(rf"(^|[ /]){name}\b", problem) for problem in problems)}
     assert found == objects
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(lambda shard: shard.unlink(), "is missing"), (lambda shard: shard.write_bytes(b"cut"), "is damaged: ")],
+    ids=["missing", "cut"],
+)
+def test_scenes_that_are_whole_are_read_and_the_one_that_is_hit_is_named(store, opened, tmp_path, spoil, said):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    key = "reflectance/c/3/0/0/0"
+    spoil(copy / key)
+    spoilt = s2cmc.open_catalogue(copy)
+    whole = spoilt.isel(scene=spoilt.scene != opened.scene.values[3])
+    expected = opened.isel(scene=opened.scene != opened.scene.values[3])
+    np.testing.assert_array_equal(whole.reflectance, expected.reflectance)
+    np.testing.assert_array_equal(spoilt.mask, opened.mask)
+    named = rf"^{opened.scene.values[3]}: {copy}/{key} {said}.*`s2cmc verify` .* `s2cmc repair`"
+    for read in (spoilt.reflectance.mean(), spoilt.reflectance[3, :5, :5, 2], spoilt.clouds.band_statistics().mean):
+        with pytest.raises(s2cmc.StoreError, match=named):
+            read.compute()
+
+
+def test_masks_of_several_scenes_that_are_hit_are_named(store, opened, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / "mask/c/0/0/0").unlink()
+    first = ", ".join(opened.scene.values[:3])
+    with pytest.raises(s2cmc.StoreError, match=rf"^{first} and 5 more: {copy}/mask/c/0/0/0 is missing; "):
+        s2cmc.open_catalogue(copy).clouds.class_fractions().compute(scheduler="synchronous")
+
+
+def test_a_damaged_root_says_how_it_is_mended(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (copy / "zarr.json").write_bytes((copy / "zarr.json").read_bytes()[:-1])
+    with pytest.raises(s2cmc.StoreError, match=r"zarr\.json is damaged.*`s2cmc repair` makes it anew"):
+        s2cmc.open_catalogue(copy)
