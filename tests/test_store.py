@@ -203,7 +203,7 @@ def test_other_formats_are_refused(store, tmp_path):
     edit_attributes(copy, format_version="1.7")
     s2cmc.open_catalogue(copy)
     edit_attributes(copy, format_version="2.0")
-    with pytest.raises(s2cmc.StoreError, match=r"has format 2\.0; this version of s2cmc reads 1\.0: update s2cmc"):
+    with pytest.raises(s2cmc.StoreError, match=r"has format 2\.0; this version of s2cmc reads 1\.1: update s2cmc"):
         s2cmc.open_catalogue(copy)
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "other.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(s2cmc.StoreError, match="is a Zarr group, but no catalogue of s2cmc"):
