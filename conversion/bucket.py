@@ -1,6 +1,7 @@
 """A bucket that is listed and written to. Objects appear whole or not at all; conditional puts decide who wins."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,6 +17,7 @@ from .lease import Lease, mark_of, put_if_same
 
 _KEPT = "public, max-age=31536000"
 _ASKED_ANEW = "no-cache"
+_MOVERS = 16  # copies side by side
 
 
 def is_bucket(url: str) -> bool:
@@ -131,6 +133,23 @@ class Bucket:
             pass
         except (BaseError, OSError) as error:
             raise explain(error, f"{self.url}/{name}", self._access, verb="removed") from error
+
+    def adopt(self, name: str, *, last: str) -> None:
+        """Move all objects below a name to the top, `last` after all others; the provider copies them."""
+        keys = [key.removeprefix(f"{name}/") for key in self.sizes(name)]
+
+        def move(key: str) -> None:
+            if self._lease:
+                self._lease.check()
+            try:
+                obstore.rename(self.store, f"{name}/{key}", key, overwrite=True)
+            except (BaseError, OSError) as error:
+                raise explain(error, f"{self.url}/{key}", self._access, verb="written") from error
+
+        with ThreadPoolExecutor(_MOVERS, thread_name_prefix="s2cmc-move") as pool:
+            list(pool.map(move, (key for key in keys if key != last)))
+        if last in keys:
+            move(last)
 
     def sweep(self, is_own: Callable[[str], object]) -> None:
         """Nothing to do: what was not written whole is not there."""

@@ -30,13 +30,16 @@ from .layout import shard_objects
 from .load import load_block
 from .plan import Plan, Task
 from .source import SceneSource
-from .target import Target
+from .target import Target, Written
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 PATIENCE = 10.0
 """Seconds in which a scheduler answers, and then a first worker."""
+
+_Outcome = tuple[list[str], list[dict[str, int]], Written, dict[str, str]]
+"""Problems and findings of a task, what it has written, and the digests of its shards by key."""
 
 _RESUME = "what is done is kept, the same command resumes"
 _TASKS_A_THREAD = 4  # sent ahead, so that no worker waits for the client
@@ -58,6 +61,8 @@ class Places:
         MD5 of the table of the release.
     version : str
         Of s2cmc.
+    staged : bool
+        An old store is there as long as the new one grows: see `Target`.
     release_options, access
         As `convert` takes them. Credentials in them are sent to the workers; those of the environment are not.
     """
@@ -67,6 +72,7 @@ class Places:
     store: str = field(repr=False)
     table_md5: str
     version: str = field(default_factory=lambda: version("s2cmc"))
+    staged: bool = False
     release_options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     access: Access = field(default_factory=Access, compare=False)
 
@@ -130,6 +136,7 @@ def make_places(
         release if "://" in release else abspath(release),
         target.url if "://" in target.url else abspath(target.url),
         plan.release.table_md5,
+        staged=target.is_staged,
         release_options=release_options or {},
         access=target.access,
     )
@@ -182,10 +189,10 @@ def done_elsewhere(
             sent[future] = task
             done.add(future)
 
-    def record(task: Task, outcome: "_Outcome") -> None:
-        problems, findings, digests = outcome
+    def record(task: Task, outcome: _Outcome) -> None:
+        problems, findings, written, digests = outcome
         if not problems:
-            target.record(task.name, plan.sources(task), findings, digests)
+            target.record(task.name, plan.sources(task), findings, written, digests)
 
     try:
         with ThreadPoolExecutor(_RECORDERS, thread_name_prefix="s2cmc-record") as recorders, _spoken(client):
@@ -255,26 +262,22 @@ def _without_archive(member: Member) -> Member:
     return replace(member, whole=None) if isinstance(member, ZipMember) else member
 
 
-_Outcome = tuple[list[str], list[dict[str, int]], dict[str, str]]
-"""Problems and findings of a task, and the digests of its shards by key."""
-
-
 def _do(errand: _Errand) -> _Outcome:
     """Do a task on a worker."""
     places, task = errand.places, errand.task
     _check_here(places)
     block = load_block(errand.plan, Task(task.array, 0, task.last - task.first))
     if block.problems:
-        return block.problems, [], {}
+        return block.problems, [], {}, {}
     objects = shard_objects(task.array, task.first, block.pixels)
     try:
         target = _target(places)
         if not target.admits(places.run):
             raise StoreError(f"{places.store} is not written by this run any more; {_RESUME}")
-        target.write(objects)
+        written = target.write(objects)
     except (OSError, ObjectStoreError) as error:  # theirs cannot all be sent
         raise StoreError(f"{places.store} cannot be written: {error}; {_RESUME}") from error
-    return [], block.findings, {key: task.array.digest(shard) for key, shard in objects.items()}
+    return [], block.findings, written, {key: task.array.digest(shard) for key, shard in objects.items()}
 
 
 @cache
@@ -298,4 +301,4 @@ def _check_here(places: Places) -> None:
 @cache
 def _target(places: Places) -> Target:
     """One of a process, which keeps its connections."""
-    return Target(places.store, places.access)
+    return Target(places.store, places.access, staged=places.staged)

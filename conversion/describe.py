@@ -38,8 +38,8 @@ from .bucket import Bucket
 from .croissant import make_croissant
 from .folder import Folder
 from .geoparquet import write_footprints
+from .place import place_to_write, refuse_within_store
 from .stac import CROISSANT, PARQUET, PART, make_collection, make_items
-from .target import place_to_write, refuse_within_store
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame

@@ -24,10 +24,10 @@ from .bucket import Bucket
 from .folder import Folder
 from .geotiff import geotiff_files, refuse_unplaced
 from .picture import png_files
+from .place import place_to_write, refuse_within_store
 from .readback import Readback
 from .restore import published_files
 from .subset import export_command, write_subset
-from .target import place_to_write, refuse_within_store
 
 Progress = Callable[[int, int], None]
 """Called with the scenes, or shards of a store, done so far, and with all."""

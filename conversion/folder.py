@@ -1,19 +1,27 @@
-"""A folder that a store is written to. Objects are written under another name first and appear whole or not at all."""
+"""A folder that a store is written to. Objects are written under another name first and appear whole or not at all.
 
+An object that appears is on the disk, name and content, before its writer goes on: what is written after it may rely on
+it, also when the power fails.
+"""
+
+import errno
+import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import obstore
+import google_crc32c
 from filelock import FileLock, Timeout
-from obstore.store import LocalStore
 
 from s2cmc.errors import StoreError
 
 _PATIENCE = 30.0  # seconds that others may take to replace a file
-_STAGED = re.compile(r"(.+)#\d+")  # obstore's name for a file that is still being written
+_STAGED = re.compile(r"(.+)#\d+")  # names of files that are still being written
+_NAMES = 10**12  # of them, so that writers of the same object do not meet
+_UNSYNCED = (errno.EINVAL, errno.ENOTSUP)  # what file systems answer that cannot sync a folder
 
 
 class Folder:
@@ -28,6 +36,7 @@ class Folder:
     def __init__(self, path: str) -> None:
         self.url = path
         self._path = Path(path)
+        self._lock: tuple[Path, tuple[int, int]] | None = None
 
     def read(self, key: str) -> bytes | None:
         """An object, if it is there."""
@@ -37,18 +46,33 @@ class Folder:
             return None
 
     def put(self, key: str, value: bytes, *, new: bool = False) -> str:
-        """Write an object, with `new` only where there is none; returns its entity tag, of which a file has none.
+        """Write an object, with `new` only where there is none; returns its tag, see `tags`.
 
         Raises
         ------
         StoreError
-            If there is one already.
+            If there is one already, or the folder that was claimed is not there any more.
         """
+        self._check_claim()
+        path = self._path / key
+        staged = path.with_name(f"{path.name}#{secrets.randbelow(_NAMES)}")
+        _make_folder(path.parent)
         try:
-            obstore.put(LocalStore(self._path, mkdir=True), key, value, mode="create" if new else "overwrite")
-        except obstore.exceptions.AlreadyExistsError as error:
+            with staged.open("xb") as file:
+                file.write(value)
+                file.flush()
+                os.fsync(file.fileno())
+            if new:
+                os.link(staged, path)
+            else:
+                staged.replace(path)
+        except FileExistsError as error:
             raise StoreError(f"{self.url}/{key} has been written by another in the meantime") from error
-        return ""
+        finally:
+            with suppress(OSError):  # the next run sweeps it
+                staged.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+        return _tag(value)
 
     def replace(self, key: str, before: bytes | None, after: bytes) -> bool:
         """Put `after` where `before` is, and tell whether that was so."""
@@ -71,13 +95,30 @@ class Folder:
         files = (path for path in (self._path / below).rglob("*") if path.is_file())
         return {path.relative_to(self._path).as_posix(): path.stat().st_size for path in files}
 
+    def tags(self, below: str = "") -> dict[str, tuple[int, str]]:
+        """Bytes and CRC-32C, as hexadecimal digits, of every object, or of those below a name, by key; reads them."""
+        return {key: (size, _tag((self._path / key).read_bytes())) for key, size in self.sizes(below).items()}
+
     def remove(self, name: str) -> None:
         """Remove an object, or all below a name; links are removed and not followed."""
         path = self._path / name
+        self._check_claim()
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync_folder(path.parent)
+
+    def adopt(self, name: str, *, last: str) -> None:
+        """Move all that is in a folder within this one to its top, where nothing of the same names is; `last` last."""
+        paths = sorted((self._path / name).iterdir(), key=lambda path: path.name == last)
+        for path in paths:
+            self._check_claim()
+            if path.name == last:
+                _sync_folder(self._path)
+            path.rename(self._path / path.name)
+        _sync_folder(self._path)
 
     def sweep(self, is_own: Callable[[str], object]) -> None:
         """Remove what a killed run was still writing of the keys that are its own."""
@@ -99,14 +140,64 @@ class Folder:
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(lock, timeout=patience):
-                yield
+                self._lock = (lock, _identity(lock))
+                try:
+                    yield
+                finally:
+                    self._lock = None
         except Timeout as error:
             raise StoreError(
                 f"another conversion, export or publication into {self.url} is running; wait for it, or stop it"
             ) from error
 
     def vanish(self, name: str) -> None:
-        """Remove all below a name, and the folder if nothing else was ever in it."""
+        """Remove all below a name, and the folder if nothing else was ever in it; nothing of what others put there."""
+        if self._lock and not self._is_claimed():
+            return
         shutil.rmtree(self._path / name, ignore_errors=True)
         with suppress(OSError):  # it is not empty
             self._path.rmdir()
+
+    def _is_claimed(self) -> bool:
+        """Whether the lock is where it was taken; it stays open, so that no other file has its number."""
+        try:
+            return self._lock is not None and _identity(self._lock[0]) == self._lock[1]
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _check_claim(self) -> None:
+        if self._lock and not self._is_claimed():
+            raise StoreError(
+                f"{self.url} was removed or replaced while it was being written; run the same command again if it is "
+                "still wanted"
+            )
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above, on the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # which opens no folders
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _UNSYNCED:
+            raise
+    finally:
+        os.close(folder)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _tag(value: bytes) -> str:
+    return f"{google_crc32c.value(bytes(value)):08x}"

@@ -105,7 +105,14 @@ class Plan:
             "layout": hashlib.sha256(b"".join(array_objects(self.arrays).values())).hexdigest(),
         }
 
-    def command(self, store: str, scenes_asked: Sequence[str] | None, store_options: Mapping[str, str]) -> str:
+    def command(
+        self,
+        store: str,
+        scenes_asked: Sequence[str] | None,
+        store_options: Mapping[str, str],
+        *,
+        scheduler: str | None = None,
+    ) -> str:
         """The command that starts, and resumes, this conversion; without credentials, as strangers may read it."""
         places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (self.release.url, store)]
         words = ["s2cmc", "convert", *places]
@@ -115,6 +122,8 @@ class Plan:
             words.append("--no-thumbnails")
         if scenes_asked is not None:
             words += ["--scenes", ",".join(scenes_asked)]
+        if scheduler is not None:
+            words += ["--scheduler", scheduler]
         for name, value in store_options.items():
             words += ["-o", f"{name}={value}"]
         return shlex.join(words)

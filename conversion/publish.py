@@ -27,7 +27,7 @@ from s2cmc.store import open_group
 from .bucket import Bucket
 from .folder import Folder
 from .inventory import expected_objects, list_objects
-from .target import place_to_write
+from .place import place_to_write
 
 Progress = Callable[[int, int], None]
 """Called with the objects done so far, and with all."""

@@ -27,8 +27,10 @@ from s2cmc.redact import redacted
 from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, ReflectanceType
 
 from .layout import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
+from .place import refuse_within_store
 from .plan import Task
 from .readback import Readback
+from .target import State, Target
 from .target import State, Target, digests_in, refuse_within_store
 
 Progress = Callable[[int, int], None]
@@ -159,19 +161,15 @@ def _refuse(target: Target, group: zarr.Group, overwrite: bool) -> None:
 
 
 def _start_or_resume(target: Target, header: dict[str, Any], arrays: Mapping[str, PixelArray], overwrite: bool) -> None:
-    started = target.header() if target.state() is State.STARTED else None
+    started = target.header()
     before = started.get("identity", {}) if started is not None else {}
     differing = [key for key, value in header["identity"].items() if before.get(key) != value]
-    if started is not None and differing and not overwrite:
+    if target.state() is State.STARTED and started is not None and differing and not overwrite:
         raise StoreError(
             f"{target.url} holds what was started with another {' and '.join(differing)}; finish it with "
             f"`{started.get('command', 'the command that started it')}`, or use --overwrite to start anew"
         )
-    if started is not None and not differing and not started.get("clearing"):
-        target.sweep()
-    elif target.state() is not State.EMPTY:
-        target.clear(header)
-    target.start(header, array_objects(arrays))
+    target.begin(header, array_objects(arrays), same=started is not None and not differing)
 
 
 def _run(
@@ -199,8 +197,8 @@ def _run(
 def _copy(stored: Readback, positions: Sequence[int], target: Target, task: Task) -> None:
     pixels = _read(stored, task.array.name, positions[task.first : task.last])
     shards = shard_objects(task.array, task.first, pixels)
-    target.write(shards)
-    target.record(task.name, "", [], {key: task.array.digest(shard) for key, shard in shards.items()})
+    digests = {key: task.array.digest(shard) for key, shard in shards.items()}
+    target.record(task.name, "", [], target.write(shards), digests)
 
 
 def _read(stored: Readback, name: str, positions: Sequence[int]) -> np.ndarray:

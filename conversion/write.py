@@ -27,6 +27,7 @@ from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report
 from .source import open_release
+from .target import State, Step, Target
 from .target import State, Target, digests_in
 
 if TYPE_CHECKING:
@@ -112,51 +113,53 @@ def convert(
             for line in source.warnings:
                 logger.warning(line)
             plan = make_plan(source, Options(reflectance, thumbnails))
+            target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
             run = uuid4().hex
-            _start_or_resume(plan, target, run, scenes, overwrite)
+            target.admit(run)  # from here on workers that an earlier run left behind write nothing
+            if client is not None:
+                check_workers(client, make_places(plan, target, run, release, release_options))
+            command = plan.command(target.url, scenes, target.access.spoken(), scheduler=_address(scheduler))
+            _start_or_resume(plan, target, {"identity": plan.identity(), "command": command}, overwrite)
             todo = _todo(plan, target)
             if client is None:
                 done = _done_here(plan, target, todo, workers or os.cpu_count() or 1)
             else:
                 places = make_places(plan, target, run, release, release_options)
-                check_workers(client, places)
                 done = done_elsewhere(client, plan, target, places, todo)
             with closing(done):  # what is under way ends before the target is let go of
                 _collect(plan, todo, done, progress)
             quality = _publish(plan, target)
     except (OSError, ObjectStoreError) as error:
-        raise StoreError(
-            f"{store} cannot be written: {error}; what is done is kept, the same command resumes"
-        ) from error
+        kept = "; what is done is kept, the same command resumes" if target.is_begun() else ""
+        raise StoreError(f"{store} cannot be written: {error}{kept}") from error
     return make_report(
         plan, quality, store=redacted(store), nbytes=target.nbytes(), resumed=len(plan.tasks()) - len(todo), began=began
     )
 
 
-def _start_or_resume(plan: Plan, target: Target, run: str, scenes: Sequence[str] | None, overwrite: bool) -> None:
-    target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
-    target.admit(run)  # from here on workers that an earlier run left behind write nothing
-    header = {"identity": plan.identity(), "command": plan.command(target.url, scenes, target.access.spoken())}
-    started = target.header() if target.state() is State.STARTED else None
+def _address(scheduler: "str | Client | None") -> str | None:
+    """Address of a scheduler that another process can reach, if there is one."""
+    if scheduler is None or isinstance(scheduler, str):
+        return scheduler
+    return str(scheduler.scheduler.address) if scheduler.scheduler else None
+
+
+def _start_or_resume(plan: Plan, target: Target, header: dict[str, Any], overwrite: bool) -> None:
+    started = target.header()
     differing = _differences(plan, target, header, started) if started is not None else []
-    if started is not None and differing and not overwrite:
+    if target.state() is State.STARTED and started is not None and differing and not overwrite:
         raise StoreError(
             f"{target.url} holds a conversion that was started with another {' and '.join(differing)}; finish it "
             f"with `{started.get('command', 'the command that started it')}`, or use --overwrite to start anew"
         )
-    if started is not None and not differing and not started.get("clearing"):
-        logger.info("resuming the conversion into %s", target.url)
-        target.sweep()
-    elif target.state() is not State.EMPTY:
-        target.clear(header)
-    target.start(header, array_objects(plan.arrays))
+    target.begin(header, array_objects(plan.arrays), same=started is not None and not differing)
 
 
 def _differences(plan: Plan, target: Target, header: Mapping[str, Any], started: Mapping[str, Any]) -> list[str]:
     """What a started conversion was started with otherwise. Files that no finished task has read may be mended."""
     before = started.get("identity", {})
     differing = [key for key, value in header["identity"].items() if before.get(key) != value]
-    if not differing and not started.get("clearing"):
+    if not differing and started.get("step") != Step.CLEARING:
         records = target.records()
         changed = [
             task for task in plan.tasks() if (r := records.get(task.name)) and r["sources"] != plan.sources(task)
@@ -207,9 +210,8 @@ def _do(plan: Plan, target: Target, task: Task) -> list[str]:
     block = load_block(plan, task)
     if not block.problems:
         shards = shard_objects(task.array, task.first, block.pixels)
-        target.write(shards)
         digests = {key: task.array.digest(shard) for key, shard in shards.items()}
-        target.record(task.name, plan.sources(task), block.findings, digests)
+        target.record(task.name, plan.sources(task), block.findings, target.write(shards), digests)
     return block.problems
 
 

@@ -247,7 +247,7 @@ def test_oddities_of_the_listing_are_said_before_anything_is_written(release, tm
     def full(*args: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Target, "start", full)
+    monkeypatch.setattr(Target, "begin", full)
     with pytest.raises(s2cmc.StoreError, match="cannot be written: no space left on device"):
         convert(str(copy), str(tmp_path / "store.zarr"))
     assert caplog.messages == ["absent: thumbnails of 10 of 10 scenes that should have one"]

@@ -54,7 +54,7 @@ CONVERSION = [
         "load",
     ),
     *("coordinates", "report"),
-    *("folder", "lease", "bucket", "target", "cluster", "write", "forecast"),
+    *("folder", "lease", "bucket", "place", "target", "cluster", "write", "forecast"),
     *("readback", "inventory", "shardcheck", "compare", "verify", "publication", "restore"),
     *("remains", "mending", "repair"),
     *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),

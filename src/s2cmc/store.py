@@ -189,13 +189,14 @@ def place_of(store: "str | Path | Store", access: Access | None = None) -> "Plac
 def _root(place: "Place") -> bytes:
     try:
         return _fetch(place, ROOT)
-    except DamagedError as error:
-        raise DamagedError(f"{error}; {ADVICE}") from error
-    except (MissingObjectError, DeniedError) as error:  # a bucket that may not be listed denies what is not there
+    # A bucket that may not be listed denies what is not there; a power failure may leave a root that is torn.
+    except (MissingObjectError, DeniedError, DamagedError) as error:
         if unfinished := _unfinished(place):
             raise unfinished from error
     try:
         return _fetch(place, ROOT)  # the conversion may have ended between the two looks
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {ADVICE}") from error
     except MissingObjectError as error:
         if "no such bucket" in str(error):
             raise
