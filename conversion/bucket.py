@@ -55,8 +55,10 @@ class Bucket:
         except BaseError as error:
             raise explain(error, f"{self.url}/{key}", self._access) from error
 
-    def put(self, key: str, value: bytes, *, new: bool = False) -> str:
+    def put(self, key: str, value: bytes, *, new: bool = False, durable: bool = False) -> str:  # noqa: ARG002
         """Write an object by one request, with `new` only where there is none; returns its entity tag.
+
+        What a provider has confirmed is always durable.
 
         Raises
         ------
@@ -150,6 +152,9 @@ class Bucket:
             list(pool.map(move, (key for key in keys if key != last)))
         if last in keys:
             move(last)
+
+    def sync(self) -> None:
+        """Nothing to do: what a provider has confirmed is there to stay."""
 
     def sweep(self, is_own: Callable[[str], object]) -> None:
         """Nothing to do: what was not written whole is not there."""

@@ -303,4 +303,4 @@ def _write(
 def _write_files(place: Folder | Bucket, files: _Files, there: set[str]) -> None:
     for name, make in files.items():
         if name not in there:
-            place.put(name, make())
+            place.put(name, make(), durable=True)  # what is there is not looked at again

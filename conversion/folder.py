@@ -1,7 +1,7 @@
 """A folder that a store is written to. Objects are written under another name first and appear whole or not at all.
 
-An object that appears is on the disk, name and content, before its writer goes on: what is written after it may rely on
-it, also when the power fails.
+To sync every object by itself would take longer than to write it. What others rely on after a power failure is synced
+before they do: all objects by `sync`, side by side, before one that is `durable` stands for them.
 """
 
 import errno
@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from s2cmc.errors import StoreError
 _PATIENCE = 30.0  # seconds that others may take to replace a file
 _STAGED = re.compile(r"(.+)#\d+")  # names of files that are still being written
 _NAMES = 10**12  # of them, so that writers of the same object do not meet
+_SYNCERS = 16  # what they ask for, file systems write at once
 _UNSYNCED = (errno.EINVAL, errno.ENOTSUP)  # what file systems answer that cannot sync a folder
 
 
@@ -45,8 +47,10 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def put(self, key: str, value: bytes, *, new: bool = False) -> str:
+    def put(self, key: str, value: bytes, *, new: bool = False, durable: bool = False) -> str:
         """Write an object, with `new` only where there is none; returns its tag, see `tags`.
+
+        With `durable` it is on the disk, name and content, when it appears and when this returns.
 
         Raises
         ------
@@ -56,12 +60,13 @@ class Folder:
         self._check_claim()
         path = self._path / key
         staged = path.with_name(f"{path.name}#{secrets.randbelow(_NAMES)}")
-        _make_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with staged.open("xb") as file:
                 file.write(value)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             if new:
                 os.link(staged, path)
             else:
@@ -71,15 +76,26 @@ class Folder:
         finally:
             with suppress(OSError):  # the next run sweeps it
                 staged.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        if durable:
+            for folder in (path.parent, *path.parent.parents):
+                _sync(folder)
+                if folder == self._path:
+                    break
         return _tag(value)
+
+    def sync(self) -> None:
+        """Have all that is here on the disk."""
+        paths = (self._path.parent, self._path, *self._path.rglob("*"))
+        with ThreadPoolExecutor(_SYNCERS, thread_name_prefix="s2cmc-sync") as pool:
+            for _ in pool.map(_sync, paths):
+                pass
 
     def replace(self, key: str, before: bytes | None, after: bytes) -> bool:
         """Put `after` where `before` is, and tell whether that was so."""
         with self.claimed(f"{key}.lock", patience=_PATIENCE):
             same = self.read(key) == before
             if same:
-                self.put(key, after)
+                self.put(key, after, durable=True)
             # While it is held: who has opened it by now sees that it is gone, and makes another.
             (self._path / f"{key}.lock").unlink(missing_ok=True)
         return same
@@ -108,7 +124,7 @@ class Folder:
         else:
             path.unlink(missing_ok=True)
         if path.parent.is_dir():
-            _sync_folder(path.parent)
+            _sync(path.parent)
 
     def adopt(self, name: str, *, last: str) -> None:
         """Move all that is in a folder within this one to its top, where nothing of the same names is; `last` last."""
@@ -116,9 +132,9 @@ class Folder:
         for path in paths:
             self._check_claim()
             if path.name == last:
-                _sync_folder(self._path)
+                _sync(self._path)
             path.rename(self._path / path.name)
-        _sync_folder(self._path)
+        _sync(self._path)
 
     def sweep(self, is_own: Callable[[str], object]) -> None:
         """Remove what a killed run was still writing of the keys that are its own."""
@@ -173,25 +189,20 @@ class Folder:
             )
 
 
-def _make_folder(path: Path) -> None:
-    """Make a folder and those above, on the disk."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # which opens no folders
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # it opens no folders
         return
-    folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    except FileNotFoundError:  # staged by another
+        return
+    try:
+        os.fsync(number)
     except OSError as error:
         if error.errno not in _UNSYNCED:
             raise
     finally:
-        os.close(folder)
+        os.close(number)
 
 
 def _identity(path: Path) -> tuple[int, int]:

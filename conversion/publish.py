@@ -119,6 +119,7 @@ def publish(
     finally:
         pool.shutdown(cancel_futures=True)
     sent, size = copy(ROOT)
+    folder.sync()
     _announce(place, version)
     if progress:
         progress(len(keys), len(keys))

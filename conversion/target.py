@@ -188,7 +188,7 @@ class Target:
 
     def _note(self, header: dict[str, Any], step: Step | None) -> None:
         noted = {key: value for key, value in header.items() if key != "step"} | ({"step": step} if step else {})
-        self._place.put(JOURNAL_PLAN, json.dumps(noted, indent=1).encode())
+        self._place.put(JOURNAL_PLAN, json.dumps(noted, indent=1).encode(), durable=True)
 
     def _recheck(self) -> None:
         """Strike tasks from the journal whose objects are not as they were written.
@@ -260,7 +260,9 @@ class Target:
         step = header.get("step")
         if step not in (Step.REMOVING, Step.MOVING):
             self.write({key: value for key, value in objects.items() if key != ROOT})
-            self._place.put((_NEW if self.is_staged else "") + ROOT, objects[ROOT], new=not self.is_staged)
+            self._place.sync()
+            root = (_NEW if self.is_staged else "") + ROOT
+            self._place.put(root, objects[ROOT], new=not self.is_staged, durable=True)
         if not self.is_staged:
             return
         if step != Step.MOVING:

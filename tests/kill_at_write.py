@@ -30,12 +30,12 @@ def convert_killed(release: str, store: str, at: int) -> None:
     """Convert, and die right before write number `at`."""
     put, written = Folder.put, 0
 
-    def put_or_die(self: Folder, key: str, value: bytes, *, new: bool = False) -> str:
+    def put_or_die(self: Folder, key: str, value: bytes, **how: bool) -> str:
         nonlocal written
         written += 1
         if written == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        return put(self, key, value, new=new)
+        return put(self, key, value, **how)
 
     Folder.put = put_or_die  # type: ignore[method-assign]
     convert(release, store, workers=1)

@@ -116,11 +116,11 @@ def test_it_goes_on_after_a_failure_at_any_write(store, names, whole, tmp_path, 
     for at in sorted({2, 3, 5, count // 2, count, count + 1}):  # the first write is that of the journal
         written = []
 
-        def fail(self: Folder, key: str, value: bytes, *, new: bool = False) -> str:
+        def fail(self: Folder, key: str, value: bytes, **how: bool) -> str:
             written.append(key)  # noqa: B023, of this round
             if len(written) >= at:  # noqa: B023
                 raise OSError("no space left on device")
-            return put(self, key, value, new=new)
+            return put(self, key, value, **how)
 
         out = tmp_path / str(at)
         with monkeypatch.context() as patch:

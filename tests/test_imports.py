@@ -31,7 +31,7 @@ LIBRARY = [
         "example",
     ),
     *("published", "synthesis", "sampletable", "quirks", "testing"),
-    *("display", "console", "clirelease", "cliask", "clievaluate", "cligeo", "cli"),
+    *("display", "ending", "console", "clirelease", "cliask", "clievaluate", "cligeo", "cli"),
 ]
 """Rooms of src/s2cmc: each imports only from those before it (the package itself counts as accessor)."""
 

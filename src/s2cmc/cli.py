@@ -1,21 +1,33 @@
 """The command ``s2cmc``. Each subcommand forwards to one function and shows what it returns.
 
 Exit codes: 0 all is well; 1 an error, differences that `verify` found, or a georeference that is not
-proved; 2 a wrong command line.
+proved; 2 a wrong command line; 130, 143 and 129 ended by SIGINT, SIGTERM or SIGHUP; 141 nobody reads what is printed.
 """
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.logging import RichHandler
 
 from s2cmc import __version__, cliask, clievaluate, cligeo, clirelease
-from s2cmc.console import err, out
+from s2cmc.console import ending, err, out
+from s2cmc.ending import stopped_by_signals
 from s2cmc.errors import CatalogueError
 from s2cmc.redact import redacted
 
+
+class _Commands(typer.core.TyperGroup):
+    """The subcommands; each of them ends in order on a signal."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with ending():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="The Sentinel-2 Cloud Mask Catalogue as one Zarr store: make it, prove it, ask it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -46,7 +58,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("s2cmc").setLevel(logging.INFO)
     try:
-        app()
+        with stopped_by_signals():
+            app()
     except (CatalogueError, OSError) as error:  # OSError: a full disk, a folder without permission, no network
         err.print(f"error: {redacted(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from s2cmc.access import Access, make_access
+from s2cmc.ending import PipedConsole, how_stopped
 from s2cmc.errors import CatalogueError
 
-out = Console()
-err = Console(stderr=True)
+out = PipedConsole()
+err = PipedConsole(stderr=True)
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of a store.")]
 Release = Annotated[str, typer.Argument(metavar="RELEASE", help="Folder or URL in the published layout.")]
@@ -75,12 +75,20 @@ def progress(verb: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """End with a word, and not with a traceback, when interrupted."""
+    """Say what becomes of what is done when a signal ends it."""
+    with ending("; what is done is kept, and the same command resumes"):
+        yield
+
+
+@contextmanager
+def ending(remark: str = "") -> Iterator[None]:
+    """End with a word, and not with a traceback, on a signal that asks to."""
     try:
         yield
-    except KeyboardInterrupt:
-        err.print("interrupted; what is done is kept, and the same command resumes")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        word, code = how_stopped(error)
+        err.print(f"{word}{remark}", highlight=False, soft_wrap=True)
+        raise typer.Exit(code) from None
 
 
 def needs_convert() -> None:
