@@ -10,7 +10,7 @@ version, publish it again: nothing is copied.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -106,9 +106,26 @@ def publish(
     _versions(place)  # what else lies there is told before anything is copied
     version = _name(root, str(group.attrs.get("date_created", "")))
     folder = place_to_write(f"{url.rstrip('/')}/{version}", access, unchanging=True)
+    try:
+        copied, nbytes = _copy_all(source, folder, keys, workers or 4 * (os.cpu_count() or 1), progress)
+        folder.sync()
+        _announce(place, version)
+    except OSError as error:
+        raise StoreError(
+            f"{url} cannot be written: {error}; what is copied is kept, the same command resumes"
+        ) from error
+    if progress:
+        progress(len(keys), len(keys))
+    return Publication(folder.url, version, copied, len(keys) - copied, nbytes)
+
+
+def _copy_all(
+    source: CatalogueStore, folder: Folder | Bucket, keys: Sequence[str], workers: int, progress: Progress | None
+) -> tuple[int, int]:
+    """Copy objects side by side, the root last; how many were copied, and the bytes of all."""
     copy = partial(_copy, source, folder, _tags(folder))
     copied, nbytes = 0, 0
-    pool = ThreadPoolExecutor(workers or 4 * (os.cpu_count() or 1), thread_name_prefix="s2cmc-publish")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-publish")
     try:
         futures = [pool.submit(copy, key) for key in keys if key != ROOT]
         for done, future in enumerate(as_completed(futures), start=1):
@@ -119,11 +136,7 @@ def publish(
     finally:
         pool.shutdown(cancel_futures=True)
     sent, size = copy(ROOT)
-    folder.sync()
-    _announce(place, version)
-    if progress:
-        progress(len(keys), len(keys))
-    return Publication(folder.url, version, copied + sent, len(keys) - copied - sent, nbytes + size)
+    return copied + sent, nbytes + size
 
 
 def _copy(

@@ -11,7 +11,7 @@ import xarray as xr
 from s2cmc import census, display, summary
 from s2cmc.annotators import Annotator
 from s2cmc.charts import require_matplotlib
-from s2cmc.console import Store, StoreOption, Where, access_of, out
+from s2cmc.console import Store, StoreOption, Where, access_of, out, write_text
 from s2cmc.errors import CatalogueError
 from s2cmc.pages import evaluation_page, statistics_page
 from s2cmc.redact import redacted
@@ -159,7 +159,7 @@ def _check_files(*files: Path | None) -> None:
 
 def _write(written: list[tuple[Path, str]]) -> None:
     for file, text in written:
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)
 
 
 def _say(written: list[tuple[Path, str]]) -> None:

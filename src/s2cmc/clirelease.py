@@ -25,6 +25,7 @@ from s2cmc.console import (
     progress,
     resumable,
     scene_list,
+    write_text,
 )
 from s2cmc.errors import CatalogueError
 from s2cmc.published import ArrayFormat, Layout
@@ -118,7 +119,7 @@ def convert(
     for line in result.lines():
         out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     if report:
-        report.write_text(result.to_json() + "\n", encoding="utf-8")
+        write_text(report, result.to_json() + "\n")
 
 
 def _threads(scheduler: str | None) -> int:

@@ -91,6 +91,14 @@ def ending(remark: str = "") -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file that an option names."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CatalogueError(f"{path} cannot be written: {error}") from error
+
+
 def needs_convert() -> None:
     """Refuse what needs the `convert` extra where it is not installed."""
     try:

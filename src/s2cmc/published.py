@@ -120,11 +120,18 @@ class ReleaseWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for archive in self._zips.values():
-            archive.close()
+        try:
+            for archive in self._zips.values():
+                archive.close()
+        except (OSError, ValueError) as reason:  # a full disk; a member that could not be written to its end
+            shutil.rmtree(self._out, ignore_errors=True)
+            if error is None:
+                raise ReleaseError(f"{self._out} cannot be written: {reason}; nothing was left there") from reason
         if error is not None:
             # It was empty before; half a release would only look like one.
-            shutil.rmtree(self._out)
+            shutil.rmtree(self._out, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ReleaseError(f"{self._out} cannot be written: {error}; nothing was left there") from error
 
     def add_subscene(self, scene: str, reflectance: np.ndarray) -> None:
         """Add the reflectance (y, x, band) of a scene, float32."""
