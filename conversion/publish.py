@@ -111,12 +111,18 @@ def publish(
         folder.sync()
         _announce(place, version)
     except OSError as error:
-        raise StoreError(
-            f"{url} cannot be written: {error}; what is copied is kept, the same command resumes"
-        ) from error
+        kept = "; what is copied is kept, the same command resumes" if _is_begun(folder) else ""
+        raise StoreError(f"{url} cannot be written: {error}{kept}") from error
     if progress:
         progress(len(keys), len(keys))
     return Publication(folder.url, version, copied, len(keys) - copied, nbytes)
+
+
+def _is_begun(folder: Folder | Bucket) -> bool:
+    try:
+        return bool(folder.top())
+    except (OSError, StoreError):
+        return False
 
 
 def _copy_all(
