@@ -7,6 +7,7 @@ runs in a child that is forked before any thread begins.
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +17,22 @@ from s2cmc.conversion.verify import verify
 from s2cmc.conversion.write import convert
 
 
-def in_child(work: Callable[[], None]) -> int:
+def in_child(work: Callable[[], object]) -> int:
     """Wait status of a forked child that does `work`."""
+    sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        work()
-        sys.stdout.flush()
-        os._exit(0)
+        code = 1
+        try:
+            work()
+            code = 0
+        except SystemExit as ended:
+            sys.stderr.write(f"{ended}\n")
+        except Exception:  # noqa: BLE001, the child says it before it ends
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
     return os.waitpid(child, 0)[1]
 
 

@@ -65,7 +65,7 @@ def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
 
 def moments(count: int) -> Iterator[int]:
     """Every number up to `count`, or the first, the last, and some between."""
-    some = {1, 3, count // 2, *range(count - 2, count + 1)}
+    some = {1, 3, count // 2, count - 1, count}
     yield from (n for n in range(1, count + 1) if EVERY or n in some)
 
 
@@ -152,7 +152,6 @@ WRITERS = {
     "export as a store": ["export", "{store}", "{disk}/out", "--format", "zarr"],
     "publish": ["publish", "{store}", "{disk}/out"],
     "metadata": ["metadata", "{store}", "{disk}/out"],
-    "gallery": ["gallery", "{store}", "{disk}/out.png"],
     "stats": ["stats", "{store}", "--csv", "{disk}/out.csv"],
 }
 

@@ -37,20 +37,26 @@ class PipedConsole(Console):
 def stopped_by_signals() -> Iterator[None]:
     """Raise `Stopped` on SIGTERM and SIGHUP; what is ignored, as SIGHUP under ``nohup``, stays so."""
     before = {}
+    received: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise Stopped(number)
+
     if threading.current_thread() is threading.main_thread():  # others get no signals
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _stop)
+                before[number] = signal.signal(number, stop)
     try:
         yield
+    except SystemExit as ended:
+        if received and ended.code == _FROM_SIGNAL + signal.SIGINT:  # typer knows no other signal
+            raise SystemExit(_FROM_SIGNAL + received[0]) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    raise Stopped(number)
 
 
 def how_stopped(error: KeyboardInterrupt) -> tuple[str, int]:
