@@ -1,8 +1,8 @@
 """Converts again and again, each time ended by a signal at a random moment, and looks at what is there.
 
-Run by test_signals.py as ``kill_anytime.py OLD NEW FOLDER MOMENTS``, where OLD and NEW are releases with other numbers of
-scenes; prints how many conversions were ended. Every other store replaces one of OLD, and every other conversion goes on
-with what the one before has left. Each runs in a child that is forked before any thread of ours begins.
+Run by test_signals.py as ``kill_anytime.py OLD NEW FOLDER MOMENTS``, where OLD and NEW are releases with other numbers
+of scenes; prints how many conversions were ended. Every other store replaces one of OLD, and every other conversion
+goes on with what the one before has left. Each runs in a child that is forked before any thread of ours begins.
 """
 
 import os

@@ -1,0 +1,111 @@
+"""Signals end every command in order, with an exit code of their own; what is there afterwards is whole, or resumes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import kill_anytime
+import pytest
+import typer.main
+from conftest import Answer
+
+from s2cmc import cli
+from s2cmc.testing import make_release
+
+pytestmark = pytest.mark.slow
+
+MOMENTS = int(os.environ.get("S2CMC_MOMENTS", "10"))
+"""200 of them: `make hardship`."""
+
+LINES = {
+    "sample": (["sample", "{tmp}/out"], "s2cmc.testing.make_release"),
+    "convert": (["convert", "{release}", "{tmp}/out"], "s2cmc.conversion.write.open_release"),
+    "verify": (["verify", "{store}"], "s2cmc.conversion.verify.open_group"),
+    "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.published.ReleaseWriter.write_table"),
+    "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish._announce"),
+    "info": (["info", "{store}"], "s2cmc.cliask.open_with"),
+    "select": (["select", "{store}"], "s2cmc.cliask.open_with"),
+    "fractions": (["fractions", "{store}"], "s2cmc.cliask.open_with"),
+    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.cliask.open_with"),
+    "stats": (["stats", "{store}"], "s2cmc.census.gather"),
+    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.clievaluate.open_with"),
+    "export": (["export", "{store}", "{tmp}/out"], "s2cmc.conversion.export._write_files"),
+    "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.describe.open_with"),
+    "window": (["window", "{store}", "0"], "s2cmc.cligeo.open_with"),
+    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.cligeo.open_with"),
+}
+"""Of each command: a line, and a function that the signal comes in."""
+
+RESUMABLE = ("convert", "publish", "export")
+
+
+def test_every_command_has_a_line_here():
+    assert set(typer.main.get_command(cli.app).commands) <= set(LINES)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+)
+@pytest.mark.parametrize("name", LINES)
+def test_a_signal_ends_any_command_with_one_line(
+    name, sent, code, word, release, store, tmp_path, run, monkeypatch
+) -> None:
+    line, within = LINES[name]
+    monkeypatch.setattr(within, lambda *args, **kwargs: signal.raise_signal(sent))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    answer: Answer = run(*(word.format(release=release, store=store, tmp=tmp_path) for word in line))
+    kept = "; what is done is kept, and the same command resumes" if name in RESUMABLE else ""
+    assert (answer.code, answer.out) == (code, "")
+    assert f"{word}{kept}\n" in answer.err
+    assert "Traceback" not in answer.err
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_what_is_ignored_stays_ignored(store, run, monkeypatch):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        open_with = cli.cliask.open_with
+        monkeypatch.setattr(
+            "s2cmc.cliask.open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args)
+        )
+        assert run("select", store, "--ids").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("left", ["restore", "sample"])
+def test_nothing_half_is_left_by_what_cannot_be_resumed(left, store, tmp_path, run, monkeypatch):
+    monkeypatch.setattr("s2cmc.published.ReleaseWriter.write_table", lambda *args: signal.raise_signal(signal.SIGTERM))
+    source = [store] if left == "restore" else []
+    assert run(left, *source, tmp_path / "out").code == 143
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_who_leaves_ends_it_without_a_word(store):
+    """Exit code 141, as of what SIGPIPE ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "s2cmc", "select", store, "--ids"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="ends forked children")
+def test_signals_at_random_moments_leave_the_old_store_a_start_or_the_new_one(tmp_path):
+    releases = [make_release(tmp_path / name, scenes=n, size=16) for name, n in (("old", 2), ("new", 4))]
+    (tmp_path / "stores").mkdir()
+    command = [sys.executable, kill_anytime.__file__, *releases, tmp_path / "stores", str(MOMENTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[-1]) > MOMENTS // 3, "hardly any conversion was ended before it was complete"
+
+
+def test_exit_codes_are_those_of_the_readme():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for code in (0, 1, 2, 129, 130, 141, 143):
+        assert f"| {code} |" in readme
