@@ -5,6 +5,8 @@
 # make lock   renew requirements.lock from pyproject.toml
 # make fuzz   damaged input for SECONDS (300), drawn by SEED; what is not refused as it should be is kept in build/fuzz
 # make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
+# make hardship       full disks at every write and 200 signals at random moments; an hour
+# make soak MINUTES=10   conversions ended and resumed, stores opened and computed, for so long each; what they took
 # make bench  our time, the peers' and the floor for each work, in one table; build/bench.json and build/bench.md
 # make bench-scale    what grows with the number of scenes, up to a million
 # make bench-remote   requests, bytes and seconds over a slow network
@@ -15,7 +17,7 @@ READY := $(VENV)/ready
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check audit format wheel bench bench-scale bench-remote fuzz gdal lock clean
+.PHONY: demo test quick check audit format wheel bench bench-scale bench-remote fuzz gdal hardship soak lock clean
 
 $(READY): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
@@ -86,6 +88,13 @@ bench-remote: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py $(or $(SECONDS),300) $(SEED)
+
+hardship: $(READY)
+	S2CMC_EVERY_WRITE=1 S2CMC_MOMENTS=200 $(BIN)/pytest -q tests/test_diskfull.py tests/test_signals.py
+
+MINUTES ?= 10
+soak: $(READY)
+	S2CMC_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -q -s tests/test_soak.py
 
 GDAL := build/gdal
 gdal: $(READY) $(GDAL)/usr/lib/python3/dist-packages/osgeo

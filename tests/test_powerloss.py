@@ -123,7 +123,7 @@ def test_a_torn_root_beside_its_journal_is_a_start(how, releases, tmp_path, monk
     ids=str,
 )
 def test_killed_at_any_step_from_the_old_store_to_the_new_one(last, state, releases, tmp_path, monkeypatch):
-    """Right before a step that follows when the new store is whole; the same command goes on, and does no task again."""
+    """Right before a step that follows when the new store is whole; the same command goes on and does no task again."""
     store, steps = tmp_path / "store", []
     convert(str(releases["old"]), str(store))
 
