@@ -217,7 +217,10 @@ def test_interrupted_it_cancels_its_tasks_and_resumes(client, release, store, tm
         convert(str(release), str(tmp_path / "store"), scheduler=client, progress=interrupt)
     while tasks_of(client):  # those that were running end
         pass
-    with pytest.raises(s2cmc.UnfinishedStoreError, match="not complete; finish it with `s2cmc convert"):
+    address = client.cluster.scheduler_address
+    with pytest.raises(
+        s2cmc.UnfinishedStoreError, match=f"not complete; finish it with `s2cmc convert .* --scheduler {address}`"
+    ):
         s2cmc.open_catalogue(tmp_path / "store")
     assert convert(str(release), str(tmp_path / "store"), scheduler=client).resumed > 0
     assert objects_of(tmp_path / "store") == objects_of(store)
@@ -281,6 +284,39 @@ def test_workers_of_another_version_are_refused(client, release, tmp_path, monke
     said = rf"2 of 2 workers .*\n  - tcp://.*: it has s2cmc {s2cmc.__version__}; install 0\.0\.1"
     with pytest.raises(s2cmc.CatalogueError, match=said):
         convert(str(release), str(tmp_path / "store"), scheduler=client)
+    assert not (tmp_path / "store").exists()
+
+
+def test_workers_that_are_refused_leave_a_started_conversion_and_a_finished_store_as_they_were(
+    client, release, store, tmp_path, monkeypatch
+):
+    finished, started = shutil.copytree(store, tmp_path / "finished"), tmp_path / "started"
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            convert(str(release), str(started))
+    before = {**objects_of(finished), **objects_of(started)}
+    monkeypatch.setattr(room, "version", lambda name: "0.0.1")
+    for place in (finished, started):
+        with pytest.raises(s2cmc.CatalogueError, match="2 of 2 workers"):
+            convert(str(release), str(place), scheduler=client, overwrite=place == finished)
+    after = {**objects_of(finished), **objects_of(started)}
+    assert after.keys() == before.keys()
+    assert {key for key in before if after[key] != before[key]} <= {".s2cmc-conversion/run"}
+
+
+def interrupted(*args: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_workers_replace_a_store_beside_the_old_one(client, release, store, tmp_path):
+    target = tmp_path / "store"
+    convert(str(make_release(tmp_path / "old", scenes=2, size=16)), str(target))
+    seen = []
+    look = lambda done, total: seen.append(s2cmc.open_catalogue(target).sizes["scene"])  # noqa: E731
+    convert(str(release), str(target), scheduler=client, overwrite=True, progress=look)
+    assert set(seen) == {2}
+    assert objects_of(target) == objects_of(store)
 
 
 def test_workers_that_do_not_see_the_release_are_refused(client, release, tmp_path):
