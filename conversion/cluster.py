@@ -39,7 +39,7 @@ PATIENCE = 10.0
 """Seconds in which a scheduler answers, and then a first worker."""
 
 _Outcome = tuple[list[str], list[dict[str, int]], Written, dict[str, str]]
-"""Problems and findings of a task, what it has written, and the digests of its shards by key."""
+"""Problems and findings of a task, what it has written, and digests of its shards."""
 
 _RESUME = "what is done is kept, the same command resumes"
 _TASKS_A_THREAD = 4  # sent ahead, so that no worker waits for the client
@@ -61,10 +61,8 @@ class Places:
         MD5 of the table of the release.
     version : str
         Of s2cmc.
-    staged : bool
-        An old store is there as long as the new one grows: see `Target`.
-    release_options, access
-        As `convert` takes them. Credentials in them are sent to the workers; those of the environment are not.
+    staged, release_options, access
+        As `Target` and `convert` take them. Credentials in them are sent to the workers; those of the environment are not.
     """
 
     run: str

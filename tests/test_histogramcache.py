@@ -227,3 +227,13 @@ def test_a_chunk_that_is_gone_is_an_error_and_no_zeros(two: xr.Dataset, cache: P
     with pytest.raises((StoreError, ValueError), match="chunk"):  # zarr's own error is a ValueError
         found.isel(scene=1).compute()
     assert found.isel(scene=[0, 2]).sum().compute().item() == 2 * 2 * 64 * 64
+
+
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_chunk_that_a_power_failure_tore_is_an_error(two: xr.Dataset, cache: Path, keep: float) -> None:
+    chunk = cache / "histogram/c/1/0/0/0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[: int(keep * len(whole))].ljust(len(whole), b"\0"))
+    found = two.clouds.band_histograms(cache=cache)
+    with pytest.raises(ValueError, match="checksum"):
+        found.isel(scene=1).compute()

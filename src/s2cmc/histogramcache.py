@@ -70,6 +70,7 @@ def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
 
 def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, object]) -> None:
     import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     plain = histograms.drop_vars([name for name, c in histograms.coords.items() if name not in c.dims])
     plain = plain.assign_coords(scene=plain["scene"].astype(object)).chunk(scene=1).drop_encoding()
@@ -77,7 +78,8 @@ def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, objec
     # Group and attributes in one write, so that what an interrupted run leaves is known as such.
     zarr.create_group(str(path), attributes=identity, overwrite=True, zarr_format=3)
     target = plain.to_dataset(name="histogram").assign_attrs(identity)
-    target.to_zarr(str(path), mode="a", consolidated=False, zarr_format=3, write_empty_chunks=True)
+    codecs = {"histogram": {"compressors": (ZstdCodec(), Crc32cCodec())}}  # chunks that are torn are errors
+    target.to_zarr(str(path), mode="a", consolidated=False, zarr_format=3, write_empty_chunks=True, encoding=codecs)
     # Last, so that what was interrupted does not pass for complete.
     _group(path, "r+").attrs["complete"] = True
 
