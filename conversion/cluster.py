@@ -62,7 +62,7 @@ class Places:
     version : str
         Of s2cmc.
     staged, release_options, access
-        As `Target` and `convert` take them. Credentials in them are sent to the workers; those of the environment are not.
+        As `Target` and `convert` take them. Credentials in them are sent to workers, those of the environment are not.
     """
 
     run: str

@@ -244,7 +244,7 @@ def test_oddities_of_the_listing_are_said_before_anything_is_written(release, tm
     copy = Path(shutil.copytree(release, tmp_path / "release"))
     (copy / "thumbnails.zip").unlink()
 
-    def full(*args: object) -> None:
+    def full(*args: object, **how: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Target, "begin", full)
