@@ -21,7 +21,7 @@ from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_
 
 from .bucket import Bucket
 from .folder import Folder
-from .target import place_to_write
+from .place import place_to_write
 
 _COORDINATES = (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES)
 _SCENES = "scene/c/0"

@@ -30,8 +30,7 @@ from .layout import PixelArray, array_objects, pixel_arrays, shard_objects, stor
 from .place import refuse_within_store
 from .plan import Task
 from .readback import Readback
-from .target import State, Target
-from .target import State, Target, digests_in, refuse_within_store
+from .target import State, Target, digests_in
 
 Progress = Callable[[int, int], None]
 

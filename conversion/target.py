@@ -18,7 +18,6 @@ from typing import Any
 from s2cmc.access import Access
 from s2cmc.bundle import BUNDLE
 from s2cmc.digests import DIGESTS
-from s2cmc.errors import DeniedError, StoreError
 from s2cmc.errors import StoreError
 from s2cmc.metadata import ROOT
 from s2cmc.schema import JOURNAL_PLAN
@@ -233,7 +232,9 @@ class Target:
         self, task: str, sources: str, findings: list[Any], written: Written, digests: Mapping[str, str]
     ) -> None:
         """Note that a task is done, from which files, what it found, what it wrote, and the digests of its shards."""
-        content = json.dumps({"sources": sources, "findings": findings, "objects": written, "digests": digests}).encode()
+        content = json.dumps(
+            {"sources": sources, "findings": findings, "objects": written, "digests": digests}
+        ).encode()
         self._place.put(f"{_DONE}/{task}.json", content)
 
     def recorded(self, task: str) -> dict[str, Any] | None:

@@ -27,8 +27,7 @@ from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report
 from .source import open_release
-from .target import State, Step, Target
-from .target import State, Target, digests_in
+from .target import State, Step, Target, digests_in
 
 if TYPE_CHECKING:
     from distributed import Client
