@@ -473,3 +473,13 @@ def test_a_pickle_holds_what_was_given_and_not_what_was_found(owner, bucket, tin
 )
 def test_what_is_left_of_urls(text, expected):
     assert redacted(text) == expected
+
+
+@pytest.mark.parametrize("way", ["password", "signature"])
+def test_errors_of_releases_and_predictions_do_not_tell(way, guarded, said, opened):
+    """Nor does what the file system said, from which they are raised."""
+    url = guarded("none", way)
+    said.failing(lambda: open_release(url), "holds no classification_tags|cannot be read")
+    said.failing(lambda: opened.clouds.confusion(url), "does not exist|cannot be read")
+    said.failing(lambda: open_release(f"simplecache::{url}"), "holds no classification_tags|cannot be read")
+    said.add("x" * 1000)
