@@ -173,10 +173,10 @@ def test_a_missing_chunk_is_named(backend, nginx, store, tmp_path):
     (copy / "reflectance" / "c" / "1" / "0" / "0" / "0").unlink()
     server = nginx(copy.parent)
     opened = s2cmc.open_catalogue(f"{server.url}/{copy.name}", backend=backend)
-    with pytest.raises(s2cmc.StoreError, match=rf"^{server.url}/{copy.name}/mask/c/0/0/0 is missing$"):
+    with pytest.raises(s2cmc.StoreError, match=rf": {server.url}/{copy.name}/mask/c/0/0/0 is missing; "):
         opened.clouds.class_fractions().compute()
     for part in (opened.reflectance[1], opened.reflectance[1, :9, :9, 2]):
-        with pytest.raises(s2cmc.StoreError, match=r"/reflectance/c/1/0/0/0 is missing$"):
+        with pytest.raises(s2cmc.StoreError, match=r"/reflectance/c/1/0/0/0 is missing; "):
             part.compute()
     opened.reflectance[0].compute()
 
