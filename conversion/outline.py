@@ -16,7 +16,7 @@ from .shp import Point, read_shapes
 from .source import SceneSource
 
 _SHOWN = 8  # shapes or points in an error
-_EXTENT = (0.0, 0.0, 1e6, 1e7)  # m; every UTM zone lies within these eastings and northings
+_EXTENT = (0.0, -110_000.0, 1e6, 10_110_000.0)  # m; every UTM zone, and a tile that reaches over the equator
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
 
 

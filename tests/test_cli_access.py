@@ -66,7 +66,7 @@ def arguments(tmp_path, tiny_store):
 def test_every_subcommand_that_takes_a_store_takes_its_options():
     commands = typer.main.get_command(cli.app).commands
     takers = {name for name, command in commands.items() if any(p.name == "store" for p in command.params)}
-    assert takers == {*READING, "convert", "georeference"}
+    assert takers == {*READING, "convert", "georeference", "repair"}
     for name in takers:
         (option,) = [p for p in commands[name].params if p.name == "store_option"]
         assert option.opts == ["--store-option", "-o"]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import kill_anytime
@@ -23,6 +24,7 @@ LINES = {
     "sample": (["sample", "{tmp}/out"], "s2cmc.testing.make_release"),
     "convert": (["convert", "{release}", "{tmp}/out"], "s2cmc.conversion.write.open_release"),
     "verify": (["verify", "{store}"], "s2cmc.conversion.verify.open_group"),
+    "repair": (["repair", "{store}", "{release}", "--dry-run"], "s2cmc.conversion.repair.survey"),
     "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.published.ReleaseWriter.write_table"),
     "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish._announce"),
     "info": (["info", "{store}"], "s2cmc.cliask.open_with"),
@@ -38,7 +40,17 @@ LINES = {
 }
 """Of each command: a line, and a function that the signal comes in."""
 
-RESUMABLE = ("convert", "publish", "export")
+RESUMABLE = ("convert", "repair", "publish", "export")
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal() -> Iterator[None]:
+    """No signal is ignored, as it may be where the tests are run in the background."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_every_command_has_a_line_here():
