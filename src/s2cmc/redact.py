@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 _STEALTH = "***"
@@ -55,7 +56,8 @@ def redact_error(error: BaseException | None, secrets: Iterable[str] = ()) -> No
         if error is None or id(error) in seen:
             continue
         seen.add(id(error))
-        error.args = tuple(redacted(part, hidden) if isinstance(part, str) else part for part in error.args)
+        with suppress(AttributeError):  # those of GDAL cannot be changed, and name files in memory
+            error.args = tuple(redacted(part, hidden) if isinstance(part, str) else part for part in error.args)
         for name in ("filename", "filename2", "message", "msg", "strerror"):
             if isinstance(said := getattr(error, name, None), str) and (kept := redacted(said, hidden)) != said:
                 setattr(error, name, kept)
