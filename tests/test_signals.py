@@ -57,21 +57,24 @@ def test_every_command_has_a_line_here():
     assert set(typer.main.get_command(cli.app).commands) <= set(LINES)
 
 
-@pytest.mark.parametrize(
-    ("sent", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
-)
-@pytest.mark.parametrize("name", LINES)
-def test_a_signal_ends_any_command_with_one_line(
-    name, sent, code, word, release, store, tmp_path, run, monkeypatch
-) -> None:
+SIGNALS = {
+    signal.SIGTERM: (143, "terminated"),
+    signal.SIGINT: (130, "interrupted"),
+    signal.SIGHUP: (129, "hung up"),
+}
+ENDED = [*((name, signal.SIGTERM) for name in LINES), *(("convert", sent) for sent in list(SIGNALS)[1:])]
+
+
+@pytest.mark.parametrize(("name", "sent"), ENDED)
+def test_a_signal_ends_any_command_with_one_line(name, sent, release, store, tmp_path, run, monkeypatch) -> None:
     line, within = LINES[name]
+    code, said = SIGNALS[sent]
     monkeypatch.setattr(within, lambda *args, **kwargs: signal.raise_signal(sent))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     answer: Answer = run(*(word.format(release=release, store=store, tmp=tmp_path) for word in line))
     kept = "; what is done is kept, and the same command resumes" if name in RESUMABLE else ""
     assert (answer.code, answer.out) == (code, "")
-    assert f"{word}{kept}\n" in answer.err
+    assert f"{said}{kept}\n" in answer.err
     assert "Traceback" not in answer.err
     assert {number: signal.getsignal(number) for number in before} == before
 
