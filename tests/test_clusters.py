@@ -51,11 +51,11 @@ def test_a_scheduler_that_goes_away_is_one_message_and_what_is_done_is_resumed(r
 
 
 def test_a_worker_without_the_extra_is_refused(release, tmp_path):
-    blocked = "import sys; sys.modules['shapefile'] = None"
+    blocked = "import sys; sys.modules['PIL'] = None"
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", preload=[blocked]) as c,
         Client(c, set_as_default=False) as client,
-        pytest.raises(s2cmc.CatalogueError, match=r"1 of 1 workers .*\n.*shapefile.*; it needs s2cmc\[convert\]"),
+        pytest.raises(s2cmc.CatalogueError, match=r"1 of 1 workers .*\n.*PIL.*; it needs s2cmc\[convert\]"),
     ):
         convert(str(release), str(tmp_path / "store"), scheduler=client)
 

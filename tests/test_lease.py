@@ -163,12 +163,12 @@ def test_a_slow_answer_does_not_make_it_last_longer(bucket, lease):
 
 def test_a_bucket_writes_nothing_once_its_lease_is_lost(bucket, monkeypatch):
     monkeypatch.setattr(
-        "s2cmc.conversion.bucket.Lease", lambda *args: Lease(*args, renewed_every=NEVER, expires_after=0.3)
+        "s2cmc.conversion.bucket.Lease", lambda *args: Lease(*args, renewed_every=NEVER, expires_after=3.0)
     )
     place = Bucket(bucket.url, bucket.access)
     with place.claimed(KEY):
         place.put("a", b"while it is held")
-        time.sleep(0.4)
+        time.sleep(3.1)
         for write in (lambda: place.put("b", b""), lambda: place.remove("a")):
             with pytest.raises(s2cmc.StoreError, match="may have been taken over"):
                 write()
