@@ -5,7 +5,7 @@
 # make lock   renew requirements.lock from pyproject.toml
 # make fuzz   damaged input for SECONDS (300), drawn by SEED; what is not refused as it should be is kept in build/fuzz
 # make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
-# make hardship       full disks at every write and 200 signals at random moments; an hour
+# make hardship       full disks and kills at every write, and 200 signals at random moments; an hour
 # make soak MINUTES=10   conversions ended and resumed, stores opened and computed, for so long each; what they took
 # make bench  our time, the peers' and the floor for each work, in one table; build/bench.json and build/bench.md
 # make bench-scale    what grows with the number of scenes, up to a million
@@ -90,7 +90,7 @@ fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py $(or $(SECONDS),300) $(SEED)
 
 hardship: $(READY)
-	S2CMC_EVERY_WRITE=1 S2CMC_MOMENTS=200 $(BIN)/pytest -q tests/test_diskfull.py tests/test_signals.py
+	S2CMC_EVERY_WRITE=1 S2CMC_MOMENTS=200 $(BIN)/pytest -q tests/test_diskfull.py tests/test_signals.py tests/test_resume.py
 
 MINUTES ?= 10
 soak: $(READY)

@@ -17,7 +17,7 @@ from s2cmc import cli
 from s2cmc.conversion.write import convert
 from s2cmc.testing import make_release
 
-pytest_plugins = ["s3fixtures"]
+pytest_plugins = ["s3fixtures", "tinyfixtures", "planted"]
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -15,24 +15,8 @@ from PIL import Image
 
 import s2cmc
 from s2cmc import cli, console
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
 
 COMMANDS = typer.main.get_command(cli.app).commands
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of 3 scenes of 16 x 16 pixels."""
-    return make_release(tmp_path_factory.mktemp("tiny") / "release", scenes=3, size=16)
-
-
-@pytest.fixture(scope="module")
-def tiny_store(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of `tiny`. Not to be changed."""
-    path = tmp_path_factory.mktemp("tiny") / "store"
-    convert(str(tiny), str(path))
-    return path
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -10,8 +10,6 @@ import typer.main
 import s2cmc
 from s2cmc import cli, console
 from s2cmc.access import Access
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -32,20 +30,6 @@ READING = {
 """Subcommands that read STORE, and their other arguments."""
 
 KEY = ["-o", "key=k", "-o", "secret=s"]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A release of 3 scenes of 16 x 16 pixels. Not to be changed."""
-    return make_release(tmp_path_factory.mktemp("tiny") / "release", scenes=3, size=16)
-
-
-@pytest.fixture(scope="module")
-def tiny_store(tiny, tmp_path_factory):
-    """The store of `tiny`. Not to be changed."""
-    path = tmp_path_factory.mktemp("tiny") / "store"
-    convert(str(tiny), str(path))
-    return path
 
 
 @pytest.fixture

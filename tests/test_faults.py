@@ -20,7 +20,7 @@ from s2cmc.schema import PIXEL_VARIABLES
 
 PATIENT, IMPATIENT = 24.0, 5.0  # time limits in seconds; a fourth of it without a word is another try
 LATE = 20.0  # seconds that a busy machine may need beyond; a hang is longer
-SIDE_BY_SIDE = 12
+SIDE_BY_SIDE = 12  # cases; they wait more than they work
 BUCKET = "bucket/catalogue.zarr"
 
 WAYS = {
@@ -196,8 +196,10 @@ def test_what_always_fails_is_an_error_that_names_the_object_in_time(kind, impat
 
 
 @pytest.mark.slow
-def test_what_is_always_damaged_is_an_error_that_names_the_object(patient, expected):
-    assert each_with("corrupt", None, patient, expected) == unless_beside("named", patient)
+def test_what_is_always_damaged_is_an_error_that_names_the_object(server, expected):
+    """Where none has answered without ranges before: such a server is asked for whole objects from then on."""
+    with all_cases(server, PATIENT) as cases:
+        assert each_with("corrupt", None, cases, expected) == unless_beside("named", cases)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from s2cmc.errors import DamagedError
+from s2cmc.metadata import check_pinned
 
 BUNDLE = "coordinates.zip"
 NAME_ATTRIBUTE = "coordinate_bundle"
@@ -39,7 +39,6 @@ def unpack(content: bytes, attributes: Mapping[str, Any], name: str) -> dict[str
     DamagedError
         If it is not the bundle that the attributes speak of.
     """
-    if hashlib.sha256(content).hexdigest() != attributes.get(CHECKSUM_ATTRIBUTE):
-        raise DamagedError(f"{name} is damaged, or of another store: its SHA-256 is not the one of zarr.json")
+    check_pinned(content, attributes.get(CHECKSUM_ATTRIBUTE), name)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {key: archive.read(key) for key in archive.namelist()}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from s2cmc.errors import DamagedError
+from s2cmc.metadata import check_pinned
 
 DIGESTS = "shards.json"
 NAME_ATTRIBUTE = "shard_digests"
@@ -67,6 +67,5 @@ def unpack_digests(content: bytes, attributes: Mapping[str, Any], name: str) -> 
     DamagedError
         If they are not those that the attributes speak of.
     """
-    if hashlib.sha256(content).hexdigest() != attributes.get(CHECKSUM_ATTRIBUTE):
-        raise DamagedError(f"{name} is damaged, or of another store: its SHA-256 is not the one of zarr.json")
+    check_pinned(content, attributes.get(CHECKSUM_ATTRIBUTE), name)
     return dict(json.loads(content))

@@ -29,6 +29,18 @@ def compact(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
+def check_pinned(content: bytes, pinned: object, name: str) -> None:
+    """Hold an object against its SHA-256 that the root document tells.
+
+    Raises
+    ------
+    DamagedError
+        If it is not the object that the root document speaks of.
+    """
+    if hashlib.sha256(content).hexdigest() != pinned:
+        raise DamagedError(f"{name} is damaged, or of another store: its SHA-256 is not the one of {ROOT}")
+
+
 def check_seal(content: bytes, name: str) -> None:
     """Hold a root document against its SHA-256.
 
