@@ -19,8 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from s2cmc.access import scheme_of
 from s2cmc.errors import ReleaseError
-from s2cmc.faults import status_of
-from s2cmc.filesystem import filesystem_of, unreadable
+from s2cmc.filesystem import file_info, filesystem_of, unreadable
 from s2cmc.published import PARTS
 
 from .content import Piece, read_pieces
@@ -133,14 +132,8 @@ def verify_published(
 
 def _nbytes(filesystem: AbstractFileSystem, path: str) -> int | None:
     """Size of a file, if it is there."""
-    try:
-        info = filesystem.info(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        reason = error.__cause__  # fsspec takes a host that does not answer for a file that is not there
-        if isinstance(reason, Exception) and not isinstance(reason, FileNotFoundError) and status_of(reason) != 404:
-            raise reason from None
-        return None
-    return int(info["size"] or 0) if info["type"] == "file" else None
+    info = file_info(filesystem, path)
+    return None if info is None else int(info["size"] or 0)
 
 
 def _absent(name: str, filesystem: AbstractFileSystem, root: str) -> FileReport:

@@ -8,7 +8,7 @@ import pandas as pd
 from fsspec import AbstractFileSystem
 
 from s2cmc.errors import CatalogueError, ReleaseError
-from s2cmc.filesystem import filesystem_of, unreadable
+from s2cmc.filesystem import file_info, filesystem_of, unreadable
 from s2cmc.limits import TABLE_BYTES
 from s2cmc.product import Product
 from s2cmc.published import PARTS, SYNTHETIC_FILE, TABLE_FILE
@@ -124,18 +124,16 @@ def open_release(
     except (ValueError, ImportError) as error:
         raise ReleaseError(f"{url} cannot be read: {error}") from error
     try:
-        info = filesystem.info(f"{root}/{TABLE_FILE}")
-        if info["type"] != "file":
-            raise ReleaseError(f"{url}/{TABLE_FILE} is no file")
-        table_file = FileMember(filesystem, f"{root}/{TABLE_FILE}", TABLE_FILE, "", info.get("size") or 0)
-        content = table_file.read(TABLE_BYTES)
-    except (FileNotFoundError, NotADirectoryError) as error:
+        info = file_info(filesystem, f"{root}/{TABLE_FILE}")
+        synthetic = info and file_info(filesystem, f"{root}/{SYNTHETIC_FILE}")
+    except unreadable(ValueError) as error:
+        raise ReleaseError(f"{url} cannot be read: {error}") from error
+    if info is None:
         raise ReleaseError(
             f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
             "(or folders of those names)"
-        ) from error
-    except unreadable() as error:
-        raise ReleaseError(f"{url} cannot be read: {error}") from error
+        )
+    content = FileMember(filesystem, f"{root}/{TABLE_FILE}", TABLE_FILE, "", info.get("size") or 0).read(TABLE_BYTES)
     table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
     listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)), problems=problems)
     for part in PARTS:
@@ -157,7 +155,7 @@ def open_release(
         table=chosen,
         table_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
         scenes=tuple(sources),
-        synthetic=_is_file(filesystem, f"{root}/{SYNTHETIC_FILE}"),
+        synthetic=synthetic is not None,
         warnings=tuple(listing.warnings),
     )
 
@@ -189,19 +187,11 @@ def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
 
 def _part_members(filesystem: AbstractFileSystem, root: str, part: str) -> list[Member]:
     found: list[Member] = []
-    if _is_file(filesystem, f"{root}/{part}.zip"):
+    if file_info(filesystem, f"{root}/{part}.zip"):
         found += zip_members(filesystem, f"{root}/{part}.zip")
     if filesystem.isdir(f"{root}/{part}"):
         found += folder_members(filesystem, f"{root}/{part}")
     return found
-
-
-def _is_file(filesystem: AbstractFileSystem, path: str) -> bool:
-    """Ask for its size only: over HTTP, `exists` would begin to download it."""
-    try:
-        return bool(filesystem.info(path)["type"] == "file")
-    except FileNotFoundError:
-        return False
 
 
 @dataclass

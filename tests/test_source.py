@@ -301,6 +301,14 @@ def test_a_part_that_a_server_refuses_is_an_error_and_not_absent(pristine: Path)
         server.server_close()
 
 
-def test_a_url_that_nothing_can_read_is_an_error() -> None:
-    with pytest.raises(ReleaseError, match="carrier-pigeon"):
-        open_release("carrier-pigeon://release")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("carrier-pigeon://release", "carrier-pigeon"),
+        ("http://[", r"http://\[ cannot be read: .*Invalid"),
+        ("http://127.0.0.1:9/release", "http://127.0.0.1:9/release cannot be read: .*Cannot connect"),
+    ],
+)
+def test_a_url_that_nothing_can_read_is_an_error(url: str, said: str) -> None:
+    with pytest.raises(ReleaseError, match=said):
+        open_release(url)

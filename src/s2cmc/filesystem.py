@@ -64,6 +64,23 @@ def with_basic_auth(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str
     return f"{first}{mark}{plain}", {**options, scheme: own} if mark else own
 
 
+def file_info(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any] | None:
+    """What a file system tells of a file, its size only: over HTTP, `exists` would begin to download it.
+
+    None where there is no such file. What else keeps it from telling is raised: of web servers fsspec says
+    FileNotFoundError of that too. Hosts that list nothing say 403 of what they do not have.
+    """
+    try:
+        info: Mapping[str, Any] = filesystem.info(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        reason = error.__cause__
+        if isinstance(reason, Exception) and not isinstance(reason, FileNotFoundError):
+            if getattr(reason, "status", None) not in (403, 404, 410):
+                raise reason from None
+        return None
+    return info if info["type"] == "file" else None
+
+
 def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """What local and remote file systems raise where something cannot be read, and `others`."""
     from aiohttp import ClientError  # here: importing s2cmc stays cheap
