@@ -15,7 +15,7 @@ LIBRARY = [
     *("parallel", "reused"),
     *("access", "process", "faults", "aws", "transport"),
     *("metadata", "bundle", "digests", "diskcache", "kept", "objects"),
-    *("planar", "chunkcodec", "shard", "reading"),
+    *("planar", "chunkcodec", "shard", "onechunk", "reading"),
     *("indexed", "lazy", "store", "expression", "footprints", "select", "patches"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
     *("sceneblocks", "strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),

@@ -30,6 +30,32 @@ def decode(encoded: np.ndarray, compressor: str, out: np.ndarray) -> None:
     (blosc if compressor == "blosc" else zstd).decompress(content, out)
 
 
+def decode_text(encoded: np.ndarray, most: int) -> list[str]:
+    """Decode a chunk of texts, by zstd.
+
+    Parameters
+    ----------
+    encoded : ndarray of uint8
+        Followed by its crc32c.
+    most : int
+        Bytes of all texts at most, with 4 bytes for the length of each.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If it is damaged, or larger.
+    """
+    from numcodecs import zstd
+    from numcodecs.vlen import VLenUTF8
+
+    content = checked(encoded)
+    nbytes = _nbytes_of_zstd(content)
+    if nbytes is None or nbytes > most:
+        raise ValueError(f"its texts have {nbytes} bytes; expected at most {most}")
+    texts: list[str] = VLenUTF8().decode(zstd.decompress(content)).tolist()
+    return texts
+
+
 def checked(content: np.ndarray) -> np.ndarray:
     """What comes before a crc32c, if it agrees."""
     import google_crc32c

@@ -94,6 +94,10 @@ class CatalogueStore(Store):
         other._held = dict(objects)
         return other
 
+    def held(self, key: str) -> bytes | None:
+        """An object that is here already."""
+        return self._held.get(key)
+
     def renewed(self) -> "CatalogueStore":
         """The same, which reads everything anew and keeps that instead of what memory and the cache have."""
         other = copy(self)

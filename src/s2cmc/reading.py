@@ -8,6 +8,7 @@ import numpy as np
 
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.faults import leaf
+from s2cmc.onechunk import OneChunk
 from s2cmc.shard import Shards, Transfer
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def _read(
         raise IndexError(f"{selection!r} is not at most one index for each of {array.ndim} dimensions")
     parts += (slice(None),) * (array.ndim - len(parts))
     if shards is None or not isinstance(array.store, CatalogueStore):
-        values = np.asarray(array.with_config(NO_FILL).oindex[parts])
+        chunk = OneChunk.of(array) if isinstance(array.store, CatalogueStore) else None
+        whole = array.with_config(NO_FILL).oindex if chunk is None else chunk.read(array.store)
+        values = np.asarray(whole[parts], array.dtype)
         converted = np.empty(values.shape, dtype)
         transfer(values, converted)
         return converted

@@ -280,9 +280,13 @@ def _unfinished(place: "Place") -> UnfinishedStoreError | None:
 
 def _coordinates(arrays: Mapping[str, "zarr.Array[Any]"]) -> dict[Hashable, xr.Variable]:
     """Every coordinate, decoded and loaded: those of the scenes in the order of the schema, then the others."""
+    from s2cmc.objects import CatalogueStore
+
     known = [c.name for c in SCENE_COORDINATES if c.name in arrays]
     names = known + [name for name in arrays if name not in known]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    store = next(iter(arrays.values())).store
+    all_here = isinstance(store, CatalogueStore) and all(store.held(f"{name}/c/0") for name in names)
+    with ThreadPoolExecutor(1 if all_here else _THREADS) as pool:
         loaded = pool.map(lambda name: _loaded(arrays[name]), names)
     return dict(xr.decode_cf(xr.Dataset(dict(zip(names, loaded, strict=True)))).variables)
 
