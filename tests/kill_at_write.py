@@ -82,7 +82,7 @@ def main(release: str, folder: str) -> None:
             if in_child(step) != 0:
                 sys.exit(f"killed before write {at}: see above")
         killed += 1
-        at += 1 if EVERY or at < 6 else 17
+        at += 1 if EVERY or at < 5 else 23
     sys.stdout.write(f"{killed}\n")
 
 

@@ -188,7 +188,7 @@ def test_sigkill_at_random_moments(release, tmp_path):
     command = [sys.executable, "-m", "s2cmc", "convert", str(release), str(store), "--workers", "1"]
     moments = random.Random(2018)  # noqa: S311, no secret
     killed = 0
-    for _ in range(6):
+    for _ in range(4):
         before = header.stat().st_mtime_ns if header.exists() else 0
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         # Every run writes the header anew when it begins to write: before that, a kill finds nothing to spoil.
@@ -219,4 +219,4 @@ def test_sigkill_at_every_write(tmp_path):
     )
     assert run.returncode == 0, run.stdout + run.stderr
     killed = int(run.stdout.split()[-1])
-    assert killed > 12
+    assert killed > 8

@@ -112,7 +112,7 @@ def test_a_server_reads_as_zarr_reads_it(folder, url, layout, data):
 
 
 @pytest.mark.parametrize("name", ["reflectance", "mask", "alt_mask", "thumbnail"])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_arrays_of_a_catalogue_read_as_zarr_reads_them(catalogue_like, url, name, data):
     here, there = array_of(catalogue_like, name), array_of(f"{url}/catalogue", name)

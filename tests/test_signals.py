@@ -17,7 +17,7 @@ from s2cmc.testing import make_release
 
 pytestmark = pytest.mark.slow
 
-MOMENTS = int(os.environ.get("S2CMC_MOMENTS", "6"))
+MOMENTS = int(os.environ.get("S2CMC_MOMENTS", "5"))
 """200 of them: `make hardship`."""
 
 LINES = {

@@ -74,9 +74,9 @@ def file_info(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any] | 
         info: Mapping[str, Any] = filesystem.info(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         reason = error.__cause__
-        if isinstance(reason, Exception) and not isinstance(reason, FileNotFoundError):
-            if getattr(reason, "status", None) not in (403, 404, 410):
-                raise reason from None
+        is_told = not isinstance(reason, Exception) or isinstance(reason, FileNotFoundError)
+        if not is_told and getattr(reason, "status", None) not in (403, 404, 410):
+            raise reason from None  # type: ignore[misc]  # an exception
         return None
     return info if info["type"] == "file" else None
 

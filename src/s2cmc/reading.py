@@ -116,16 +116,17 @@ def _read(
     if len(parts) > array.ndim or any(part is Ellipsis for part in parts):
         raise IndexError(f"{selection!r} is not at most one index for each of {array.ndim} dimensions")
     parts += (slice(None),) * (array.ndim - len(parts))
-    if shards is None or not isinstance(array.store, CatalogueStore):
-        chunk = OneChunk.of(array) if isinstance(array.store, CatalogueStore) else None
-        whole = array.with_config(NO_FILL).oindex if chunk is None else chunk.read(array.store)
+    store = array.store if isinstance(array.store, CatalogueStore) else None
+    if shards is None or store is None:
+        chunk = OneChunk.of(array)
+        whole = chunk.read(store) if chunk and store else array.with_config(NO_FILL).oindex
         values = np.asarray(whole[parts], array.dtype)
         converted = np.empty(values.shape, dtype)
         transfer(values, converted)
         return converted
     asked = [np.atleast_1d(np.arange(n)[part]) for n, part in zip(array.shape, parts, strict=True)]
     ascending = [p if (np.diff(p) > 0).all() else np.unique(p) for p in asked]
-    found = shards.read(array.store, ascending, transfer, dtype)
+    found = shards.read(store, ascending, transfer, dtype)
     for axis, (positions, order) in enumerate(zip(asked, ascending, strict=True)):
         if positions is not order:
             found = found[(slice(None),) * axis + (np.searchsorted(order, positions),)]  # in memory as it was
