@@ -14,11 +14,9 @@ PUBLISHED = ("clear_percent", "cloud_percent", "shadow_percent")  # in the order
 def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
     """Share of each class among the labelled pixels of each stratum; see `CloudsAccessor.prevalence`."""
     member = strata(catalogue, by)
-    counts = class_counts(catalogue["mask"].drop_vars(_scene_coordinates(catalogue)))
-    if counts.chunks is not None:
-        counts = counts.chunk(
-            scene=-1
-        )  # a few numbers for each scene: what follows is one task, not one for each block
+    counts = class_counts(_bare(catalogue, "mask"))
+    if counts.chunks is not None:  # a few numbers for each scene: what follows is one task, not one for each block
+        counts = counts.chunk(scene=-1)
     pixels = xr.dot(member.drop_vars("scene").astype(np.int64), counts, dim="scene")
     labelled = pixels.sum(CLASS_DIM)
     percent = 100 * pixels / labelled.where(labelled > 0)
@@ -27,7 +25,7 @@ def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
         np.stack([catalogue[name].to_numpy() for name in PUBLISHED], axis=-1), dims=("scene", CLASS_DIM)
     )
     published = xr.where(member, table, 0.0).sum("scene") / scenes.where(scenes > 0)
-    differing = member & ~catalogue["percentages_agree"].drop_vars(_scene_coordinates(catalogue))
+    differing = member & ~_bare(catalogue, "percentages_agree")
     found = xr.Dataset(
         {
             "scenes": scenes.assign_attrs(long_name="scenes", units="1"),
@@ -73,5 +71,6 @@ def _shares(scenes: xr.DataArray, total: int) -> xr.Dataset:
     )
 
 
-def _scene_coordinates(catalogue: xr.Dataset) -> list[str]:
-    return [str(name) for name, c in catalogue.coords.items() if "scene" in c.dims]
+def _bare(catalogue: xr.Dataset, name: str) -> xr.DataArray:
+    """A variable without coordinates: to carry along dozens of them takes longer than to add up."""
+    return xr.DataArray(catalogue.variables[name])
