@@ -78,9 +78,12 @@ class Said:
         """Note all that an error says, with its causes, in a traceback and to other processes."""
         with pytest.raises(CatalogueError, match=match) as caught:
             work()
-        error: BaseException | None = caught.value
         self.add("".join(traceback.format_exception(caught.value)))
+        error: BaseException | None = caught.value
+        told: list[BaseException] = []
         while error is not None:
+            assert error not in told, "a chain of errors without an end"
+            told.append(error)
             self.add(error, vars(error), error.args)
             error = error.__cause__ or error.__context__
         return caught.value

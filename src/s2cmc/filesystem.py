@@ -72,13 +72,14 @@ def file_info(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any] | 
     """
     try:
         info: Mapping[str, Any] = filesystem.info(path)
+        return info if info["type"] == "file" else None
     except (FileNotFoundError, NotADirectoryError) as error:
         reason = error.__cause__
-        is_told = not isinstance(reason, Exception) or isinstance(reason, FileNotFoundError)
-        if not is_told and getattr(reason, "status", None) not in (403, 404, 410):
-            raise reason from None  # type: ignore[misc]  # an exception
+    if not isinstance(reason, Exception) or isinstance(reason, FileNotFoundError):
         return None
-    return info if info["type"] == "file" else None
+    if getattr(reason, "status", None) in (403, 404, 410):
+        return None
+    raise reason  # out of the handler: as its context, the error it caused would close the chain to a ring
 
 
 def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
