@@ -18,7 +18,17 @@ LIBRARY = [
     *("planar", "chunkcodec", "shard", "onechunk", "reading"),
     *("indexed", "lazy", "store", "expression", "footprints", "select", "patches"),
     *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
-    *("sceneblocks", "strata", "reduce", "tables", "histogram", "bandstatistics", "histogramcache", "indices"),
+    *(
+        "sceneblocks",
+        "strata",
+        "reduce",
+        "tables",
+        "counter",
+        "histogram",
+        "bandstatistics",
+        "histogramcache",
+        "indices",
+    ),
     *("annotators", "classmap", "prediction", "predictionfiles", "confusion", "score", "bootstrap", "estimate"),
     *("evaluate", "curve", "census", "summary", "charts", "page", "pages", "plot"),
     *(

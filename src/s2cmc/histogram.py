@@ -3,16 +3,13 @@
 import numpy as np
 import xarray as xr
 
+from s2cmc.counter import DN_COUNT, count_dn
 from s2cmc.errors import SceneError
 from s2cmc.lazy import digital_numbers
 from s2cmc.sceneblocks import map_scenes
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
 
 UNLABELLED = "unlabelled"
-DN_COUNT = 65_536
-
-_BLOCK = 65_536
-"""Pixels that are counted at a time, so that what is made of them on the way stays in the cache."""
 
 
 def band_histograms(catalogue: xr.Dataset) -> xr.DataArray:
@@ -72,19 +69,10 @@ def tallied(pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: 
         If a reflectance is no whole DN.
     """
     dn, unknown = (pixels, None) if pixels.dtype == np.uint16 else _to_dn(pixels, scene)
-    rows = classes
-    if unknown is not None:
-        labels = np.where(unknown, np.uint8(classes), np.uint8(0) if labels is None else labels)
-        rows += 1
-    width = int(dn.max(initial=0)) + 1
-    tally = np.zeros(rows * width, np.uint32)
-    step = max(1, _BLOCK // max(1, dn.shape[1]))
-    for top in range(0, len(dn), step):
-        cells = dn[top : top + step].astype(np.int64)
-        if labels is not None:
-            cells += labels[top : top + step] * np.int64(width)
-        tally += np.bincount(cells.ravel(), minlength=len(tally)).astype(np.uint32)
-    return tally.reshape(rows, width)[:classes]
+    if unknown is None:
+        return count_dn(dn, labels, classes)
+    labels = np.where(unknown, np.uint8(classes), np.uint8(0) if labels is None else labels)
+    return count_dn(dn, labels, classes + 1)[:classes]
 
 
 def _to_dn(reflectance: np.ndarray, scene: str) -> tuple[np.ndarray, np.ndarray | None]:
