@@ -14,7 +14,9 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from threading import Event, Thread
 
-import dask
+import dask.config
+import dask.threaded
+import dask.tokenize
 import xarray as xr
 
 import s2cmc
@@ -132,6 +134,23 @@ def while_reading(opened: Opened) -> Readings:
         thread.join()
 
 
+def while_locked(opened: Opened) -> Readings:
+    """Fork while another thread holds the locks of dask."""
+    held, stop = Event(), Event()
+
+    def hold() -> None:
+        with dask.tokenize.tokenize_lock, dask.config.config_lock, dask.threaded.pools_lock:
+            held.set()
+            stop.wait()
+
+    thread = Thread(target=hold)
+    thread.start()
+    held.wait()
+    yield from in_child(opened)
+    stop.set()
+    thread.join()
+
+
 def in_pool(opened: Opened, context: str) -> Readings:
     """Two workers of a pool read what they are sent, and open it anew."""
     with ProcessPoolExecutor(2, multiprocessing.get_context(context)) as pool:
@@ -208,6 +227,7 @@ CASES: dict[str, Callable[[Opened], Readings]] = {
     "grandchild": in_grandchild,
     "thread": from_a_thread,
     "busy": while_reading,
+    "locked": while_locked,
     "threads": by_threads,
     "loop": inside_a_loop,
     "distributed": by_distributed,

@@ -72,6 +72,11 @@ def test_forks_read_although_other_threads_were_reading_at_that_moment(places: l
 
 
 @pytest.mark.slow
+def test_forks_read_although_another_thread_held_the_locks_of_dask(places: list[str], right: str) -> None:
+    assert sorted(read_elsewhere("locked", places)) == each_place(places, right, 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_dask_computes_in_processes(context: str, places: list[str], right: str) -> None:
     assert sorted(read_elsewhere(f"dask-{context}", places)) == each_place(places, right, 1)

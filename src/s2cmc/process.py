@@ -2,7 +2,6 @@
 
 import os
 from functools import cache
-from threading import Lock
 
 _STARTED_IN = os.getpid()
 
@@ -26,8 +25,13 @@ def survive_forks() -> None:
 
 
 def _forget_threads() -> None:
+    """No pools, and no lock that another thread held at that moment."""
+    import dask.config
     import dask.threaded
+    import dask.tokenize
 
-    dask.threaded.pools_lock = Lock()
+    for lock in (dask.threaded.pools_lock, dask.config.config_lock, dask.tokenize.tokenize_lock):
+        lock._at_fork_reinit()  # type: ignore[union-attr]  # as threading and logging do with theirs
     dask.threaded.default_pool = None
     dask.threaded.pools.clear()
+    dask.tokenize._SEEN = {}
