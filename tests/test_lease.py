@@ -106,7 +106,7 @@ def test_a_holder_that_does_not_renew_it_is_succeeded_and_stops(lease):
 def test_a_holder_that_was_out_of_reach_finds_itself_succeeded(bucket, lease):
     """It renews again, and learns that another has renewed since; long before its own count has run out."""
     with Proxy(bucket.endpoint) as proxy:
-        store = object_store(bucket.url, Access(**bucket.options | {"endpoint_url": proxy.url}, timeout=0.4))
+        store = object_store(bucket.url, Access(**bucket.options | {"endpoint_url": proxy.url}, timeout=2.0))
         away = lease(store=store, expires_after=NEVER)
         with away.held():
             proxy.faults = [Fault("reset")]
@@ -120,7 +120,7 @@ def test_a_holder_that_was_out_of_reach_finds_itself_succeeded(bucket, lease):
 
 def test_a_moment_out_of_reach_is_no_loss(bucket, lease):
     with Proxy(bucket.endpoint) as proxy:
-        store = object_store(bucket.url, Access(**bucket.options | {"endpoint_url": proxy.url}, timeout=0.4))
+        store = object_store(bucket.url, Access(**bucket.options | {"endpoint_url": proxy.url}, timeout=2.0))
         held = lease(store=store, expires_after=20.0)
         with held.held():
             proxy.faults = [Fault("reset", times=8)]

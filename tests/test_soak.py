@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 MINUTES = float(os.environ.get("S2CMC_SOAK_MINUTES", "0"))
-ROUNDS = 8  # at least
+ROUNDS = 6  # at least
 WARM = 3  # rounds until pools and caches are what they will be
 GROWN = 12.0  # MB by which the median of the last rounds may exceed that of the first
 

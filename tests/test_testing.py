@@ -79,8 +79,8 @@ def test_bands_are_correlated_and_cirrus_is_dark_without_high_cloud():
 
 @pytest.mark.slow
 def test_full_size_scenes_deflate_as_the_published_ones_do():
-    """Published: 1.83 on average, single scenes above and below."""
-    arrays = [make_scene(row, 1022, seed=0).reflectance.tobytes() for row in sample_table(4).to_dict("records")]
+    """Published: 1.83 on average, single scenes above and below. Deflate looks back 32 kB: a part tells."""
+    arrays = [make_scene(row, 1022, seed=0).reflectance[:256].tobytes() for row in sample_table(4).to_dict("records")]
     deflated = [len(zlib.compress(array, 6)) for array in arrays]
     assert 1.8 < sum(map(len, arrays)) / sum(deflated) < 2.0
 
