@@ -97,9 +97,15 @@ class Answer(NamedTuple):
 
     def is_one_message(self, *parts: object) -> bool:
         """Exit code 1, and on stderr one message with these parts, after what the progress bar left."""
-        message = self.err.strip()
-        said = message.startswith("error: ") and all(str(part) in message for part in parts)
-        return self.code == 1 and said and "Traceback" not in message and not self.out
+        progress, begun, message = self.err.partition("error: ")
+        if not begun or not all(line.strip().endswith(" left") for line in progress.split("\n") if line.strip()):
+            return False
+        return (
+            self.code == 1
+            and not self.out
+            and "Traceback" not in message
+            and all(str(part) in begun + message for part in parts)
+        )
 
 
 @pytest.fixture

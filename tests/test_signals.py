@@ -117,7 +117,7 @@ def test_signals_at_random_moments_leave_the_old_store_a_start_or_the_new_one(tm
     command = [sys.executable, kill_anytime.__file__, *releases, tmp_path / "stores", str(MOMENTS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[-1]) > MOMENTS // 3, "hardly any conversion was ended before it was complete"
+    assert int(done.stdout.split()[-1]) >= MOMENTS // 5, "hardly any conversion was ended before it was complete"
 
 
 def test_exit_codes_are_those_of_the_readme():
