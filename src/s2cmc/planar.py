@@ -7,16 +7,13 @@ import numpy as np
 
 from s2cmc.parallel import side_by_side
 
-_PIECES = 8
-"""That are copied side by side."""
-
 
 class Planar(np.ndarray[Any, Any]):
     """An ndarray (scene, ..., band) in which each band lies in one piece, or a part of one.
 
-    dask copies what it has computed before it hands it out: one chunk by `copy`, several by `numpy.concatenate`. Both
-    would sort the pixels anew, so that all bands of one lie side by side, which takes as long as to decode them. Here
-    they stay in their order, and are copied side by side. Results of all else are plain ndarrays.
+    dask joins several chunks by `numpy.concatenate` before it hands them out, which would sort the pixels anew, so that
+    all bands of one lie side by side: that takes as long as to decode them. Here they stay in their order, and are
+    copied side by side. Results of all else are plain ndarrays, copies among them.
     """
 
     __array_priority__ = -1.0
@@ -27,15 +24,12 @@ class Planar(np.ndarray[Any, Any]):
         scenes, *plane, bands = shape
         return np.moveaxis(empty((scenes, bands, *plane), dtype), 1, -1).view(cls)
 
-    def copy(self, order: Literal["K", "A", "C", "F"] | None = "K") -> np.ndarray:  # type: ignore[override]
-        """A plain ndarray with the same values, in memory as here unless another order is asked for."""
-        if order != "K" or not self.ndim:
-            return np.array(self, order=order)
-        if not self.size:
-            return np.array(self)
-        fastest = min(map(abs, self.strides))
-        axis = max(range(self.ndim), key=lambda i: self.shape[i] * (abs(self.strides[i]) > fastest))
-        return _joined(np.array_split(self, min(self.shape[axis], _PIECES), axis), axis, self)
+    def copy(self, order: Literal["K", "A", "C", "F"] | None = "C") -> np.ndarray:  # type: ignore[override]
+        """A plain ndarray with the same values, in C order unless another is asked for, as `numpy.ndarray.copy` has it.
+
+        Those who hand memory to C rely on that order: netCDF4 writes it as it is.
+        """
+        return np.array(self, order=order)
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
         """The results of functions on pixels, as plain ndarrays."""
