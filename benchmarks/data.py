@@ -17,16 +17,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s2cmc.conversion.attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
-from s2cmc.conversion.check import count_labels
-from s2cmc.conversion.coordinates import geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
-from s2cmc.conversion.layout import pixel_arrays, shard_objects, store_objects
-from s2cmc.conversion.write import convert
-from s2cmc.product import Product
-from s2cmc.published import ReleaseWriter
-from s2cmc.sampletable import sample_table, to_rows, to_table
-from s2cmc.schema import DN_PER_REFLECTANCE, MaskClass
-from s2cmc.testing import SampleScene, make_scene, write_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.layout.arrays import pixel_arrays, shard_objects, store_objects
+from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
+from s2cmc.conversion.source.checks import count_labels
+from s2cmc.conversion.source.coordinates import (
+    geo_coordinates,
+    product_coordinates,
+    quality_coordinates,
+    table_coordinates,
+)
+from s2cmc.release import ReleaseWriter
+from s2cmc.schema.catalogue import DN_PER_REFLECTANCE, MaskClass
+from s2cmc.schema.products import Product
+from s2cmc.synthetic.make import SampleScene, make_scene, write_release
+from s2cmc.synthetic.table import sample_table, to_rows, to_table
 
 SIZE = 1022
 SCENES = 16

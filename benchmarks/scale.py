@@ -22,15 +22,20 @@ from rich.console import Console
 from rich.table import Table
 
 import s2cmc
-from s2cmc.conversion.check import count_extremes, count_labels
-from s2cmc.conversion.coordinates import geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
-from s2cmc.conversion.layout import array_objects, pixel_arrays, store_objects
-from s2cmc.conversion.target import Target
-from s2cmc.geo import OUTLINE_MARGIN
-from s2cmc.metadata import ROOT
-from s2cmc.product import Product
-from s2cmc.sampletable import sample_table
-from s2cmc.testing import make_outline
+from s2cmc.conversion.layout.arrays import array_objects, pixel_arrays, store_objects
+from s2cmc.conversion.source.checks import count_extremes, count_labels
+from s2cmc.conversion.source.coordinates import (
+    geo_coordinates,
+    product_coordinates,
+    quality_coordinates,
+    table_coordinates,
+)
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.schema.geometry import OUTLINE_MARGIN
+from s2cmc.schema.products import Product
+from s2cmc.store.format import ROOT
+from s2cmc.synthetic.make import make_outline
+from s2cmc.synthetic.table import sample_table
 
 SCENES = (513, 5_130, 51_300, 513_000, 1_000_000)
 SIZE = 1022

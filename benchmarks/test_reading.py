@@ -15,7 +15,7 @@ from ours import Ours, OursByDask
 from peers import Pick
 from table import EVERY_PEER, FLOOR, timed
 
-from s2cmc.schema import DN_PER_REFLECTANCE
+from s2cmc.schema.catalogue import DN_PER_REFLECTANCE
 
 PATCH = 256
 PICKS = 16

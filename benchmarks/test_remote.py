@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 import s2cmc
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.synthetic.make import make_release
 
 SCENES = 8
 ROUND_TRIP = 0.03

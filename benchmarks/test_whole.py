@@ -24,8 +24,8 @@ from ours import Ours
 from table import FLOOR, OURS, fact, timed
 
 import s2cmc
-from s2cmc.conversion.write import convert
-from s2cmc.schema import TAGS, TagGroup
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.schema.catalogue import TAGS, TagGroup
 
 FEWER = 64
 """Masks that slow ways count where others count all; their seconds are taken as many times more."""

@@ -11,7 +11,7 @@ import numpy as np
 from floor import CORES, count_classes
 from peers import Patches, Peer, Pick
 
-from s2cmc.schema import DN_PER_REFLECTANCE
+from s2cmc.schema.catalogue import DN_PER_REFLECTANCE
 
 
 def _store(scenes: int) -> str:

@@ -17,17 +17,13 @@ from functools import partial
 
 from zarr.core.sync import sync
 
-from s2cmc.access import Access
 from s2cmc.errors import StoreError
-from s2cmc.metadata import ROOT, VERSIONS_FORMAT, check_seal, pointer
-from s2cmc.objects import CatalogueStore, Place
 from s2cmc.schema import JOURNAL_PLAN
-from s2cmc.store import open_group
+from s2cmc.storage import Access
+from s2cmc.store import ROOT, VERSIONS_FORMAT, CatalogueStore, Place, check_checksum, open_group, versions_document
 
-from .bucket import Bucket
-from .folder import Folder
-from .inventory import expected_objects, list_objects
-from .place import place_to_write
+from .targets import Bucket, Folder, place_to_write
+from .verify import expected_objects, list_objects
 
 Progress = Callable[[int, int], None]
 """Called with the objects done so far, and with all."""
@@ -204,7 +200,7 @@ def _versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != VERSIONS_FORMAT:
         raise StoreError(f"{place.url} holds a store itself and not versions of one; choose another place")
-    check_seal(content, name)
+    check_checksum(content, name)
     return list(attributes["versions"]), content
 
 
@@ -212,7 +208,7 @@ def _announce(place: Folder | Bucket, version: str) -> None:
     """Name a version as the latest; of two that do so at once, both are listed."""
     for _ in range(_TRIES):
         versions, before = _versions(place)
-        after = pointer(version, [*(name for name in versions if name != version), version])
+        after = versions_document(version, [*(name for name in versions if name != version), version])
         if after == before or place.replace(ROOT, before, after):
             return
     raise StoreError(f"{place.url}/{ROOT} is changed by others again and again; run the same command again")

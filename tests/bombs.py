@@ -121,7 +121,7 @@ BOMBS: dict[str, Callable[[Path], object]] = {
 def refused(release: Path, store: Path) -> str:
     """Why a release is not converted, and that no store opens then."""
     import s2cmc
-    from s2cmc.conversion.write import convert
+    from s2cmc.conversion.convert.conversion import convert
     from s2cmc.errors import CatalogueError, StoreError
 
     try:
@@ -180,7 +180,7 @@ def _predictions(folder: Path, scenes: list[str]) -> Iterator[tuple[str, Path]]:
 
 def main() -> None:
     """Explode all of them."""
-    from s2cmc.testing import make_release
+    from s2cmc.synthetic.make import make_release
 
     folder = Path(sys.argv[1])
     whole, store = folder / "whole", folder / "whole.zarr"

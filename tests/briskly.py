@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from s2cmc.cli import main
-from s2cmc.conversion import bucket
-from s2cmc.conversion.lease import Lease
+from s2cmc.cli.app import main
+from s2cmc.conversion.targets import bucket
+from s2cmc.conversion.targets.bucket import Lease
 
 brisk = partial(Lease, renewed_every=0.2, expires_after=2.0)
 """Under load a holder may pause for a second."""

@@ -13,9 +13,9 @@ import zarr
 from fileserver import FileServer, RangeHandler
 
 import s2cmc
-from s2cmc import cli
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.cli import app
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.synthetic.make import make_release
 
 pytest_plugins = ["s3fixtures", "tinyfixtures", "planted"]
 
@@ -114,11 +114,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     monkeypatch.setenv("COLUMNS", "200")  # for the help, which has its own console
 
     def command(*arguments: object, width: int = 200) -> Answer:
-        monkeypatch.setattr(cli.out, "width", width)
-        monkeypatch.setattr(cli.err, "width", width)
+        monkeypatch.setattr(app.out, "width", width)
+        monkeypatch.setattr(app.err, "width", width)
         monkeypatch.setattr(sys, "argv", ["s2cmc", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         return Answer(ended.value.code or 0, *capsys.readouterr())
 
     return command

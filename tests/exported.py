@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from s2cmc.conversion.export import export
+from s2cmc.conversion.export.scenes import export
 
 WRITTEN = ("cog", "geotiff", "npz", "npy", "png")
 """Formats of files, which share one way of writing them; a smaller store has another, see test_subset.py."""

@@ -26,15 +26,15 @@ from fsspec.implementations.memory import MemoryFileSystem
 from mutations import damage, damage_folder
 
 import s2cmc
-from s2cmc.arrayfile import open_array, read_array
-from s2cmc.conversion.archive import zip_members
-from s2cmc.conversion.outline import read_outline
-from s2cmc.conversion.read import read_scenes, read_table, read_thumbnail
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.source.containers import zip_members
+from s2cmc.conversion.source.outlines import read_outline
+from s2cmc.conversion.source.tables import read_scenes, read_table, read_thumbnail
+from s2cmc.conversion.verify.verification import verify
 from s2cmc.errors import CatalogueError, StoreError
-from s2cmc.product import Product
-from s2cmc.testing import make_release
+from s2cmc.files.npy import open_array, read_array
+from s2cmc.schema.products import Product
+from s2cmc.synthetic.make import make_release
 
 KEPT = Path("build/fuzz")
 SECONDS = 60.0

@@ -16,8 +16,8 @@ from pathlib import Path
 from kill_at_write import in_child
 from targets import state_of
 
-from s2cmc import cli
-from s2cmc.conversion.write import convert
+from s2cmc.cli import app
+from s2cmc.conversion.convert.conversion import convert
 
 SIGNALS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
 
@@ -32,7 +32,7 @@ def start(new: Path, store: Path) -> int:
         sys.argv = ["s2cmc", "convert", str(new), str(store), "--overwrite", "--workers", "2"]
         code = 0
         try:
-            cli.main()
+            app.main()
         except SystemExit as ended:
             code = int(ended.code or 0)
         os._exit(code)

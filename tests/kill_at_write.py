@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import s2cmc
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.conversion.verify.verification import verify
 
 EVERY = bool(os.environ.get("S2CMC_EVERY_WRITE"))
 

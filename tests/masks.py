@@ -5,8 +5,8 @@ import xarray as xr
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from s2cmc.classmap import find_class_map
-from s2cmc.confusion import BINS
+from s2cmc.evaluation.class_maps import find_class_map
+from s2cmc.evaluation.confusion import BINS
 
 CATALOGUE, BINARY = find_class_map("catalogue"), find_class_map("binary")
 CLASSES = ["clear", "cloud", "cloud_shadow"]

@@ -6,7 +6,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from s2cmc.published import TABLE_FILE
+from s2cmc.release import TABLE_FILE
 
 _ODD = (b"\0", b"\0\0\0\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff")
 _ODD += (b"-1", b"9" * 12, b"../", b"\n", b'"', b",")

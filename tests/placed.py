@@ -7,12 +7,12 @@ from pathlib import Path
 import xarray as xr
 
 import s2cmc
-from s2cmc.conversion.write import convert
-from s2cmc.geo import OUTLINE_MARGIN, Outline
-from s2cmc.product import Product
-from s2cmc.sampletable import sample_table
-from s2cmc.schema import PIXEL_SIZE
-from s2cmc.testing import make_scene, write_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.schema.catalogue import PIXEL_SIZE
+from s2cmc.schema.geometry import OUTLINE_MARGIN, Outline
+from s2cmc.schema.products import Product
+from s2cmc.synthetic.make import make_scene, write_release
+from s2cmc.synthetic.table import sample_table
 
 
 def array(tile: str, left: float, top: float, size: int = 16) -> Outline:

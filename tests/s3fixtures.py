@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.session import Session
 from filelock import FileLock
 
-from s2cmc.access import Access
+from s2cmc.storage.access import Access
 
 _STARTED_WITHIN = 90.0  # seconds
 

@@ -8,8 +8,8 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from s2cmc.geo import OUTLINE_MARGIN
-from s2cmc.l1c import TILE_SIZE, L1CWindow, native_resolution
+from s2cmc.geo.level1c import TILE_SIZE, L1CWindow, native_resolution
+from s2cmc.schema.geometry import OUTLINE_MARGIN
 
 
 def make_tile(window: L1CWindow, band: str, own: np.ndarray | None = None, *, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ import xarray as xr
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from s2cmc.estimate import Resampling, score_differences, score_strata, tables_of
+from s2cmc.evaluation.intervals import Resampling, score_differences, score_strata, tables_of
 
 CLEAR, CLOUD, SHADOW = 0, 1, 2
 CLASS_SCORES = ["precision", "recall", "f1", "iou", "balanced_accuracy"]

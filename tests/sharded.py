@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
-from s2cmc.objects import CatalogueStore, Place
+from s2cmc.store.objects import CatalogueStore, Place
 
 BLOSC = BloscCodec(typesize=2, cname="zstd", clevel=5, shuffle="bitshuffle")
 ZSTD = ZstdCodec(level=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import s2cmc
-from s2cmc.conversion.verify import verify
+from s2cmc.conversion.verify.verification import verify
 
 
 def state_of(store: Path, releases: Mapping[str, Path]) -> str:

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import ClientTimeout
 
 import s2cmc
-from s2cmc.access import DEFAULT_CACHE_SIZE, Access, has_obstore, make_access, scheme_of
-from s2cmc.transport import FolderConnection, FsspecConnection, ObstoreConnection, connect, fsspec_options
+from s2cmc.storage.access import DEFAULT_CACHE_SIZE, Access, has_obstore, make_access, scheme_of
+from s2cmc.storage.connections import FolderConnection, FsspecConnection, ObstoreConnection, connect, fsspec_options
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.accessor import CloudsAccessor
+from s2cmc.accessor.clouds import CloudsAccessor
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.schema import TAGS
+from s2cmc.schema.catalogue import TAGS
 
 MEMBERS = {name: member for name, member in vars(CloudsAccessor).items() if not name.startswith("_")}
 METHODS = {name: member for name, member in MEMBERS.items() if isinstance(member, FunctionType)}

@@ -6,8 +6,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.annotators import annotated
 from s2cmc.errors import CatalogueError, QueryError
+from s2cmc.query.annotators import annotated
 
 OTHER = {"A": "B", "B": "A"}
 

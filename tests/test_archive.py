@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s2cmc.conversion.archive import Member, folder_members, zip_members
+from s2cmc.conversion.source.containers import Member, folder_members, zip_members
 from s2cmc.errors import ReleaseError
 
 NOISE = np.random.default_rng(0).bytes(5_000)

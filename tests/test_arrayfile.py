@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pickles import Mark
 
-from s2cmc.arrayfile import open_array, read_array
 from s2cmc.errors import ReleaseError
+from s2cmc.files.npy import open_array, read_array
 
 
 def npy(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:

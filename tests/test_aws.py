@@ -5,8 +5,7 @@ import pickle
 import pytest
 
 import s2cmc
-from s2cmc.access import Access, make_access
-from s2cmc.aws import Credentials, s3_config
+from s2cmc.storage.access import Access, Credentials, make_access, s3_config
 
 GIVEN = Access(key="k", secret="s", requester_pays=True)  # noqa: S106, none
 AWS_CONFIG = """

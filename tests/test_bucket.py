@@ -14,11 +14,11 @@ import briskly
 import pytest
 
 import s2cmc
-from s2cmc.access import Access
-from s2cmc.conversion import write
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert import conversion
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.storage.access import Access
+from s2cmc.synthetic.make import make_release
 
 LOCK = ".s2cmc-conversion/lock"
 PLAN = ".s2cmc-conversion/plan.json"
@@ -47,9 +47,11 @@ def url(bucket):
 def stopped(url, bucket, small, monkeypatch):
     """A conversion that failed after its second task."""
     calls = []
-    done = write._do
+    done = conversion._do
     with monkeypatch.context() as patch:
-        patch.setattr(write, "_do", lambda *args: calls.append(args) or (_fail() if len(calls) > 2 else done(*args)))
+        patch.setattr(
+            conversion, "_do", lambda *args: calls.append(args) or (_fail() if len(calls) > 2 else done(*args))
+        )
         with pytest.raises(s2cmc.StoreError, match=r"cannot be written: the network is down.*same command resumes"):
             convert(small, url, access=bucket.access, workers=1)
     return url
@@ -188,16 +190,16 @@ def test_who_was_succeeded_stops_and_spoils_nothing(bucket, url, small, tmp_path
     """The first pauses in the middle; another takes over with another release, and ends before it goes on."""
     other = str(make_release(tmp_path / "other", scenes=3, size=16))
     paused, go_on = Event(), Event()
-    load_block = write.load_block
+    load_block = conversion.load_block
 
     def pause(plan, task):
         block = load_block(plan, task)
-        monkeypatch.setattr(write, "load_block", load_block)
+        monkeypatch.setattr(conversion, "load_block", load_block)
         paused.set()
         go_on.wait(60)
         return block
 
-    monkeypatch.setattr(write, "load_block", pause)
+    monkeypatch.setattr(conversion, "load_block", pause)
     asleep = lambda *args: briskly.Lease(*args, renewed_every=1000.0, expires_after=2.0)  # noqa: E731
     monkeypatch.setattr("s2cmc.conversion.bucket.Lease", asleep)
     with ThreadPoolExecutor(1) as pool:

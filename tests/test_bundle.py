@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from resealed import reseal
 
 import s2cmc
-from s2cmc.bundle import BUNDLE, CHECKSUM_ATTRIBUTE, NAME_ATTRIBUTE, bundle_attributes, pack, unpack
-from s2cmc.metadata import seal
-from s2cmc.schema import FIXED_COORDINATES, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.schema.catalogue import FIXED_COORDINATES, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.store.format import (
+    BUNDLE,
+    BUNDLE_ATTRIBUTE,
+    BUNDLE_CHECKSUM_ATTRIBUTE,
+    bundle_attributes,
+    pack_bundle,
+    unpack_bundle,
+    with_checksum,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -25,28 +32,28 @@ OBJECTS = st.dictionaries(KEYS, st.binary(max_size=60), max_size=8)
 
 @given(OBJECTS)
 def test_what_is_packed_is_unpacked_and_the_same_objects_give_the_same_bytes(objects):
-    content = pack(objects)
-    assert unpack(content, bundle_attributes(content), "place/bundle") == objects
-    assert pack(dict(objects)) == content
+    content = pack_bundle(objects)
+    assert unpack_bundle(content, bundle_attributes(content), "place/bundle") == objects
+    assert pack_bundle(dict(objects)) == content
 
 
 @given(OBJECTS.filter(bool), st.data())
 def test_any_changed_byte_is_found(objects, data):
-    content = pack(objects)
+    content = pack_bundle(objects)
     changed = bytearray(content)
     changed[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     for damaged in (bytes(changed), content[:-1], content + b"\0", b""):
         with pytest.raises(s2cmc.StoreError, match="place/bundle is damaged, or of another store"):
-            unpack(damaged, bundle_attributes(content), "place/bundle")
+            unpack_bundle(damaged, bundle_attributes(content), "place/bundle")
 
 
 def test_a_bundle_without_a_checksum_is_refused():
     with pytest.raises(s2cmc.StoreError, match=r"its SHA-256 is not the one of zarr\.json"):
-        unpack(pack({"a": b"b"}), {NAME_ATTRIBUTE: BUNDLE}, "place/bundle")
+        unpack_bundle(pack_bundle({"a": b"b"}), {BUNDLE_ATTRIBUTE: BUNDLE}, "place/bundle")
 
 
 def test_it_is_a_plain_zip_without_compression_or_dates():
-    content = pack({"a/c/0": b"a" * 1000, "b/c/0": b"b"})
+    content = pack_bundle({"a/c/0": b"a" * 1000, "b/c/0": b"b"})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         for member in archive.infolist():
@@ -61,8 +68,8 @@ def test_the_bundle_of_a_store_holds_exactly_its_coordinates_byte_for_byte(store
         if file.is_file() and file.relative_to(store).parts[0] not in PIXEL_VARIABLES
     }
     attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]
-    assert attributes[NAME_ATTRIBUTE] == BUNDLE
-    assert unpack((store / BUNDLE).read_bytes(), attributes, "bundle") == beside
+    assert attributes[BUNDLE_ATTRIBUTE] == BUNDLE
+    assert unpack_bundle((store / BUNDLE).read_bytes(), attributes, "bundle") == beside
     assert {key.split("/")[0] for key in beside} == set(opened.coords)
 
 
@@ -77,9 +84,9 @@ def test_a_store_opens_from_its_bundle_alone(store, tmp_path, opened):
 def test_a_store_that_is_older_than_bundles_opens(store, tmp_path, opened, serve):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     document = json.loads((copy / "zarr.json").read_bytes())
-    for name in (NAME_ATTRIBUTE, CHECKSUM_ATTRIBUTE):
+    for name in (BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE):
         del document["attributes"][name]
-    (copy / "zarr.json").write_bytes(seal(document))
+    (copy / "zarr.json").write_bytes(with_checksum(document))
     (copy / BUNDLE).unlink()
     server = serve(tmp_path)
     for url in (copy, f"{server.url}/copy.zarr"):
@@ -101,7 +108,7 @@ def test_one_request_brings_all_coordinates(backend, store, serve):
     ("spoil", "said"),
     [
         (lambda bundle: bundle.unlink(), "missing"),
-        (lambda bundle: bundle.write_bytes(pack({"a": b"x"})), "damaged, or of"),
+        (lambda bundle: bundle.write_bytes(pack_bundle({"a": b"x"})), "damaged, or of"),
     ],
     ids=["missing", "of another store"],
 )

@@ -13,10 +13,10 @@ import pytest
 import xarray as xr
 
 import s2cmc
-from s2cmc.bundle import BUNDLE
+from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.publish import publish
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.store.format import BUNDLE
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from s2cmc import census
 from s2cmc.errors import QueryError
+from s2cmc.report import tables
 
 
 @pytest.fixture(scope="module")
 def found(opened: xr.Dataset) -> dict[str, xr.Dataset]:
-    return census.gather(opened, ["difficulty", "season"])
+    return tables.gather(opened, ["difficulty", "season"])
 
 
 def test_all_tables_are_those_of_the_accessor(found: dict[str, xr.Dataset], opened: xr.Dataset) -> None:
@@ -28,7 +28,7 @@ def test_all_tables_are_those_of_the_accessor(found: dict[str, xr.Dataset], open
 
 
 def test_there_is_no_agreement_where_one_alone_annotated(opened: xr.Dataset) -> None:
-    assert "agreement" not in census.gather(opened.clouds.select("not has_alt_mask"), None)
+    assert "agreement" not in tables.gather(opened.clouds.select("not has_alt_mask"), None)
 
 
 def test_masks_are_read_once_for_each_table_that_needs_them(opened: xr.Dataset) -> None:
@@ -44,14 +44,14 @@ def test_masks_are_read_once_for_each_table_that_needs_them(opened: xr.Dataset) 
         meta = np.empty((0, 0, 0), "uint8")
         return ("scene", "y", "x"), opened[name].data.map_blocks(look, dtype="uint8", meta=meta)
 
-    census.gather(opened.assign({name: counting(name) for name in read}), "difficulty")
+    tables.gather(opened.assign({name: counting(name) for name in read}), "difficulty")
     # Ten scenes are two chunks: read for the prevalence, and with the other annotator's for the agreement.
     assert read == {"mask": 4, "alt_mask": 2}
 
 
 def test_an_unknown_question_is_refused_before_anything_is_read(catalogue: xr.Dataset, no_compute: None) -> None:
     with pytest.raises(QueryError, match="no question 'seasons' to ask by; did you mean season"):
-        census.gather(catalogue, "seasons")
+        tables.gather(catalogue, "seasons")
 
 
 def test_json_has_null_for_what_is_undefined() -> None:
@@ -59,7 +59,7 @@ def test_json_has_null_for_what_is_undefined() -> None:
         {"percent": (("stratum", "mask_class"), [[0.1 + 0.2, np.nan]]), "scenes": ("stratum", [3])},
         {"stratum": ["<all> \u00e9"], "mask_class": ["clear", "cloud"], "by": ("stratum", ["all"])},
     )
-    found = json.loads(census.to_json({"prevalence": table}))
+    found = json.loads(tables.to_json({"prevalence": table}))
     of_both = {"stratum": "<all> \u00e9", "scenes": 3, "by": "all"}
     # Whole numbers stay whole, and no digit is lost.
     assert found == {
@@ -76,7 +76,7 @@ def test_csv_has_a_line_for_each_cell() -> None:
         {"stratum": ["thin, thick"], "mask_class": ["clear", "cloud"]},
     )
     second = xr.Dataset({"percent": ("difficulty", [7.5])}, {"difficulty": [5]})
-    found = census.to_csv({"prevalence": first, "difficulty": second})
+    found = tables.to_csv({"prevalence": first, "difficulty": second})
     assert found.splitlines() == [
         "table,row,column,value",
         'prevalence,"thin, thick / clear",percent,0.30000000000000004',
@@ -86,7 +86,7 @@ def test_csv_has_a_line_for_each_cell() -> None:
 
 
 def test_csv_counts_are_whole_numbers(found: dict[str, xr.Dataset]) -> None:
-    lines = pd.read_csv(io.StringIO(census.to_csv(found)), dtype=str)
+    lines = pd.read_csv(io.StringIO(tables.to_csv(found)), dtype=str)
     counts = lines.loc[lines["column"].isin(["scenes", "pixels", "tp", "differing_scenes"])]
     assert set(counts["table"]) == set(found)
     assert counts["value"].str.fullmatch(r"\d+").all(), counts[~counts["value"].str.fullmatch(r"\d+")]

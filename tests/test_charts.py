@@ -5,8 +5,8 @@ import re
 import numpy as np
 import xarray as xr
 
-from s2cmc import charts
-from s2cmc.schema import CLASS_DIM
+from s2cmc.report import charts
+from s2cmc.schema.catalogue import CLASS_DIM
 
 
 def test_prevalence_is_stacked_to_100_percent(opened: xr.Dataset) -> None:

@@ -9,8 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from s2cmc.bands import BAND_NAMES
-from s2cmc.conversion.check import (
+from s2cmc.conversion.source.checks import (
     VALID_LABELS,
     check_subscene,
     count_extremes,
@@ -23,7 +22,8 @@ from s2cmc.conversion.check import (
     to_one_hot,
 )
 from s2cmc.errors import SceneError
-from s2cmc.schema import TAGS
+from s2cmc.schema.bands import BAND_NAMES
+from s2cmc.schema.catalogue import TAGS
 
 SCENE = "S2A_MSIL1C_20180101T010721_N0206_R045_T53HLD_20180101T041600"
 ALL_DN = np.arange(65_536, dtype=np.uint16)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import blosc, zstd
 
-from s2cmc.chunkcodec import checked, decode
+from s2cmc.store.shards import checked, decode
 
 ENCODE: dict[str, Callable[[bytes], bytes]] = {
     "blosc": lambda content: blosc.compress(content, b"zstd", 5, blosc.BITSHUFFLE),

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from s2cmc.classmap import CLASS_MAPS, IGNORED, UNKNOWN, advice, find_class_map, value_problems
 from s2cmc.errors import QueryError
+from s2cmc.evaluation.class_maps import CLASS_MAPS, IGNORED, UNKNOWN, advice, find_class_map, value_problems
 
 CLEAR, CLOUD, SHADOW, NONE = 0, 1, 2, IGNORED
 

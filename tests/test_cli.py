@@ -14,9 +14,9 @@ from conftest import Answer
 from PIL import Image
 
 import s2cmc
-from s2cmc import cli, console
+from s2cmc.cli import _console, app
 
-COMMANDS = typer.main.get_command(cli.app).commands
+COMMANDS = typer.main.get_command(app.app).commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -125,7 +125,7 @@ def test_storage_options_reach_the_file_system(tiny: Path, tmp_path: Path, run: 
 
 def test_the_value_of_a_storage_option_is_json_or_text() -> None:
     pairs = ["anon=true", "port=80", 'client_kwargs={"a": [1]}', "key=abc", "secret=x=y", "empty="]
-    assert console.key_values(pairs, "--storage-option") == {
+    assert _console.key_values(pairs, "--storage-option") == {
         "anon": True,
         "port": 80,
         "client_kwargs": {"a": [1]},

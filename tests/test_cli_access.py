@@ -8,8 +8,8 @@ import typer
 import typer.main
 
 import s2cmc
-from s2cmc import cli, console
-from s2cmc.access import Access
+from s2cmc.cli import _console, app
+from s2cmc.storage.access import Access
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def arguments(tmp_path, tiny_store):
 
 
 def test_every_subcommand_that_takes_a_store_takes_its_options():
-    commands = typer.main.get_command(cli.app).commands
+    commands = typer.main.get_command(app.app).commands
     takers = {name for name, command in commands.items() if any(p.name == "store" for p in command.params)}
     assert takers == {*READING, "convert", "georeference", "repair"}
     for name in takers:
@@ -141,7 +141,7 @@ def test_what_is_no_pair_is_a_wrong_line(line, option, pair, run):
     ids=str,
 )
 def test_values_are_json_and_those_that_are_text_stay_so(pairs, access):
-    assert console.access_of(pairs) == access
+    assert _console.access_of(pairs) == access
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_values_are_json_and_those_that_are_text_stay_so(pairs, access):
     ids=str,
 )
 def test_text_by_other_names_stays_text(pairs, access):
-    assert console.access_of(pairs) == access
+    assert _console.access_of(pairs) == access
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import xarray as xr
 from conftest import Answer
 from shown import differences, read_csv, shows, strict_json
 
-from s2cmc import page, summary
+from s2cmc.report import pages, tables
 
 pytestmark = pytest.mark.slow
 
@@ -76,14 +76,14 @@ def test_evaluate_shows_the_numbers_of_the_accessor(
     assert (answer.code, answer.err) == (0, "")
     parts = answer.out.split("prediction against masks: ")
     *classes, overall = parts[1:]
-    scores = summary.class_table(result)
+    scores = tables.class_table(result)
     for name, part in zip(["clear", "cloud", "cloud_shadow"], classes, strict=True):
         assert part.split()[0] == name
         of_class = scores[scores["class"] == name]
         assert shows(part, of_class.drop(columns=["class", "groups", "IoU", "bal.acc."]))
     assert {"human", "beside", "interval"} < set(classes[0].split())
-    assert shows(overall, summary.overall_table(result, intervals=False).drop(columns="groups"))
-    assert shows(overall.split("pixels left out of all strata together")[1], summary.ignored_table(result).head(1))
+    assert shows(overall, tables.overall_table(result, intervals=False).drop(columns="groups"))
+    assert shows(overall.split("pixels left out of all strata together")[1], tables.ignored_table(result).head(1))
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_evaluate_writes_a_page(
     assert run("evaluate", store, folders / "probability", *line).code == 0
     text = file.read_text(encoding="utf-8")
     result = opened.clouds.evaluate(probability, "difficulty", threshold=0.5, resamples=20)
-    for shown in (result.evaluation.class_table(), result.evaluation.overall_table(), summary.ignored_table(result)):
-        assert page.table(shown) in text
+    for shown in (result.evaluation.class_table(), result.evaluation.overall_table(), tables.ignored_table(result)):
+        assert pages.table(shown) in text
     assert "<h2>Precision and recall</h2>" in text
 
 
@@ -279,6 +279,6 @@ def test_80_columns_hold_every_row_of_evaluate(
     answer = run("evaluate", store, predictions, "--by", "cloud_type", "--resamples", 20, width=80)
     assert "…" not in answer.out
     result = opened.clouds.evaluate(str(predictions), "cloud_type", resamples=20)
-    assert shows(answer.out, summary.class_table(result).drop(columns=["class", "groups", "IoU", "bal.acc."]))
-    assert shows(answer.out, summary.overall_table(result, intervals=False).drop(columns="groups"))
-    assert shows(answer.out, summary.ignored_table(result).head(1))
+    assert shows(answer.out, tables.class_table(result).drop(columns=["class", "groups", "IoU", "bal.acc."]))
+    assert shows(answer.out, tables.overall_table(result, intervals=False).drop(columns="groups"))
+    assert shows(answer.out, tables.ignored_table(result).head(1))

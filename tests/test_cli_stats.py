@@ -8,7 +8,7 @@ import xarray as xr
 from conftest import Answer
 from shown import differences, is_same, read_csv, shows, strict_json
 
-from s2cmc import page, summary
+from s2cmc.report import pages, tables
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +21,15 @@ def test_stats_shows_the_numbers_of_the_accessor(store: Path, opened: xr.Dataset
     assert (answer.code, answer.err) == (0, "")
     agreement = opened.clouds.agreement()
     for title, table in {
-        "class prevalence, % of the labelled pixels": summary.prevalence_table(
+        "class prevalence, % of the labelled pixels": tables.prevalence_table(
             opened.clouds.prevalence(["dataset", "surface_type", "cloud_type"]).compute()
         ),
-        "difficulty": summary.share_table(opened.clouds.difficulty()),
-        "tags": summary.share_table(opened.clouds.tag_frequencies()),
-        "annotator B against annotator A": summary.class_table(agreement).drop(
+        "difficulty": tables.share_table(opened.clouds.difficulty()),
+        "tags": tables.share_table(opened.clouds.tag_frequencies()),
+        "annotator B against annotator A": tables.class_table(agreement).drop(
             columns=["class", "groups", "IoU", "bal.acc."]
         ),
-        "cloud or not": summary.overall_table(agreement, intervals=False).drop(columns="groups"),
+        "cloud or not": tables.overall_table(agreement, intervals=False).drop(columns="groups"),
     }.items():
         assert title in answer.out
         assert shows(answer.out, table)
@@ -42,12 +42,12 @@ def test_stats_asks_by_several_questions_on_the_scenes_that_are_left(
     answer = run("stats", store, *BY, "--where", "difficulty > 1", "--split", "test")
     assert (answer.code, answer.err) == (0, "")
     left = opened.clouds.select("difficulty > 1", split="test")
-    table = summary.prevalence_table(left.clouds.prevalence(QUESTIONS).compute())
+    table = tables.prevalence_table(left.clouds.prevalence(QUESTIONS).compute())
     assert table["scenes"].iloc[0] == str(left.sizes["scene"]) != "10"
     assert shows(answer.out, table)
     prevalence = answer.out.split("annotator B against")[0]
     assert "dataset=" not in prevalence, "nobody asked for that"
-    assert shows(answer.out, summary.overall_table(left.clouds.agreement(), intervals=False).drop(columns="groups"))
+    assert shows(answer.out, tables.overall_table(left.clouds.agreement(), intervals=False).drop(columns="groups"))
 
 
 def test_stats_says_that_no_scene_is_doubly_annotated(store: Path, run: Callable[..., Answer]) -> None:
@@ -109,19 +109,19 @@ def test_stats_writes_a_page(store: Path, opened: xr.Dataset, tmp_path: Path, ru
     assert run("stats", store, *BY, "--html", file).code == 0
     text, tables = file.read_text(encoding="utf-8"), _tables(opened)
     for shown in (
-        summary.prevalence_table(tables["prevalence"]),
-        summary.share_table(tables["difficulty"]),
-        summary.share_table(tables["tags"]),
-        summary.class_table(tables["agreement"]),
-        summary.overall_table(tables["agreement"]),
+        tables.prevalence_table(tables["prevalence"]),
+        tables.share_table(tables["difficulty"]),
+        tables.share_table(tables["tags"]),
+        tables.class_table(tables["agreement"]),
+        tables.overall_table(tables["agreement"]),
     ):
-        assert page.table(shown) in text
+        assert pages.table(shown) in text
 
 
 @pytest.mark.slow
 def test_80_columns_hold_every_row_of_stats(store: Path, opened: xr.Dataset, run: Callable[..., Answer]) -> None:
     answer = run("stats", store, "--by", "cloud_type", width=80)
     assert "…" not in answer.out
-    assert shows(answer.out, summary.prevalence_table(opened.clouds.prevalence("cloud_type").compute()))
-    assert shows(answer.out, summary.share_table(opened.clouds.tag_frequencies()))
-    assert shows(answer.out, summary.overall_table(opened.clouds.agreement(), intervals=False).drop(columns="groups"))
+    assert shows(answer.out, tables.prevalence_table(opened.clouds.prevalence("cloud_type").compute()))
+    assert shows(answer.out, tables.share_table(opened.clouds.tag_frequencies()))
+    assert shows(answer.out, tables.overall_table(opened.clouds.agreement(), intervals=False).drop(columns="groups"))

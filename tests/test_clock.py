@@ -8,12 +8,12 @@ import pytest
 from targets import state_of
 
 import s2cmc
-from s2cmc.conversion import write
-from s2cmc.conversion.lease import Lease
-from s2cmc.conversion.write import convert
-from s2cmc.diskcache import DiskCache
-from s2cmc.testing import make_release
-from s2cmc.transport import object_store
+from s2cmc.conversion.convert import conversion
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.targets.bucket import Lease
+from s2cmc.storage.cache import DiskCache
+from s2cmc.storage.connections import object_store
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_a_started_conversion_of_any_time_is_resumed(jump, tmp_path, monkeypatch
 
     release, store = make_release(tmp_path / "release", scenes=2, size=16), tmp_path / "store"
     with monkeypatch.context() as patch:
-        patch.setattr(write, "_publish", stop)
+        patch.setattr(conversion, "_publish", stop)
         with pytest.raises(KeyboardInterrupt):
             convert(str(release), str(store))
     for path in store.rglob("*"):

@@ -10,11 +10,10 @@ from clusters import objects_of, on
 from distributed import Client, KilledWorker, LocalCluster
 
 import s2cmc
-from s2cmc.conversion import cluster as room
-from s2cmc.conversion.layout import pixel_arrays, shard_objects, store_objects
-from s2cmc.conversion.target import Target
-from s2cmc.conversion.write import convert
-from s2cmc.schema import SCENE_COORDINATES
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.layout.arrays import pixel_arrays, shard_objects, store_objects
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.schema.catalogue import SCENE_COORDINATES
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +24,7 @@ def test_an_adaptive_cluster_grows_from_nothing_and_converts_and_reduces(release
         Client(cluster, set_as_default=False) as client,
     ):
         monitor = pytest.MonkeyPatch()
-        monitor.setattr(room, "PATIENCE", 0.2)
+        monitor.setattr(cluster, "PATIENCE", 0.2)
         with pytest.raises(s2cmc.CatalogueError, match=r"no worker has come to .* in 0\.2 s; start some"):
             convert(str(release), str(tmp_path / "store"), scheduler=client)
         monitor.undo()

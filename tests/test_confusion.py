@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 from masks import BINARY, CATALOGUE, CLASSES, mask, pairs, probable, scenes
 from sklearn.metrics import confusion_matrix
 
-from s2cmc.classmap import IGNORED
-from s2cmc.confusion import confusion, near_boundary
+from s2cmc.evaluation.class_maps import IGNORED
+from s2cmc.evaluation.confusion import confusion, near_boundary
 
 # By hand
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from masks import BINARY, CATALOGUE, mask, probable, scenes
 
-from s2cmc.classmap import find_class_map
-from s2cmc.confusion import BINS, confusion
 from s2cmc.errors import PredictionError
+from s2cmc.evaluation.class_maps import find_class_map
+from s2cmc.evaluation.confusion import BINS, confusion
 
 # Labels
 

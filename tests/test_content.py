@@ -13,11 +13,19 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.arrayfile import open_array
-from s2cmc.conversion import content
-from s2cmc.conversion.archive import Member, ZipMember, folder_members, opened, zip_members
-from s2cmc.conversion.content import PIECE, Content, read_pieces
+from s2cmc.conversion.source import containers
+from s2cmc.conversion.source.containers import (
+    PIECE,
+    Content,
+    Member,
+    ZipMember,
+    folder_members,
+    opened,
+    read_pieces,
+    zip_members,
+)
 from s2cmc.errors import ReleaseError, SceneError
+from s2cmc.files.npy import open_array
 
 NOISE = np.random.default_rng(0).bytes(3 * PIECE + 7)
 FILES = {"noise": NOISE, "zeros": bytes(5_000_000), "empty": b"", "both": NOISE + bytes(300_000) + NOISE[:PIECE]}
@@ -27,7 +35,7 @@ FILES = {"noise": NOISE, "zeros": bytes(5_000_000), "empty": b"", "both": NOISE 
 def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Inflate with isal, or as where it is not installed."""
     module = zlib if request.param == "zlib" else pytest.importorskip("isal.isal_zlib")
-    monkeypatch.setattr(content, "_zlib", module)
+    monkeypatch.setattr(containers, "_zlib", module)
     return module
 
 

@@ -13,14 +13,13 @@ import pytest
 import zarr
 
 import s2cmc
-from s2cmc.conversion import archive
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.target import Target
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.quirks import quirk_scenes
-from s2cmc.sampletable import sample_table
-from s2cmc.testing import SampleScene, make_release, make_scene, write_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.source import containers
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import SampleScene, make_release, make_scene, write_release
+from s2cmc.synthetic.table import quirk_scenes, sample_table
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +58,7 @@ def test_a_remote_release_is_read_in_place(release, store, serve, tmp_path, monk
     """Over HTTP: a large zip by ranges, one for each member; a small one whole, once."""
     server = serve(release.parent)
     sizes = {path.name: path.stat().st_size for path in release.glob("*.zip")}
-    monkeypatch.setattr(archive, "_SMALL", sizes["subscenes.zip"])
+    monkeypatch.setattr(containers, "_SMALL", sizes["subscenes.zip"])
     convert(f"{server.url}/release", str(tmp_path / "remote.zarr"))
     assert pixels_of(tmp_path / "remote.zarr") == pixels_of(store)
     fetched = {

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from s2cmc import counter
-from s2cmc.counter import count_dn
+from s2cmc.statistics import histograms
+from s2cmc.statistics.histograms import count_dn
 
 CLASSES = 3
 sizes = st.tuples(st.integers(0, 5), st.integers(0, 7))
@@ -28,9 +28,9 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "numba":
         pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counter, "_BLOCK", 0 if request.param == "numba" else 8)
+        patch.setattr(histograms, "_BLOCK", 0 if request.param == "numba" else 8)
         if request.param == "numpy":
-            patch.setattr(counter, "compiled", lambda: None)
+            patch.setattr(histograms, "compiled", lambda: None)
         yield request.param
 
 
@@ -64,5 +64,5 @@ def test_a_label_of_no_class_is_refused() -> None:
 
 
 def test_numba_is_used_where_it_is_and_many_pixels_are(way: str) -> None:
-    fast = counter.compiled()
+    fast = histograms.compiled()
     assert (fast is not None) == (way == "numba")

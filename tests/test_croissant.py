@@ -12,13 +12,13 @@ import pytest
 import xarray as xr
 from rdflib import Graph, URIRef
 
-from s2cmc.bands import BANDS
-from s2cmc.conversion.attributes import GLOBAL_ATTRIBUTES
-from s2cmc.conversion.croissant import make_croissant
-from s2cmc.conversion.describe import describe
-from s2cmc.conversion.geoparquet import write_footprints
-from s2cmc.footprints import footprints
-from s2cmc.schema import SCENE_COORDINATES
+from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES
+from s2cmc.conversion.metadata.croissant import make_croissant
+from s2cmc.conversion.metadata.documents import describe
+from s2cmc.conversion.metadata.geoparquet import write_footprints
+from s2cmc.schema.bands import BANDS
+from s2cmc.schema.catalogue import SCENE_COORDINATES
+from s2cmc.schema.footprints import footprints
 
 pytestmark = [
     pytest.mark.slow,

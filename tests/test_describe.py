@@ -12,10 +12,10 @@ import xarray as xr
 import zarr
 
 import s2cmc
-from s2cmc.conversion.describe import describe
-from s2cmc.conversion.export import export
+from s2cmc.conversion.export.scenes import export
+from s2cmc.conversion.metadata.documents import describe
 from s2cmc.conversion.publish import publish
-from s2cmc.conversion.verify import verify
+from s2cmc.conversion.verify.verification import verify
 from s2cmc.errors import StoreError
 
 pytestmark = [

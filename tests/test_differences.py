@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scoretables import CLOUD, THREE_CLASSES, cloud_tables, compare, ends, score, tables_of_scenes, unlike_scenes, width
 
-from s2cmc.estimate import Resampling
+from s2cmc.evaluation.intervals import Resampling
 
 # Differences
 

@@ -4,10 +4,9 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from s2cmc import digests
-from s2cmc.conversion.encode import encode_shard
-from s2cmc.conversion.layout import pixel_arrays
+from s2cmc.conversion.layout.arrays import encode_shard, pixel_arrays
 from s2cmc.errors import DamagedError
+from s2cmc.store.format import digest_attributes, pack_digests, unpack_digests
 
 ARRAYS = pixel_arrays(9, (6, 6), reflectance="uint16", mask_dtype="bool", alt_mask_dtype="bool", thumbnail=None)
 
@@ -57,11 +56,11 @@ def test_absent_chunks_have_no_part_in_it():
 
 
 def test_they_are_packed_with_their_checksum():
-    content = digests.pack_digests({"mask/c/0/0/0": "ab"})
-    attributes = digests.digest_attributes(content)
+    content = pack_digests({"mask/c/0/0/0": "ab"})
+    attributes = digest_attributes(content)
     assert attributes["shard_digests"] == "shards.json"
-    assert digests.unpack_digests(content, attributes, "shards.json") == {"mask/c/0/0/0": "ab"}
+    assert unpack_digests(content, attributes, "shards.json") == {"mask/c/0/0/0": "ab"}
     for position in range(len(content)):
         other = content[:position] + bytes([content[position] ^ 0x20]) + content[position + 1 :]
         with pytest.raises(DamagedError, match=r"^shards\.json is damaged, or of another store"):
-            digests.unpack_digests(other, attributes, "shards.json")
+            unpack_digests(other, attributes, "shards.json")

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.diskcache import DiskCache
 from s2cmc.errors import StoreError
+from s2cmc.storage.cache import DiskCache
 
 pytestmark = pytest.mark.slow
 

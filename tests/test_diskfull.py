@@ -14,10 +14,10 @@ from conftest import Answer
 from targets import mounted, remount, state_of, without_rights
 
 import s2cmc
-from s2cmc.conversion import write
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert import conversion
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -221,17 +221,17 @@ def test_where_nothing_can_be_written_nothing_is_said_to_be_kept(releases, old, 
 
 def vanishing(monkeypatch: pytest.MonkeyPatch, vanish: Callable[[], None]) -> None:
     """Let something happen after the second task has been read."""
-    load_block, read = write.load_block, []
+    load_block, read = conversion.load_block, []
 
     def load(plan, task):
         block = load_block(plan, task)
         read.append(task)
         if len(read) == 2:
-            monkeypatch.setattr(write, "load_block", load_block)
+            monkeypatch.setattr(conversion, "load_block", load_block)
             vanish()
         return block
 
-    monkeypatch.setattr(write, "load_block", load)
+    monkeypatch.setattr(conversion, "load_block", load)
 
 
 def test_a_folder_that_is_removed_in_the_middle_is_not_made_again(releases, tmp_path, monkeypatch):
@@ -255,7 +255,7 @@ def test_what_another_has_put_in_its_place_is_not_touched(releases, tmp_path, mo
             convert(str(releases["old"]), str(store))
         else:
             with monkeypatch.context() as patch:
-                patch.setattr(write, "_publish", interrupt)
+                patch.setattr(conversion, "_publish", interrupt)
                 with pytest.raises(KeyboardInterrupt):
                     convert(str(releases["old"]), str(store))
 

@@ -17,13 +17,13 @@ from conftest import Answer
 from distributed import Client
 
 import s2cmc
-from s2cmc.conversion import cluster as room
-from s2cmc.conversion.plan import Options, make_plan
-from s2cmc.conversion.source import open_release
-from s2cmc.conversion.target import Target
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert import cluster
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.convert.plan import Options, make_plan
+from s2cmc.conversion.source.listing import open_release
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_behind(mortals, release,
     marks.mkdir()
 
     def die_once() -> None:
-        from s2cmc.conversion.target import Target
+        from s2cmc.conversion.targets.journal import Target
 
         put = Target.write
 
@@ -164,7 +164,7 @@ def test_what_is_sent_of_a_plan_with_a_task_does_not_grow_with_the_release(tmp_p
     for scenes in (2, 40):
         plan = make_plan(open_release(str(make_release(tmp_path / f"{scenes}", scenes=scenes, size=16))), Options())
         assert len(pickle.dumps(plan)) > 10_000 * scenes
-        sizes[scenes] = len(pickle.dumps(room._part(plan, plan.tasks()[1])))
+        sizes[scenes] = len(pickle.dumps(cluster._part(plan, plan.tasks()[1])))
     assert sizes[40] < 1.02 * sizes[2] < 10_000
 
 
@@ -182,7 +182,7 @@ def test_workers_write_into_a_bucket_on_which_the_client_holds_the_lease(client,
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1", "carrier-pigeon://host:1"])
 def test_a_scheduler_that_is_not_there_is_one_message(address, run, release, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "PATIENCE", 0.3)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.3)
     answer = run("convert", release, tmp_path / "store", "--scheduler", address)
     assert answer.is_one_message(f"the scheduler {address} cannot be reached", "start one with `dask scheduler`")
     assert not (tmp_path / "store").exists()
@@ -201,7 +201,7 @@ def test_threads_of_this_process_and_a_cluster_exclude_each_other(run, release, 
 
 
 def test_workers_of_another_version_are_refused(client, release, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(cluster, "version", lambda name: "0.0.1")
     said = rf"2 of 2 workers .*\n  - tcp://.*: it has s2cmc {s2cmc.__version__}; install 0\.0\.1"
     with pytest.raises(s2cmc.CatalogueError, match=said):
         convert(str(release), str(tmp_path / "store"), scheduler=client)
@@ -217,7 +217,7 @@ def test_workers_that_are_refused_leave_a_started_conversion_and_a_finished_stor
         with pytest.raises(KeyboardInterrupt):
             convert(str(release), str(started))
     before = {**objects_of(finished), **objects_of(started)}
-    monkeypatch.setattr(room, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(cluster, "version", lambda name: "0.0.1")
     for place in (finished, started):
         with pytest.raises(s2cmc.CatalogueError, match="2 of 2 workers"):
             convert(str(release), str(place), scheduler=client, overwrite=place == finished)
@@ -251,10 +251,10 @@ def test_workers_that_do_not_see_the_release_are_refused(client, release, tmp_pa
 
 
 def test_a_worker_that_sees_another_release_or_no_store_says_so(release, tmp_path):
-    seen = room.Places("run", str(release), str(tmp_path / "store"), table_md5="0")
+    seen = cluster.Places("run", str(release), str(tmp_path / "store"), table_md5="0")
     with pytest.raises(s2cmc.ReleaseError, match=r"it sees another release at .*; its .*\.csv differs"):
-        room._check_here(seen)
+        cluster._check_here(seen)
     table = (release / "classification_tags.csv").read_bytes()
-    seen = room.Places("run", str(release), str(tmp_path / "store"), room.hashlib.md5(table).hexdigest())
+    seen = cluster.Places("run", str(release), str(tmp_path / "store"), cluster.hashlib.md5(table).hexdigest())
     with pytest.raises(s2cmc.StoreError, match=r"it does not see the store .*; workers write it under the same path"):
-        room._check_here(seen)
+        cluster._check_here(seen)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from s2cmc.conversion.layout import PixelArray, pixel_arrays, shard_objects
-from s2cmc.schema import ReflectanceType
+from s2cmc.conversion.layout.arrays import PixelArray, pixel_arrays, shard_objects
+from s2cmc.schema.catalogue import ReflectanceType
 
 pytestmark = pytest.mark.slow
 

@@ -25,8 +25,8 @@ from scoretables import (
     width,
 )
 
-from s2cmc import bootstrap
-from s2cmc.estimate import Resampling, counts_of, scores_of
+from s2cmc.evaluation import intervals
+from s2cmc.evaluation.intervals import Resampling, counts_of, scores_of
 
 # Scores of strata
 
@@ -75,7 +75,7 @@ def test_intervals_are_quantiles_of_the_scores_of_drawn_groups(confusion: np.nda
         assert all(np.isnan(found[f"{name}_lower"]).all() for name in THREE_CLASSES)
         return
     piles = []
-    for times in bootstrap.draw(len(numbers), 15, 3).astype(int):
+    for times in intervals.draw(len(numbers), 15, 3).astype(int):
         drawn = [
             confusion[groups == number].sum(axis=0) for number, n in zip(numbers, times, strict=True) for _ in range(n)
         ]

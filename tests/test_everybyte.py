@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 import zarr
 
-from s2cmc import bundle, digests
-from s2cmc.conversion.inventory import check_objects
-from s2cmc.conversion.shardcheck import read_shard
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.verify.objects import check_objects, read_shard
 from s2cmc.errors import DamagedError, StoreError
-from s2cmc.metadata import check_seal
-from s2cmc.objects import CatalogueStore, Place
-from s2cmc.store import open_group
-from s2cmc.testing import make_release
+from s2cmc.store.format import check_checksum, unpack_bundle, unpack_digests
+from s2cmc.store.objects import CatalogueStore, Place
+from s2cmc.store.open import open_group
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -64,9 +62,9 @@ def test_all_kinds_are_all_there_is(tiny):
 @pytest.mark.parametrize(
     ("name", "check"),
     [
-        ("zarr.json", lambda content, attributes: check_seal(content, "zarr.json")),
-        ("coordinates.zip", lambda content, attributes: bundle.unpack(content, attributes, "coordinates.zip")),
-        ("shards.json", lambda content, attributes: digests.unpack_digests(content, attributes, "shards.json")),
+        ("zarr.json", lambda content, attributes: check_checksum(content, "zarr.json")),
+        ("coordinates.zip", lambda content, attributes: unpack_bundle(content, attributes, "coordinates.zip")),
+        ("shards.json", lambda content, attributes: unpack_digests(content, attributes, "shards.json")),
     ],
 )
 def test_every_byte_of_what_is_sealed(tiny, name, check):

@@ -11,9 +11,9 @@ import xarray as xr
 
 import s2cmc
 from s2cmc import example
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
 from s2cmc.errors import CatalogueError
-from s2cmc.testing import make_release
+from s2cmc.synthetic.make import make_release
 
 
 @pytest.fixture(scope="module")

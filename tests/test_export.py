@@ -12,12 +12,12 @@ from exported import WRITTEN, contents, export_all, three_scenes
 from PIL import Image
 
 import s2cmc
-from s2cmc.conversion.export import export
-from s2cmc.conversion.picture import encode_true_colour
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.plot import CLASS_COLOURS
-from s2cmc.schema import PIXEL_VARIABLES, MaskClass
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.png import encode_true_colour
+from s2cmc.conversion.export.scenes import export
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.report.pictures import CLASS_COLOURS
+from s2cmc.schema.catalogue import PIXEL_VARIABLES, MaskClass
 
 pytestmark = pytest.mark.slow
 

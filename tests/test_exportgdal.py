@@ -14,9 +14,9 @@ import pytest
 import zarr
 from needed import without
 
-from s2cmc.bands import BAND_NAMES
-from s2cmc.conversion.export import export
-from s2cmc.schema import CLASS_NAMES
+from s2cmc.conversion.export.scenes import export
+from s2cmc.schema.bands import BAND_NAMES
+from s2cmc.schema.catalogue import CLASS_NAMES
 
 SCRIPT = Path(__file__).with_name("readers") / "gdal_geotiff.py"
 

@@ -10,10 +10,10 @@ import pytest
 from exported import WRITTEN, contents, export_all, three_scenes
 
 import s2cmc
-from s2cmc.conversion import export as room
-from s2cmc.conversion.export import Exported, export
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export import scenes
+from s2cmc.conversion.export.scenes import Exported, export
+from s2cmc.conversion.targets.folder import Folder
 
 pytestmark = pytest.mark.slow
 
@@ -96,15 +96,15 @@ def test_a_damaged_journal_is_never_built_on(store, names, tmp_path, content):
 
 
 def test_of_two_runs_at_once_the_second_is_refused(store, names, tmp_path, monkeypatch):
-    write_files = room._write_files
+    write_files = scenes._write_files
 
     def try_another(*args: object) -> None:
-        monkeypatch.setattr(room, "_write_files", write_files)
+        monkeypatch.setattr(scenes, "_write_files", write_files)
         with pytest.raises(s2cmc.StoreError, match=r"another .* into .* is running; wait for it"):
             export(str(store), str(tmp_path), scenes=names)
         write_files(*args)
 
-    monkeypatch.setattr(room, "_write_files", try_another)
+    monkeypatch.setattr(scenes, "_write_files", try_another)
     assert export(str(store), str(tmp_path), scenes=names, workers=1).kept == 0
 
 

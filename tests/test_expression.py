@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2cmc.errors import QueryError
-from s2cmc.expression import evaluate
+from s2cmc.query.expression import evaluate
 
 SCENES = 12
 _rng = np.random.default_rng(7)

@@ -15,8 +15,8 @@ from fileserver import FileServer, RangeHandler
 from netproxy import Fault, Proxy
 
 import s2cmc
-from s2cmc import kept
-from s2cmc.schema import PIXEL_VARIABLES
+from s2cmc.schema.catalogue import PIXEL_VARIABLES
+from s2cmc.storage import cache
 
 PATIENT, IMPATIENT = 24.0, 4.0  # time limits in seconds; a fourth of it without a word is another try
 LATE = 20.0  # seconds that a busy machine may need beyond; a hang is longer
@@ -116,7 +116,7 @@ def all_cases(server: str, timeout: float) -> Iterator[list[Case]]:
     """
     cases = []
     with zarr.config.set({"array.sharding_coalesce_max_gap_bytes": -1}), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(kept, "KEPT_NBYTES", 0)
+        patched.setattr(cache, "KEPT_NBYTES", 0)
         for way in WAYS:
             shared = Place(way, server, timeout)
             opened = shared.open()

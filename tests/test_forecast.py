@@ -8,11 +8,11 @@ import pytest
 from conftest import Answer
 
 import s2cmc
-from s2cmc.conversion import forecast as room
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.forecast import ArrayForecast, Forecast, forecast
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert import forecasts
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.convert.forecasts import ArrayForecast, Forecast, forecast
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def test_time_is_shared_by_workers_but_no_task_is_split():
 
 def test_seconds_are_those_of_the_measured_scene_times_all(release, monkeypatch):
     clock = iter(range(100))
-    monkeypatch.setattr(room.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(forecasts.time, "perf_counter", lambda: next(clock))
     seconds = {one.name: one.seconds for one in forecast(str(release)).arrays}
     assert seconds["reflectance"] == 10  # one second for each of 10 scenes
 
@@ -81,7 +81,7 @@ def test_a_scene_that_cannot_be_stored_is_said(release, monkeypatch):
     def load(*_: object) -> object:
         return type("Block", (), {"problems": ["scene: broken"]})
 
-    monkeypatch.setattr(room, "load_block", load)
+    monkeypatch.setattr(forecasts, "load_block", load)
     with pytest.raises(s2cmc.ReleaseError, match="measured cannot be stored\n  - scene: broken"):
         forecast(str(release))
 

@@ -17,11 +17,11 @@ import xarray as xr
 from shards import bytes_of_bands
 
 import s2cmc
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.sampletable import sample_table
-from s2cmc.testing import make_release, make_scene, write_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import make_release, make_scene, write_release
+from s2cmc.synthetic.table import sample_table
 
 TABLE_MD5 = "6911e5a8915daf9a98638eb21ba4afd3"
 """As published in record 4172871."""

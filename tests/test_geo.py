@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s2cmc.errors import CatalogueError
-from s2cmc.geo import Outline, boxes_intersect, lonlat_bounds, outline_margin
+from s2cmc.schema.geometry import Outline, boxes_intersect, lonlat_bounds, outline_margin
 
 Box = tuple[float, float, float, float]
 

@@ -15,13 +15,13 @@ import shapely
 import xarray as xr
 from fileserver import FileServer
 
-from s2cmc.conversion.coordinates import geo_coordinates, product_coordinates, table_coordinates
-from s2cmc.conversion.describe import outline_table
-from s2cmc.conversion.geoparquet import NOTE, write_footprints
-from s2cmc.footprints import footprints
-from s2cmc.geo import Outline
-from s2cmc.product import Product
-from s2cmc.schema import QUALITY_COORDINATES, SCENE_COORDINATES
+from s2cmc.conversion.metadata.documents import outline_table
+from s2cmc.conversion.metadata.geoparquet import NOTE, write_footprints
+from s2cmc.conversion.source.coordinates import geo_coordinates, product_coordinates, table_coordinates
+from s2cmc.schema.catalogue import QUALITY_COORDINATES, SCENE_COORDINATES
+from s2cmc.schema.footprints import footprints
+from s2cmc.schema.geometry import Outline
+from s2cmc.schema.products import Product
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 from safemaker import make_tile, write_band, write_safe
 
-from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import QueryError, SceneError
-from s2cmc.georeference import GeoreferenceCheck, check_georeference
-from s2cmc.l1c import l1c_window
+from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
+from s2cmc.geo.level1c import l1c_window
+from s2cmc.schema.bands import BAND_NAMES
 
 pytestmark = pytest.mark.slow
 

@@ -16,15 +16,15 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
 import s2cmc
-from s2cmc.bands import BAND_NAMES, BANDS
-from s2cmc.conversion.export import export
-from s2cmc.conversion.geotiff import encode_labels, encode_reflectance
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.write import convert
-from s2cmc.plot import CLASS_COLOURS
-from s2cmc.quirks import NO_CLASS_PIXELS, TWO_CLASS_PIXELS, quirk_scenes
-from s2cmc.schema import MaskClass
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.geotiff import encode_labels, encode_reflectance
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.export.scenes import export
+from s2cmc.report.pictures import CLASS_COLOURS
+from s2cmc.schema.bands import BAND_NAMES, BANDS
+from s2cmc.schema.catalogue import MaskClass
+from s2cmc.synthetic.make import make_release
+from s2cmc.synthetic.table import NO_CLASS_PIXELS, TWO_CLASS_PIXELS, quirk_scenes
 
 pytestmark = pytest.mark.slow
 

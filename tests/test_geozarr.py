@@ -9,9 +9,9 @@ import xarray as xr
 from rasterio.transform import from_origin as affine_from_origin
 
 from s2cmc.errors import CatalogueError
-from s2cmc.geo import Outline
-from s2cmc.geozarr import PROJ, SPATIAL, STORE_ATTRIBUTES, as_geozarr, spatial_attributes
-from s2cmc.scene import scene
+from s2cmc.geo.scenes import scene
+from s2cmc.schema.geometry import Outline
+from s2cmc.store.geozarr import PROJ, SPATIAL, STORE_ATTRIBUTES, as_geozarr, spatial_attributes
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import CatalogueError, QueryError, SceneError
-from s2cmc.strata import of, strata
+from s2cmc.query.stratification import of, strata
+from s2cmc.schema.bands import BAND_NAMES
 
 CLASSES = ["clear", "cloud", "cloud_shadow"]
 TWO_BANDS = ["B04", "B11"]

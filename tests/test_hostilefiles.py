@@ -10,16 +10,16 @@ import pytest
 from pickles import Mark
 from PIL import Image, PngImagePlugin
 
-from s2cmc.arrayfile import open_array, read_array
-from s2cmc.conversion.outline import read_outline
-from s2cmc.conversion.read import read_thumbnail
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.source.outlines import read_outline
+from s2cmc.conversion.source.tables import read_thumbnail
 from s2cmc.errors import CatalogueError, ReleaseError, SceneError
-from s2cmc.limits import SIDE
-from s2cmc.product import Product
-from s2cmc.published import array_path, encode_outline, outline_path
-from s2cmc.sampletable import sample_table
-from s2cmc.testing import make_release, make_scene
+from s2cmc.files.limits import SIDE
+from s2cmc.files.npy import open_array, read_array
+from s2cmc.release import array_path, encode_outline, outline_path
+from s2cmc.schema.products import Product
+from s2cmc.synthetic.make import make_release, make_scene
+from s2cmc.synthetic.table import sample_table
 
 VALUES = np.arange(12, dtype="<u2").reshape(3, 4)
 

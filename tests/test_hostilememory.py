@@ -7,7 +7,7 @@ import sys
 import bombs
 import pytest
 
-from s2cmc.limits import ARRAY_BYTES, TABLE_BYTES
+from s2cmc.files.limits import ARRAY_BYTES, TABLE_BYTES
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from pickles import Mark, packed
 from resealed import reseal
 
 import s2cmc
-from s2cmc.conversion.describe import describe
-from s2cmc.conversion.export import export
-from s2cmc.conversion.restore import restore
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.export.scenes import export
+from s2cmc.conversion.metadata.documents import describe
 from s2cmc.errors import PredictionError, StoreError
 
 pytestmark = pytest.mark.slow

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from s2cmc.conversion.archive import Member, folder_members, zip_members
-from s2cmc.conversion.source import open_release
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.source.containers import Member, folder_members, zip_members
+from s2cmc.conversion.source.listing import open_release
 from s2cmc.errors import ReleaseError
-from s2cmc.testing import make_release
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 

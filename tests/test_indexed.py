@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from zarr.storage import LocalStore, LoggingStore
 
 import s2cmc
-from s2cmc.lazy import in_blocks
-from s2cmc.schema import PIXEL_VARIABLES
+from s2cmc.schema.catalogue import PIXEL_VARIABLES
+from s2cmc.store.lazy import in_blocks
 
 SIZES = {"scene": 10, "y": 64, "x": 64, "band": 13}
 

@@ -10,9 +10,9 @@ import zarr
 from shards import bytes_of_bands
 
 import s2cmc
-from s2cmc.bands import BAND_NAMES
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.indices import INDICES
+from s2cmc.schema.bands import BAND_NAMES
+from s2cmc.statistics.indices import INDICES
 
 BANDS = {
     "NDSI": ("B03", "B11"),

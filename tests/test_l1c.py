@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from s2cmc.bands import BANDS
 from s2cmc.errors import CatalogueError, QueryError, SceneError
-from s2cmc.l1c import TILE_SIZE, L1CWindow, PixelWindow, l1c_window, tile_origin
+from s2cmc.geo.level1c import TILE_SIZE, L1CWindow, PixelWindow, l1c_window, tile_origin
+from s2cmc.schema.bands import BANDS
 
 pytestmark = pytest.mark.slow
 

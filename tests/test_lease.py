@@ -12,10 +12,9 @@ from netproxy import Fault, Proxy
 from obstore.exceptions import GenericError
 
 import s2cmc
-from s2cmc.access import Access
-from s2cmc.conversion.bucket import Bucket
-from s2cmc.conversion.lease import EXPIRES_AFTER, RENEWED_EVERY, Lease
-from s2cmc.transport import object_store
+from s2cmc.conversion.targets.bucket import EXPIRES_AFTER, RENEWED_EVERY, Bucket, Lease
+from s2cmc.storage.access import Access
+from s2cmc.storage.connections import object_store
 
 KEY = "journal/lock"
 NEVER = 1000.0  # seconds

@@ -17,17 +17,17 @@ from numcodecs import blosc
 from shards import bytes_of_bands
 
 import s2cmc
-from s2cmc.conversion.attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
-from s2cmc.conversion.check import count_labels
-from s2cmc.conversion.coordinates import (
+from s2cmc.conversion.layout.arrays import pixel_arrays, shard_objects, store_objects
+from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
+from s2cmc.conversion.source.checks import count_labels
+from s2cmc.conversion.source.coordinates import (
     geo_coordinates,
     product_coordinates,
     quality_coordinates,
     table_coordinates,
 )
-from s2cmc.conversion.layout import pixel_arrays, shard_objects, store_objects
-from s2cmc.product import Product
-from s2cmc.sampletable import sample_table
+from s2cmc.schema.products import Product
+from s2cmc.synthetic.table import sample_table
 
 pytestmark = pytest.mark.slow
 

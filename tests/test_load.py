@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from s2cmc.conversion import content
-from s2cmc.conversion.archive import zip_members
-from s2cmc.conversion.layout import shard_objects
-from s2cmc.conversion.load import Block, load_block
-from s2cmc.conversion.plan import Options, Plan, make_plan
-from s2cmc.conversion.source import open_release
+from s2cmc.conversion.convert.load import Block, load_block
+from s2cmc.conversion.convert.plan import Options, Plan, make_plan
+from s2cmc.conversion.layout.arrays import shard_objects
+from s2cmc.conversion.source import containers
+from s2cmc.conversion.source.containers import zip_members
+from s2cmc.conversion.source.listing import open_release
 from s2cmc.errors import ReleaseError
 
 TEN_THOUSAND = np.float32(10_000)
@@ -116,13 +116,13 @@ def test_a_damaged_file_is_told_as_such_whatever_it_seems_to_hold(load: Callable
 
 def test_an_array_is_never_held_as_floats(load: Callable[..., Block], monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    take = content.ZipContent._take
+    take = containers.ZipContent._take
 
-    def count(self: content.ZipContent, nbytes: int) -> content.Piece:
+    def count(self: containers.ZipContent, nbytes: int) -> containers.Piece:
         taken.append(len(found := take(self, nbytes)))
         return found
 
-    monkeypatch.setattr(content.ZipContent, "_take", count)
+    monkeypatch.setattr(containers.ZipContent, "_take", count)
     load(npy(REFLECTANCE))
     assert sum(taken) == len(npy(REFLECTANCE))
     assert max(taken) <= 8 * 64 * 13 * 4
@@ -130,15 +130,15 @@ def test_an_array_is_never_held_as_floats(load: Callable[..., Block], monkeypatc
 
 def test_a_plan_reads_of_the_first_subscene_its_header(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    take = content.ZipContent._take
+    take = containers.ZipContent._take
 
-    def count(self: content.ZipContent, nbytes: int) -> content.Piece:
+    def count(self: containers.ZipContent, nbytes: int) -> containers.Piece:
         found = take(self, nbytes)
         if "subscenes" in self._path:
             read.append(len(found))
         return found
 
-    monkeypatch.setattr(content.ZipContent, "_take", count)
+    monkeypatch.setattr(containers.ZipContent, "_take", count)
     assert make_plan(open_release(str(release)), Options()).size == (64, 64)
     assert sum(read) == 128
 

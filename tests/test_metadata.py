@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from resealed import reseal
 
 import s2cmc
-from s2cmc.metadata import CHECKSUM_ATTRIBUTE, check_seal, pointer, seal
+from s2cmc.store.format import CHECKSUM_ATTRIBUTE, check_checksum, versions_document, with_checksum
 
 DAMAGED = r"place/zarr\.json is damaged"
 JSON_VALUES = st.recursive(
@@ -18,16 +18,16 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-SEALED = seal({"zarr_format": 3, "node_type": "group", "attributes": {"title": "Größe", "format": "s2cmc"}})
+SEALED = with_checksum({"zarr_format": 3, "node_type": "group", "attributes": {"title": "Größe", "format": "s2cmc"}})
 
 
 def check(content):
-    check_seal(content, "place/zarr.json")
+    check_checksum(content, "place/zarr.json")
 
 
 @given(st.dictionaries(st.text(max_size=12), JSON_VALUES, max_size=5))
 def test_what_is_sealed_is_the_same_document_and_holds(attributes):
-    content = seal({"zarr_format": 3, "attributes": dict(attributes)})
+    content = with_checksum({"zarr_format": 3, "attributes": dict(attributes)})
     check(content)
     found = json.loads(content)
     assert len(found["attributes"].pop(CHECKSUM_ATTRIBUTE)) == 64
@@ -37,8 +37,8 @@ def test_what_is_sealed_is_the_same_document_and_holds(attributes):
 
 
 def test_sealing_again_changes_nothing():
-    assert seal(json.loads(SEALED)) == SEALED
-    assert seal({"attributes": {"a": 1}}) != seal({"attributes": {"a": 2}})
+    assert with_checksum(json.loads(SEALED)) == SEALED
+    assert with_checksum({"attributes": {"a": 1}}) != with_checksum({"attributes": {"a": 2}})
 
 
 @given(st.integers(0, len(SEALED) - 1), st.integers(1, 255))
@@ -113,7 +113,7 @@ def test_a_store_that_was_edited_and_sealed_again_opens(store, tmp_path):
 
 
 def test_a_pointer_is_a_group_that_zarr_opens(tmp_path):
-    (tmp_path / "zarr.json").write_bytes(pointer("v2", ["v1", "v2"]))
+    (tmp_path / "zarr.json").write_bytes(versions_document("v2", ["v1", "v2"]))
     check((tmp_path / "zarr.json").read_bytes())
     group = zarr.open_group(tmp_path, mode="r")
     assert group.attrs["format"] == "s2cmc-versions"
@@ -127,25 +127,25 @@ def test_a_pointer_leads_to_its_latest_version(store, tmp_path, opened):
     copytree(store, tmp_path / "v2")
     reseal(tmp_path / "v2", lambda document: document["attributes"].update(title="second"))
     for latest, title in (("v1", opened.attrs["title"]), ("v2", "second")):
-        (tmp_path / "zarr.json").write_bytes(pointer(latest, ["v1", "v2"]))
+        (tmp_path / "zarr.json").write_bytes(versions_document(latest, ["v1", "v2"]))
         found = s2cmc.open_catalogue(tmp_path)
         assert found.attrs["title"] == title
         assert found.encoding["source"] == f"{tmp_path}/{latest}"
 
 
 def test_a_pointer_to_nowhere_names_the_version(tmp_path):
-    (tmp_path / "zarr.json").write_bytes(pointer("v3", ["v3"]))
+    (tmp_path / "zarr.json").write_bytes(versions_document("v3", ["v3"]))
     with pytest.raises(s2cmc.StoreError, match=rf"{tmp_path}/v3 holds no catalogue"):
         s2cmc.open_catalogue(tmp_path)
 
 
 def test_a_damaged_pointer_is_told(tmp_path):
-    (tmp_path / "zarr.json").write_bytes(pointer("v1", ["v1"]).replace(b'"latest":"v1"', b'"latest":"v2"'))
+    (tmp_path / "zarr.json").write_bytes(versions_document("v1", ["v1"]).replace(b'"latest":"v1"', b'"latest":"v2"'))
     with pytest.raises(s2cmc.StoreError, match=rf"{tmp_path}/zarr\.json is damaged"):
         s2cmc.open_catalogue(tmp_path)
 
 
 def test_versions_in_a_store_of_zarr_are_not_entered(tmp_path):
-    (tmp_path / "zarr.json").write_bytes(pointer("v1", ["v1"]))
+    (tmp_path / "zarr.json").write_bytes(versions_document("v1", ["v1"]))
     with pytest.raises(s2cmc.StoreError, match="holds several versions; open the folder of one, v1 for the latest"):
         s2cmc.open_catalogue(zarr.storage.LocalStore(tmp_path, read_only=True))

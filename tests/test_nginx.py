@@ -11,8 +11,8 @@ from needed import without
 from nginx import EVERYTHING_COMPRESSED, NGINX, SERVING, WITHOUT_RANGES, Asked, Nginx, ask
 
 import s2cmc
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 

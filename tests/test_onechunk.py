@@ -15,11 +15,11 @@ from hypothesis.extra.numpy import arrays
 from numcodecs import zstd
 from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
-from s2cmc.access import Access
 from s2cmc.errors import DamagedError, MissingObjectError
-from s2cmc.objects import CatalogueStore, Place
-from s2cmc.onechunk import OneChunk
-from s2cmc.reading import read_array
+from s2cmc.storage.access import Access
+from s2cmc.store.objects import CatalogueStore, Place
+from s2cmc.store.reading import read_array
+from s2cmc.store.shards import OneChunk
 
 TEXTS = st.lists(st.text(max_size=80), min_size=1, max_size=20).map(lambda found: np.array(found, object))
 NUMBERS = st.sampled_from(["bool", "u1", "i8", "f4", "f8"]).flatmap(lambda dtype: arrays(dtype, st.integers(1, 20)))

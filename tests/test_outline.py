@@ -10,13 +10,13 @@ import shapefile
 from pyproj import CRS
 
 import s2cmc
-from s2cmc.conversion.outline import read_outline
-from s2cmc.conversion.write import convert
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.source.outlines import read_outline
 from s2cmc.errors import ReleaseError, SceneError
-from s2cmc.geo import Outline
-from s2cmc.product import Product
-from s2cmc.published import ReleaseWriter
-from s2cmc.sampletable import sample_table
+from s2cmc.release import ReleaseWriter
+from s2cmc.schema.geometry import Outline
+from s2cmc.schema.products import Product
+from s2cmc.synthetic.table import sample_table
 
 Ring = Sequence[tuple[float, float]]
 

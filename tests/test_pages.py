@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from s2cmc import page, summary
 from s2cmc.errors import CatalogueError
+from s2cmc.report import pages, tables
 
 VOID = {"meta", "img", "br"}  # elements without an end
 
@@ -150,9 +150,9 @@ def test_an_evaluation_shows_its_tables(
     of_labels: str, opened: xr.Dataset, counts: xr.Dataset, odd: xr.DataArray
 ) -> None:
     result = opened.clouds.evaluate(counts, odd, resamples=20)
-    for table in (summary.class_table(result), summary.overall_table(result), summary.ignored_table(result)):
-        assert page.table(table) in of_labels
-    assert any(f"10 scenes; {summary.settings(result)}" in text for text in Parsed(of_labels).texts["p"])
+    for table in (tables.class_table(result), tables.overall_table(result), tables.ignored_table(result)):
+        assert pages.table(table) in of_labels
+    assert any(f"10 scenes; {tables.settings(result)}" in text for text in Parsed(of_labels).texts["p"])
     assert "SYNTHETIC data, nothing was measured" in of_labels
 
 
@@ -232,13 +232,13 @@ def test_the_same_input_gives_the_same_page(
 def test_the_statistics_show_every_table(statistics: str, opened: xr.Dataset) -> None:
     agreement = opened.clouds.agreement()
     for table in (
-        summary.prevalence_table(opened.clouds.prevalence("difficulty").compute()),
-        summary.share_table(opened.clouds.difficulty()),
-        summary.share_table(opened.clouds.tag_frequencies()),
-        summary.class_table(agreement),
-        summary.overall_table(agreement),
+        tables.prevalence_table(opened.clouds.prevalence("difficulty").compute()),
+        tables.share_table(opened.clouds.difficulty()),
+        tables.share_table(opened.clouds.tag_frequencies()),
+        tables.class_table(agreement),
+        tables.overall_table(agreement),
     ):
-        assert page.table(table) in statistics
+        assert pages.table(table) in statistics
     parsed = Parsed(statistics)
     assert parsed.texts["h2"] == [
         *("Class prevalence", "Difficulty", "Tags", "Tags that go together", "Agreement between the annotators")
@@ -278,7 +278,9 @@ def test_pages_without_matplotlib_say_what_to_install(
 
 
 def test_a_page_escapes_its_title() -> None:
-    parsed = Parsed(page.page("Clouds <i>& more", [page.heading("a < b"), page.paragraph("<script>alert(1)</script>")]))
+    parsed = Parsed(
+        pages.page("Clouds <i>& more", [pages.heading("a < b"), pages.paragraph("<script>alert(1)</script>")])
+    )
     assert parsed.texts["title"] == parsed.texts["h1"] == ["Clouds <i>& more"]
     assert parsed.texts["h2"] == ["a < b"]
     assert parsed.texts["p"] == ["<script>alert(1)</script>"]
@@ -288,16 +290,16 @@ def test_a_page_escapes_its_title() -> None:
 def test_a_table_holds_a_frame_whole() -> None:
     long = "S2A_MSIL1C_20180128T124402_N0206_R097_T26UMF_20180128T163549"
     frame = pd.DataFrame({"stratum": [long, "<b>"], "F1 & co.": ["0.5", "-"]})
-    parsed = Parsed(page.table(frame))
+    parsed = Parsed(pages.table(frame))
     assert parsed.texts["th"] == ["stratum", "F1 & co."]
     assert parsed.texts["td"] == [long, "0.5", "<b>", "-"]
 
 
 def test_a_scene_shows_its_pixels_and_a_caption() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3)).astype("uint8")
-    parsed = Parsed(page.scene(pixels, 'of "x"', "accuracy < 1"))
+    parsed = Parsed(pages.scene(pixels, 'of "x"', "accuracy < 1"))
     (png,) = parsed.pictures("image/png")
     np.testing.assert_array_equal(Image.open(io.BytesIO(png)).convert("RGB"), pixels)
     assert ("img", 'of "x"') in [(tag, attrs.get("alt")) for tag, attrs in parsed.elements]
     assert parsed.texts["figcaption"] == ["accuracy < 1"]
-    assert "<img" not in page.scene(None, "nothing", "no picture")
+    assert "<img" not in pages.scene(None, "nothing", "no picture")

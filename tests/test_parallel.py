@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc import parallel
-from s2cmc.parallel import side_by_side
+from s2cmc.store import shards
+from s2cmc.store.shards import side_by_side
 
 PATIENCE = 20
 
@@ -37,9 +37,9 @@ print(add())
 @pytest.fixture
 def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoundedSemaphore]:
     """As on a machine with 3 cores: 2 threads may help. All of them are free again after the test."""
-    monkeypatch.setattr(parallel, "CORES", 3)
+    monkeypatch.setattr(shards, "CORES", 3)
     free = BoundedSemaphore(2)
-    monkeypatch.setattr(parallel, "_helpers", lambda process: free)
+    monkeypatch.setattr(shards, "_helpers", lambda process: free)
     yield free
     assert [free.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("s2cmc-decode")]

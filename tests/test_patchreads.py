@@ -9,7 +9,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 import s2cmc
 from s2cmc.errors import DamagedError
-from s2cmc.reading import ADVICE
+from s2cmc.store.reading import ADVICE
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.planar import Planar
+from s2cmc.store.shards import Planar
 
 SHAPE = (3, 4, 5, 6)
 

@@ -11,13 +11,13 @@ import pytest
 from targets import state_of
 
 import s2cmc
-from s2cmc.conversion.export import export
-from s2cmc.conversion.folder import Folder
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.scenes import export
 from s2cmc.conversion.publish import publish
-from s2cmc.conversion.target import Target
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2cmc.errors import CatalogueError
-from s2cmc.product import Product, dependence_groups
+from s2cmc.schema.products import Product, dependence_groups
 
 ID = "S2A_MSIL1C_20180101T010721_N0206_R045_T53HLD_20180101T041600"
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,15 +10,15 @@ import numpy as np
 import pytest
 
 import s2cmc
-from s2cmc.access import Access
-from s2cmc.conversion import publish as publishing
-from s2cmc.conversion.bucket import Bucket
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.publish import publish
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.metadata import pointer
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.publish import _announce, publish
+from s2cmc.conversion.targets.bucket import Bucket
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.conversion.targets.places import place_to_write
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.storage.access import Access
+from s2cmc.store.format import versions_document
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -125,10 +126,10 @@ def test_who_has_opened_a_version_goes_on_reading_it(place, stores):
 
 def test_the_same_again_copies_nothing(place, stores):
     first = place.publish(stores[0])
-    names, pointer = sorted(place.names()), place.get("zarr.json")
+    names, versions_document = sorted(place.names()), place.get("zarr.json")
     again = place.publish(stores[0])
     assert (again.copied, again.kept, again.version) == (0, first.copied, first.version)
-    assert (sorted(place.names()), place.get("zarr.json")) == (names, pointer)
+    assert (sorted(place.names()), place.get("zarr.json")) == (names, versions_document)
 
 
 def test_an_earlier_version_is_published_again_to_go_back(place, stores):
@@ -177,7 +178,7 @@ def test_a_version_whose_root_is_missing_is_not_announced(place, stores, monkeyp
         raise s2cmc.StoreError("cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "_announce", cut)
+        patch.setattr(sys.modules["s2cmc.conversion.publish"], "_announce", cut)
         with pytest.raises(s2cmc.StoreError, match="cut"):
             place.publish(stores[0])
     assert "zarr.json" not in place.names()
@@ -240,7 +241,7 @@ def test_a_store_without_all_its_objects_is_not_published(place, stores, tmp_pat
         (b'{"zarr_format": 3, "node_type": "array"}', "holds a store itself"),
         (b"[]", "holds a store itself"),
         (b"{", "is no JSON; choose another place, or remove it"),
-        (pointer("a", ["a"]).replace(b'"a"]', b'"b"]'), "is damaged, or was edited by hand"),
+        (versions_document("a", ["a"]).replace(b'"a"]', b'"b"]'), "is damaged, or was edited by hand"),
     ],
     ids=["store", "array", "list", "torn", "edited"],
 )
@@ -272,8 +273,8 @@ def test_two_that_are_published_at_once_are_both_listed(place, stores):
 def test_many_announcements_at_once_are_all_listed(place):
     """One after the other, however they come; nobody's is lost."""
     names = [f"version-{i}" for i in range(4)]
-    where = publishing.place_to_write(place.url, place.access)
+    where = place_to_write(place.url, place.access)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: publishing._announce(where, name), names))
+        list(pool.map(lambda name: _announce(where, name), names))
     assert sorted(place.pointer()["versions"]) == names
     assert place.names() == ["zarr.json"]

@@ -6,9 +6,9 @@ import pytest
 import xarray as xr
 
 import s2cmc
-from s2cmc.access import Access
 from s2cmc.conversion.publish import publish
-from s2cmc.conversion.verify import verify
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.storage.access import Access
 
 pytestmark = pytest.mark.slow
 

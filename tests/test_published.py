@@ -10,8 +10,8 @@ import pytest
 from fileserver import RangeHandler
 from peaks import memory_below
 
-from s2cmc.conversion import publication
-from s2cmc.conversion.publication import PUBLISHED, FileReport, PublishedFile, verify_published
+from s2cmc.conversion.source import checksums
+from s2cmc.conversion.source.checksums import PUBLISHED, FileReport, PublishedFile, verify_published
 from s2cmc.errors import ReleaseError
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_web_server_is_read_in_pieces_side_by_side(place, expected, serve, mon
     if block == 1:
         (place / "subscenes.zip").write_bytes(b"sevenths")
         expected["subscenes.zip"] = PublishedFile(8, hashlib.md5(b"sevenths").hexdigest())  # noqa: S324
-    monkeypatch.setattr(publication, "_BLOCK", block)
+    monkeypatch.setattr(checksums, "_BLOCK", block)
     server = serve(place)
     told: list[tuple[int, int]] = []
     reports = verify_published(server.url, published=expected, progress=lambda *done: told.append(done))

@@ -10,10 +10,10 @@ from zarr.core.array import Array
 from zarr.storage import LocalStore, WrapperStore
 
 import s2cmc
-from s2cmc.access import Access
 from s2cmc.errors import DamagedError, MissingObjectError
-from s2cmc.objects import CatalogueStore, Place
-from s2cmc.reading import ADVICE, read_array
+from s2cmc.storage.access import Access
+from s2cmc.store.objects import CatalogueStore, Place
+from s2cmc.store.reading import ADVICE, read_array
 
 DATA = np.random.default_rng(0).integers(0, 2**16, (10, 6, 4), "uint16")
 

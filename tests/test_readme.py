@@ -11,8 +11,8 @@ import xarray as xr
 from matplotlib import pyplot
 
 import s2cmc
-from s2cmc import schema
-from s2cmc.accessor import CloudsAccessor
+from s2cmc.accessor.clouds import CloudsAccessor
+from s2cmc.schema import catalogue
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -58,7 +58,7 @@ def test_every_method_of_the_accessor_is_named(name):
 
 
 def test_every_stored_variable_is_in_its_table():
-    for name, dims in schema.DIMS.items():
+    for name, dims in catalogue.DIMS.items():
         assert f"| `{name}` | {', '.join(dims)} |" in README
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from s2cmc.redact import redacted
+from s2cmc._redact import redacted
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from s2cmc.reduce import class_counts, class_fractions, one_hot
+from s2cmc.statistics.masks import class_counts, class_fractions, one_hot
 
 CLASSES = ["clear", "cloud", "cloud_shadow"]
 

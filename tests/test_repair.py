@@ -13,9 +13,9 @@ from resealed import reseal
 from spoiled import SHARD, flip, objects, swap, without_dates
 
 import s2cmc
-from s2cmc.conversion.repair import Repair, repair
-from s2cmc.conversion.verify import verify
-from s2cmc.metadata import compact, seal
+from s2cmc.conversion.repair.repairs import Repair, repair
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.store.format import compact_json, with_checksum
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ def test_metadata_that_were_sealed_again_are_made_anew(four, copy):
     def rescale(document: dict[str, Any]) -> None:
         metadata = document["consolidated_metadata"]["metadata"]["reflectance"]
         metadata["attributes"]["scale_factor"] = 0.001
-        (copy / "reflectance" / "zarr.json").write_bytes(compact(metadata))
+        (copy / "reflectance" / "zarr.json").write_bytes(compact_json(metadata))
 
     reseal(copy, rescale)
     repair(str(copy), str(four / "release"))
@@ -157,7 +157,7 @@ def test_a_store_of_format_1_0_is_repaired_by_its_pixels_and_stays_one(four, cop
     for name in ("shard_digests", "shard_digests_sha256"):
         del document["attributes"][name]
     document["attributes"]["format_version"] = "1.0"
-    (copy / "zarr.json").write_bytes(seal(document))
+    (copy / "zarr.json").write_bytes(with_checksum(document))
     (copy / "shards.json").unlink()
     whole = objects(copy)
     assert verify(str(copy), str(four / "release")) == []

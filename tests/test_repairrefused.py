@@ -8,12 +8,12 @@ import pytest
 from spoiled import SHARD, flip, objects, swap
 
 import s2cmc
-from s2cmc.conversion import mending
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.repair import repair
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.target import Target
-from s2cmc.testing import make_release
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.repair import repairs
+from s2cmc.conversion.repair.repairs import repair
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -96,15 +96,15 @@ def test_of_two_writers_one_is_refused(four, copy):
 def test_a_repair_that_failed_is_gone_on_with(four, copy, monkeypatch):
     for i in range(4):
         flip(copy / SHARD.format(i))
-    made = mending._make_anew
+    made = repairs._make_anew
 
-    def fail_later(job: mending.Job, task: Any) -> mending.Shard:
+    def fail_later(job: repairs.Job, task: Any) -> repairs.Shard:
         if task.first == 2:
             raise OSError("no space left on device")
         return made(job, task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mending, "_make_anew", fail_later)
+        patch.setattr(repairs, "_make_anew", fail_later)
         with pytest.raises(s2cmc.StoreError, match=r"cannot be repaired: no space left.*the same command goes on"):
             repair(str(copy), str(four / "release"), workers=1)
     assert s2cmc.open_catalogue(copy).sizes["scene"] == 4

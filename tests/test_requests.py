@@ -11,9 +11,9 @@ from requestlog import depth
 from shards import bytes_of_bands
 
 import s2cmc
+from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.publish import publish
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import s2cmc
-from s2cmc.conversion import write
-from s2cmc.conversion.folder import Folder
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert import conversion
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.targets.folder import Folder
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +34,9 @@ def interrupted(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             raise OSError("no space left on device")
         return done(*args)
 
-    done = write._do
+    done = conversion._do
     with monkeypatch.context() as patch:
-        patch.setattr(write, "_do", fail_later)
+        patch.setattr(conversion, "_do", fail_later)
         with pytest.raises(s2cmc.StoreError, match=r"no space left.*the same command resumes"):
             convert(str(release), str(tmp_path / "store.zarr"), workers=1)
     return tmp_path / "store.zarr"
@@ -51,8 +51,8 @@ def test_an_unfinished_store_does_not_open_and_says_how_to_finish(release, inter
 
 def test_finished_tasks_are_not_done_again(release, interrupted, monkeypatch):
     loaded = []
-    load_block = write.load_block
-    monkeypatch.setattr(write, "load_block", lambda plan, task: loaded.append(task.name) or load_block(plan, task))
+    load_block = conversion.load_block
+    monkeypatch.setattr(conversion, "load_block", lambda plan, task: loaded.append(task.name) or load_block(plan, task))
     report = convert(str(release), str(interrupted))
     assert report.resumed == 5
     assert len(loaded) == len(set(loaded)) == 10 + 3 - 5
@@ -110,15 +110,15 @@ def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatc
     """Also with --overwrite; the first goes on undisturbed."""
     store = str(tmp_path / "store.zarr")
     others = make_release(tmp_path / "other", scenes=2, size=16)
-    load_block = write.load_block
+    load_block = conversion.load_block
 
     def try_another(plan, task):
-        monkeypatch.setattr(write, "load_block", load_block)
+        monkeypatch.setattr(conversion, "load_block", load_block)
         with pytest.raises(s2cmc.StoreError, match=r"another conversion, export or .* into .* is running; wait"):
             convert(str(others), store, overwrite=True)
         return load_block(plan, task)
 
-    monkeypatch.setattr(write, "load_block", try_another)
+    monkeypatch.setattr(conversion, "load_block", try_another)
     convert(str(release), store, workers=1)
     assert verify(store, str(release)) == []
 
@@ -126,9 +126,9 @@ def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatc
 def test_what_was_finished_meanwhile_is_not_overwritten_unasked(release, store, tmp_path, monkeypatch):
     """Listing a remote release takes minutes; the target is looked at once more before anything is removed."""
     target = tmp_path / "store.zarr"
-    make_plan = write.make_plan
+    make_plan = conversion.make_plan
     monkeypatch.setattr(
-        write, "make_plan", lambda *args: shutil.copytree(store, target, dirs_exist_ok=True) and make_plan(*args)
+        conversion, "make_plan", lambda *args: shutil.copytree(store, target, dirs_exist_ok=True) and make_plan(*args)
     )
     with pytest.raises(s2cmc.StoreError, match="is a finished store; use --overwrite"):
         convert(str(release), str(target))

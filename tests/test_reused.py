@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from s2cmc.parallel import CORES
-from s2cmc.reused import Reused
+from s2cmc.store.shards import CORES, BufferPool
 
 SHAPE = 1024, 1024
 UINT16 = np.dtype("uint16")
@@ -19,7 +18,7 @@ def address(array: np.ndarray) -> int:
 
 
 def test_memory_is_used_again_by_arrays_of_the_same_size():
-    reused = Reused()
+    reused = BufferPool()
     first = reused.empty(SHAPE, UINT16)
     place = address(first)
     del first
@@ -44,7 +43,7 @@ def test_memory_is_used_again_by_arrays_of_the_same_size():
     ],
 )
 def test_memory_that_a_part_of_an_array_refers_to_is_not_used_again(part):
-    reused = Reused()
+    reused = BufferPool()
     whole = reused.empty(SHAPE, UINT16)
     whole[:] = 7
     kept = part(whole)
@@ -58,7 +57,7 @@ def test_memory_that_a_part_of_an_array_refers_to_is_not_used_again(part):
 
 
 def test_no_more_is_kept_than_a_piece_for_each_core():
-    reused = Reused()
+    reused = BufferPool()
     arrays = [reused.empty(SHAPE, UINT16) for _ in range(CORES + 5)]
     assert len({address(array) for array in arrays}) == CORES + 5
     del arrays
@@ -67,14 +66,14 @@ def test_no_more_is_kept_than_a_piece_for_each_core():
 
 @pytest.mark.parametrize("shape", [(3,), (0, 5), (2**17, 2**10)])
 def test_small_and_very_large_arrays_are_left_to_numpy(shape):
-    reused = Reused()
+    reused = BufferPool()
     assert reused.empty(shape, UINT16).flags.owndata
     assert not reused._free
 
 
 @pytest.mark.slow
 def test_threads_that_take_and_give_back_never_share_memory():
-    reused = Reused()
+    reused = BufferPool()
 
     def work(number: int) -> bool:
         same = True
@@ -89,6 +88,6 @@ def test_threads_that_take_and_give_back_never_share_memory():
 
 
 def test_arrays_are_pickled_as_any_other():
-    array = Reused().empty(SHAPE, UINT16)
+    array = BufferPool().empty(SHAPE, UINT16)
     array[:] = np.arange(1024)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(array)), array)  # noqa: S301, our own bytes

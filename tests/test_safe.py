@@ -11,11 +11,10 @@ import rasterio
 import xarray as xr
 from safemaker import make_tile, write_band, write_safe
 
-from s2cmc import safe
-from s2cmc.bands import BAND_NAMES, BANDS
 from s2cmc.errors import QueryError, SceneError
-from s2cmc.l1c import L1CWindow, l1c_window
-from s2cmc.safe import find_bands, read_l1c, read_pixels
+from s2cmc.geo import level1c
+from s2cmc.geo.level1c import L1CWindow, find_bands, l1c_window, read_l1c, read_pixels
+from s2cmc.schema.bands import BAND_NAMES, BANDS
 
 pytestmark = pytest.mark.slow
 
@@ -112,14 +111,14 @@ def test_only_the_window_of_a_file_is_read(
     catalogue: xr.Dataset, product: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    read_pixels = safe.read_pixels
+    read_pixels = level1c.read_pixels
 
     def counted(path: str, rows: slice, columns: slice, scene: str) -> np.ndarray:
         pixels = read_pixels(path, rows, columns, scene)
         asked.append((Path(path).name[-7:-4], pixels.size))
         return pixels
 
-    monkeypatch.setattr(safe, "read_pixels", counted)
+    monkeypatch.setattr(level1c, "read_pixels", counted)
     tree = read_l1c(catalogue, SCENE, product)
     tree["r10m/B02"].load()
     tree["r60m/B09"].load()

@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.sceneblocks import map_scenes, spans
+from s2cmc.store.blocks import map_scenes, spans
 
 DIMS = ("scene", "y", "x")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from s2cmc.bands import BANDS
-from s2cmc.schema import (
+from s2cmc.schema.bands import BANDS
+from s2cmc.schema.catalogue import (
     CLASS_NAMES,
     DATASETS,
     DIMS,

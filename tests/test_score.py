@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 from sklearn import metrics
 from sklearn.exceptions import UndefinedMetricWarning
 
-from s2cmc.score import (
+from s2cmc.evaluation.scores import (
     CLASS_SCORES,
     OVERALL_SCORES,
     Absent,

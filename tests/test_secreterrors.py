@@ -11,7 +11,7 @@ import pytest
 from planted import PASSWORD, SIGNATURE, TOKEN, USER, WRONG, Guarded
 
 import s2cmc
-from s2cmc.conversion.source import open_release
+from s2cmc.conversion.source.listing import open_release
 from s2cmc.errors import CatalogueError
 
 pytestmark = pytest.mark.slow

@@ -10,13 +10,13 @@ import xarray as xr
 from planted import TOKEN, Said, members
 
 import s2cmc
-from s2cmc.access import make_access
-from s2cmc.conversion.cluster import make_places
-from s2cmc.conversion.plan import Options, make_plan
-from s2cmc.conversion.source import open_release
-from s2cmc.conversion.target import Target
-from s2cmc.conversion.write import convert
-from s2cmc.store import open_group, place_of
+from s2cmc.conversion.convert.cluster import make_places
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.convert.plan import Options, make_plan
+from s2cmc.conversion.source.listing import open_release
+from s2cmc.conversion.targets.journal import Target
+from s2cmc.storage.access import make_access
+from s2cmc.store.open import open_group, place_of
 
 pytestmark = pytest.mark.slow
 

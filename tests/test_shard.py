@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from sharded import BLOSC, ZSTD, Layout, array_of, noise
 from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec
 
-from s2cmc.conversion.layout import array_objects, pixel_arrays
-from s2cmc.lazy import to_mask, to_reflectance
-from s2cmc.reading import as_stored, read_array, read_as
-from s2cmc.shard import Shards
+from s2cmc.conversion.layout.arrays import array_objects, pixel_arrays
+from s2cmc.store.lazy import to_mask, to_reflectance
+from s2cmc.store.reading import as_stored, read_array, read_as
+from s2cmc.store.shards import Shards
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from peaks import memory_below
 from sharded import BLOSC, ZSTD, Layout, array_of
 
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
-from s2cmc.reading import ADVICE, read_array
+from s2cmc.store.reading import ADVICE, read_array
 
 pytestmark = pytest.mark.slow
 

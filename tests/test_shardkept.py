@@ -14,10 +14,10 @@ from netproxy import Fault, Proxy
 from sharded import ZSTD, Layout, array_of
 from zarr.storage import LocalStore, WrapperStore
 
-from s2cmc import kept
 from s2cmc.errors import MissingObjectError, StoreError
-from s2cmc.objects import CatalogueStore, Place
-from s2cmc.reading import read_array
+from s2cmc.storage import cache
+from s2cmc.store.objects import CatalogueStore, Place
+from s2cmc.store.reading import read_array
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ def test_an_index_is_asked_for_once_however_many_threads_ask(proxy, pixels):
 
 
 def test_what_was_used_least_lately_is_forgotten_first(proxy, pixels, monkeypatch):
-    monkeypatch.setattr(kept, "KEPT_NBYTES", 3 * INDEX)
+    monkeypatch.setattr(cache, "KEPT_NBYTES", 3 * INDEX)
     for scene in (0, 1, 2, 0, 3):
         window(pixels, scene)
     assert indices(proxy) == [0, 1, 2, 3]
@@ -157,7 +157,7 @@ def test_what_was_used_least_lately_is_forgotten_first(proxy, pixels, monkeypatc
 
 
 def test_what_is_larger_than_all_that_may_be_kept_is_read_all_the_same(proxy, masks, monkeypatch):
-    monkeypatch.setattr(kept, "KEPT_NBYTES", 10)
+    monkeypatch.setattr(cache, "KEPT_NBYTES", 10)
     read_array(masks, 3)
     read_array(masks, 3)
     assert asked(proxy) == [("/mask/c/0/0/0", None)] * 2

@@ -12,8 +12,8 @@ import pytest
 import typer.main
 from conftest import Answer
 
-from s2cmc import cli
-from s2cmc.testing import make_release
+from s2cmc.cli import app
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def _as_in_a_terminal() -> Iterator[None]:
 
 
 def test_every_command_has_a_line_here():
-    assert set(typer.main.get_command(cli.app).commands) <= set(LINES)
+    assert set(typer.main.get_command(app.app).commands) <= set(LINES)
 
 
 SIGNALS = {
@@ -83,7 +83,7 @@ def test_what_is_ignored_stays_ignored(store, run, monkeypatch):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        open_with = cli.cliask.open_with
+        open_with = app.cliask.open_with
         monkeypatch.setattr(
             "s2cmc.cliask.open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args)
         )

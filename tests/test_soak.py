@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 import s2cmc
+from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.publish import publish
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import make_release
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2cmc.conversion.source import Release, open_release
+from s2cmc.conversion.source.listing import Release, open_release
 from s2cmc.errors import ReleaseError
-from s2cmc.published import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, TABLE_FILE
-from s2cmc.sampletable import sample_table
-from s2cmc.testing import make_release, make_scene, write_release
+from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, TABLE_FILE
+from s2cmc.synthetic.make import make_release, make_scene, write_release
+from s2cmc.synthetic.table import sample_table
 
 TABLE = sample_table(4)
 FIRST, SECOND, THIRD, FOURTH = TABLE["scene"]

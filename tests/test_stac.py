@@ -14,12 +14,12 @@ import xarray as xr
 import zarr
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from s2cmc.conversion.attributes import GLOBAL_ATTRIBUTES
-from s2cmc.conversion.describe import describe
-from s2cmc.conversion.stac import make_collection, make_items
-from s2cmc.footprints import footprints
-from s2cmc.product import Product
-from s2cmc.scene import scene
+from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES
+from s2cmc.conversion.metadata.documents import describe
+from s2cmc.conversion.metadata.stac import make_collection, make_items
+from s2cmc.geo.scenes import scene
+from s2cmc.schema.footprints import footprints
+from s2cmc.schema.products import Product
 
 pytestmark = [
     pytest.mark.slow,

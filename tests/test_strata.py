@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2cmc.errors import QueryError
-from s2cmc.schema import TAG_NAMES, TAGS, TagGroup
-from s2cmc.strata import By, of, strata
+from s2cmc.query.stratification import By, of, strata
+from s2cmc.schema.catalogue import TAG_NAMES, TAGS, TagGroup
 
 pytestmark = pytest.mark.usefixtures("no_compute")  # whatever is asked, no pixel is read
 

@@ -12,12 +12,13 @@ import pytest
 import zarr
 
 import s2cmc
-from s2cmc.conversion import subset, write
-from s2cmc.conversion.export import export
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert import conversion
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export import subset
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.export.scenes import export
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +185,7 @@ def test_other_places_are_refused(store, small, names, tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_store_that_was_converted_is_never_replaced(release, store, small, names, tmp_path, monkeypatch, overwrite):
     convert(str(release), str(tmp_path / "finished"), scenes=names[:2])
-    monkeypatch.setattr(write, "shard_objects", raise_no_space)
+    monkeypatch.setattr(conversion, "shard_objects", raise_no_space)
     with pytest.raises(s2cmc.StoreError, match="no space left"):
         convert(str(release), str(tmp_path / "started"), scenes=names[:2])
     for name in ("finished", "started"):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from s2cmc import summary
 from s2cmc.errors import CatalogueError
-from s2cmc.schema import CLASS_DIM
+from s2cmc.report import tables
+from s2cmc.schema.catalogue import CLASS_DIM
 
 SCORES = ["precision", "recall", "f1", "iou", "balanced_accuracy"]
 OVERALL = ["cloud_accuracy", "cloud_kappa", "three_class_accuracy", "three_class_kappa"]
@@ -44,7 +44,7 @@ def result(opened: xr.Dataset, counts: xr.Dataset) -> xr.Dataset:
 
 
 def test_class_table_rounds_and_says_what_is_undefined() -> None:
-    found = summary.class_table(_by_hand())
+    found = tables.class_table(_by_hand())
     assert found.columns.tolist() == [
         *("stratum", "class", "scenes", "groups", "F1", "interval", "prec.", "recall", "IoU", "bal.acc.")
     ]
@@ -57,13 +57,13 @@ def test_class_table_rounds_and_says_what_is_undefined() -> None:
 
 
 def test_overall_table_puts_intervals_beside_the_scores() -> None:
-    found = summary.overall_table(_by_hand())
+    found = tables.overall_table(_by_hand())
     assert found.columns.tolist() == ["stratum", "scenes", "groups", "accuracy", "kappa"], "no three classes"
     assert found.to_numpy().tolist() == [
         ["all", "4", "3", "0.750 [0.650, 0.850]", "0.750 [0.650, 0.850]"],
         ["thin|thick", "1", "1", "-0.250 [-0.350, -0.150]", "-0.250"],
     ]
-    plain = summary.overall_table(_by_hand(), intervals=False)
+    plain = tables.overall_table(_by_hand(), intervals=False)
     assert plain[["accuracy", "kappa"]].to_numpy().tolist() == [["0.750", "0.750"], ["-0.250", "-0.250"]]
 
 
@@ -77,21 +77,21 @@ def test_the_human_ceiling_stands_beside_the_score_on_the_same_scenes() -> None:
         "doubly_annotated": (dims, [[1, 2], [0, 0], [0, 0]]),
     }
     columns = ["human", "beside it", "on"]
-    of_classes = summary.class_table(_by_hand(**both))[columns].to_numpy().tolist()
+    of_classes = tables.class_table(_by_hand(**both))[columns].to_numpy().tolist()
     assert of_classes == [["0.900", "0.700", "1"], ["0.800", "0.600", "2"], ["-", "-", "0"], ["-", "-", "0"]]
-    overall = summary.overall_table(_by_hand(**both))[columns].to_numpy().tolist()
+    overall = tables.overall_table(_by_hand(**both))[columns].to_numpy().tolist()
     assert overall == [["0.950", "0.850", "2"], ["-", "-", "0"]]
 
 
 def test_a_result_shows_the_numbers_it_holds(result: xr.Dataset) -> None:
-    found = summary.class_table(result).set_index(["stratum", "class"])
+    found = tables.class_table(result).set_index(["stratum", "class"])
     for (stratum, mask_class), row in found.iterrows():
         at = result.sel({"stratum": stratum, CLASS_DIM: mask_class})
         for column, name in {"F1": "f1", "prec.": "precision", "IoU": "iou", "human": "human_f1"}.items():
             assert row[column] == ("-" if np.isnan(at[name]) else f"{at[name].item():.3f}")
         assert row["scenes"] == str(at["scenes"].item())
         assert row["on"] == str(at["doubly_annotated"].item())
-    overall = summary.overall_table(result).set_index("stratum")
+    overall = tables.overall_table(result).set_index("stratum")
     assert overall.columns[2:6].tolist() == ["accuracy", "kappa", "acc. of 3", "kappa of 3"]
     at = result.sel(stratum="all")
     expected = (at[f"three_class_kappa{end}"].item() for end in ("", "_lower", "_upper"))
@@ -101,25 +101,25 @@ def test_a_result_shows_the_numbers_it_holds(result: xr.Dataset) -> None:
 
 def test_agreement_shows_the_pixels_that_agree(opened: xr.Dataset) -> None:
     agreement = opened.clouds.agreement("annotator", resamples=20)
-    found = summary.overall_table(agreement)
+    found = tables.overall_table(agreement)
     assert found["agreeing pixels"].iloc[0] == f"{agreement.pixel_agreement.sel(stratum='all').item():.3f}"
     assert "human" not in found, "this is the human ceiling itself"
 
 
 def test_ignored_table_counts_by_reason(result: xr.Dataset) -> None:
-    found = summary.ignored_table(result)
+    found = tables.ignored_table(result)
     assert found.columns.tolist() == [*("stratum", "no truth", "no prediction", "near a boundary", "shadows unmarked")]
     assert found.iloc[0].tolist()[1:] == [
         f"{result[f'ignored_{name}'].sel(stratum='all').item():,}"
         for name in ("truth", "prediction", "boundary", "shadow")
     ]
     assert "," in found["shadows unmarked"].iloc[0], "thousands are set apart"
-    assert "shadows unmarked" not in summary.ignored_table(result.drop_vars("ignored_shadow"))
+    assert "shadows unmarked" not in tables.ignored_table(result.drop_vars("ignored_shadow"))
 
 
 def test_prevalence_table_shows_where_masks_and_table_differ(opened: xr.Dataset) -> None:
     prevalence = opened.clouds.prevalence("latitude_band").compute()
-    found = summary.prevalence_table(prevalence)
+    found = tables.prevalence_table(prevalence)
     there = prevalence.stratum.values[prevalence.scenes.values > 0]
     assert 1 < len(there) < prevalence.sizes["stratum"]
     assert found["stratum"].tolist() == there.tolist(), "strata without a scene are left out"
@@ -135,29 +135,29 @@ def test_prevalence_table_shows_where_masks_and_table_differ(opened: xr.Dataset)
 def test_the_prevalence_of_scenes_without_a_label_is_undefined(opened: xr.Dataset) -> None:
     scene = opened.isel(scene=[0]).copy()
     scene["mask"] = xr.full_like(scene["mask"], 255)
-    found = summary.prevalence_table(scene.clouds.prevalence().compute())
+    found = tables.prevalence_table(scene.clouds.prevalence().compute())
     assert found.loc[0, ["clear %", "cloud %", "cloud_shadow %", "by up to %"]].tolist() == ["-"] * 4
 
 
 def test_share_table_shows_scenes_and_percentages(opened: xr.Dataset) -> None:
-    found = summary.share_table(opened.clouds.difficulty())
+    found = tables.share_table(opened.clouds.difficulty())
     assert found.columns.tolist() == ["difficulty", "scenes", "percent"]
     levels = [int((opened.difficulty == level).sum()) for level in range(1, 6)]
     assert found.to_numpy().tolist() == [
         [str(level), str(scenes), f"{10 * scenes:.1f}"] for level, scenes in enumerate(levels, 1)
     ]
-    tags = summary.share_table(opened.clouds.tag_frequencies())
+    tags = tables.share_table(opened.clouds.tag_frequencies())
     assert tags.columns.tolist() == ["tag", "tag_group", "scenes", "percent"]
 
 
 def test_the_shares_of_no_scene_are_undefined(opened: xr.Dataset) -> None:
     nothing = opened.clouds.select("difficulty > 5")
-    assert set(summary.share_table(nothing.clouds.difficulty())["percent"]) == {"-"}
+    assert set(tables.share_table(nothing.clouds.difficulty())["percent"]) == {"-"}
 
 
 def test_markdown_has_as_many_cells_in_every_line() -> None:
     frame = pd.DataFrame({"a|b": ["x", "|y|"], "n": [1, 2.5]}, dtype=object)
-    assert summary.markdown(frame).splitlines() == [
+    assert tables.markdown(frame).splitlines() == [
         r"| a\|b | n |",
         "| --- | --- |",
         "| x | 1 |",
@@ -172,17 +172,17 @@ def test_a_result_prints_as_both_tables(result: xr.Dataset) -> None:
     text = repr(result.evaluation)
     assert str(result.evaluation) == text
     of_what, first, second, *remarks = text.split("\n\n")
-    assert of_what == summary.settings(result)
-    assert remarks == summary.remarks(result)
+    assert of_what == tables.settings(result)
+    assert remarks == tables.remarks(result)
     classes, overall = result.evaluation.class_table(), result.evaluation.overall_table()
     for part, table in ((first, classes), (second, overall)):
         lines = [line.split() for line in part.splitlines()]
         assert lines == [" ".join(row).split() for row in [table.columns.tolist(), *table.to_numpy().tolist()]]
     assert result.evaluation.to_markdown().rstrip("\n").split("\n\n") == [
-        summary.settings(result),
-        summary.markdown(classes),
-        summary.markdown(overall),
-        *summary.remarks(result),
+        tables.settings(result),
+        tables.markdown(classes),
+        tables.markdown(overall),
+        *tables.remarks(result),
     ]
 
 

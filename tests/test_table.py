@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.conversion.read import read_table
+from s2cmc.conversion.source.tables import read_table
 from s2cmc.errors import ReleaseError
-from s2cmc.sampletable import sample_table
-from s2cmc.schema import TABLE_COLUMNS
+from s2cmc.schema.catalogue import TABLE_COLUMNS
+from s2cmc.synthetic.table import sample_table
 
 TABLE = sample_table(4)
 

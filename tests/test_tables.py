@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.quirks import NO_CLASS_PIXELS, TWO_CLASS_PIXELS, quirk_scenes
-from s2cmc.schema import DIFFICULTIES, TAG_NAMES, TAGS
-from s2cmc.strata import strata
+from s2cmc.query.stratification import strata
+from s2cmc.schema.catalogue import DIFFICULTIES, TAG_NAMES, TAGS
+from s2cmc.synthetic.table import NO_CLASS_PIXELS, TWO_CLASS_PIXELS, quirk_scenes
 
 EVERYTHING = ["surface_type", "cloud_type", "snow_ice", "split", "season", "latitude_band", "difficulty", "scene"]
 CLASSES = ["clear", "cloud", "cloud_shadow"]

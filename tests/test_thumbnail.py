@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2cmc.conversion.read import read_thumbnail
+from s2cmc.conversion.source.tables import read_thumbnail
 from s2cmc.errors import ReleaseError
 
 

@@ -12,11 +12,11 @@ import zarr
 from resealed import reseal
 
 import s2cmc
-from s2cmc.conversion.restore import restore
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.metadata import compact
-from s2cmc.schema import PIXEL_VARIABLES
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.conversion.export.releases import restore
+from s2cmc.conversion.verify.verification import verify
+from s2cmc.schema.catalogue import PIXEL_VARIABLES
+from s2cmc.store.format import compact_json
 
 pytestmark = pytest.mark.slow
 
@@ -168,8 +168,8 @@ def test_every_kind_of_difference_from_the_release_is_listed(store, release, rel
 
 
 def test_a_moved_outline_is_found(store, release, tmp_path, catalogue):
-    from s2cmc.geo import Outline
-    from s2cmc.published import ReleaseWriter
+    from s2cmc.release import ReleaseWriter
+    from s2cmc.schema.geometry import Outline
 
     restore(str(store), str(tmp_path / "release"), layout="folder")
     scene = catalogue.scene.values[2]
@@ -208,7 +208,7 @@ def test_another_scale_is_found(copy):
     def rescale(document: dict[str, Any]) -> None:
         metadata = document["consolidated_metadata"]["metadata"]["reflectance"]
         metadata["attributes"]["scale_factor"] = 0.001
-        (copy / "reflectance" / "zarr.json").write_bytes(compact(metadata))
+        (copy / "reflectance" / "zarr.json").write_bytes(compact_json(metadata))
 
     reseal(copy, rescale)
     assert verify(str(copy)) == ["attribute scale_factor of reflectance is 0.001; expected 0.0001"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import s2cmc
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion.convert.conversion import convert
+from s2cmc.synthetic.make import make_release
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,10 @@
 
 from importlib.metadata import version
 
-from s2cmc.accessor import CloudsAccessor  # importing it registers ds.clouds
+from s2cmc.accessor import (
+    CloudsAccessor,  # importing it registers ds.clouds
+    ResultAccessor,  # and this one result.evaluation
+)
 from s2cmc.errors import (
     CatalogueError,
     PredictionError,
@@ -15,7 +18,6 @@ from s2cmc.errors import (
     StoreError,
     UnfinishedStoreError,
 )
-from s2cmc.resultaccessor import ResultAccessor  # and this one result.evaluation
 from s2cmc.store import open_catalogue
 
 __version__ = version("s2cmc")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from s2cmc.redact import redact_error, redacted
+from s2cmc._redact import redact_error, redacted
 
 
 class CatalogueError(Exception):

@@ -1,0 +1,300 @@
+"""Tasks of a conversion on the workers of a Dask cluster.
+
+A worker loads, checks and encodes one shard and writes it straight to the target; the client sees no pixel. It alone
+holds the lock and writes the journal. Objects appear whole and a task gives the same object however often it is done,
+so that a worker may die at any moment and another repeats its task. A worker that comes late, after its client has
+ended, finds that its run is not admitted any more and writes nothing; what a put had begun by then may still end.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
+from itertools import islice
+from os.path import abspath
+from typing import TYPE_CHECKING, Any
+
+from obstore.exceptions import BaseError as ObjectStoreError
+
+from s2cmc.errors import CatalogueError, ReleaseError, StoreError
+from s2cmc.release import TABLE_FILE
+from s2cmc.storage import Access, filesystem_of, unreadable
+
+from ..layout import shard_objects
+from ..source import Member, SceneSource, ZipMember
+from ..targets import Target, Written
+from .load import load_block
+from .plan import Plan, Task
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PATIENCE = 10.0
+"""Seconds in which a scheduler answers, and then a first worker."""
+
+_Outcome = tuple[list[str], list[dict[str, int]], Written, dict[str, str]]
+"""Problems and findings of a task, what it has written, and digests of its shards."""
+
+_RESUME = "what is done is kept, the same command resumes"
+_TASKS_A_THREAD = 4  # sent ahead, so that no worker waits for the client
+_TASKS_AT_LEAST = 64  # so that an adaptive cluster sees that there is work
+_RECORDERS = 16  # records of a bucket take a round trip each
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the workers of one run read and write. The same paths and URLs must lead there from every machine.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run, which the target admits.
+    release, store : str
+        Absolute paths or URLs.
+    table_md5 : str
+        MD5 of the table of the release.
+    version : str
+        Of s2cmc.
+    staged, release_options, access
+        As `Target` and `convert` take them. Credentials in them are sent to workers, those of the environment are not.
+    """
+
+    run: str
+    release: str = field(repr=False)
+    store: str = field(repr=False)
+    table_md5: str
+    version: str = field(default_factory=lambda: version("s2cmc"))
+    staged: bool = False
+    release_options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    access: Access = field(default_factory=Access, compare=False)
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """A task, with what of the plan it needs: a few kilobytes, however many scenes there are."""
+
+    places: Places
+    plan: Plan
+    task: Task
+
+
+@contextmanager
+def connected(scheduler: "str | Client") -> Iterator["Client"]:
+    """Client of a scheduler by its address; one that is given is used and left open.
+
+    Raises
+    ------
+    CatalogueError
+        If `distributed` is missing, or no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[distributed]'") from error
+    if isinstance(scheduler, Client):
+        yield scheduler
+        return
+    try:
+        with ThreadPoolExecutor(1) as pool:  # this thread may have a running loop
+            pool.submit(asyncio.run, _greet(scheduler)).result()
+        client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # what it makes of addresses
+        hint = "start one with `dask scheduler` and give the address that it shows, such as tcp://host:8786"
+        raise CatalogueError(f"the scheduler {scheduler} cannot be reached: {error}; {hint}") from error
+    with client:
+        yield client
+
+
+async def _greet(scheduler: str) -> None:
+    """See whether there is one: a Client that finds none lets its process wait at the end."""
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    comm = await connect(scheduler, timeout=PATIENCE, **Security().get_connection_args("client"))
+    await comm.close()
+
+
+def threads(client: "Client") -> int:
+    """Threads that the workers of a cluster have now."""
+    return sum(client.nthreads().values())
+
+
+def make_places(
+    plan: Plan, target: Target, run: str, release: str, release_options: Mapping[str, object] | None
+) -> Places:
+    """Places of a run; relative paths are those of this process."""
+    return Places(
+        run,
+        release if "://" in release else abspath(release),
+        target.url if "://" in target.url else abspath(target.url),
+        plan.release.table_md5,
+        staged=target.is_staged,
+        release_options=release_options or {},
+        access=target.access,
+    )
+
+
+def check_workers(client: "Client", places: Places) -> None:
+    """Make sure that every worker that is there now can do its part; later ones find out by themselves.
+
+    Raises
+    ------
+    CatalogueError
+        One line for each that cannot.
+    """
+    if not client.nthreads():  # an adaptive cluster starts its first worker for a task
+        with _spoken(client):
+            try:
+                client.submit(_check_here, places, pure=False).result(timeout=PATIENCE)
+            except TimeoutError as error:
+                raise CatalogueError(
+                    f"no worker has come to {_address(client)} in {PATIENCE:g} s; start some with `dask worker`"
+                ) from error
+    answers = client.run(_check_here, places, on_error="return")
+    if problems := [f"{worker}: {_said(answer)}" for worker, answer in answers.items() if answer is not None]:
+        raise ReleaseError(
+            f"{len(problems)} of {len(answers)} workers of {_address(client)} cannot convert", sorted(problems)
+        )
+
+
+def done_elsewhere(
+    client: "Client", plan: Plan, target: Target, places: Places, tasks: Sequence[Task]
+) -> Generator[tuple[Task, list[str]]]:
+    """Do tasks on the workers, a few at once; gives each that is done and recorded, and why scenes cannot be stored.
+
+    Raises
+    ------
+    CatalogueError
+        If an object cannot be written, a task has killed its workers, or the cluster has gone.
+    """
+    from distributed import as_completed
+
+    waiting = iter(tasks)
+    sent: dict[Future[Any], Task] = {}
+    done = as_completed(loop=client.loop)
+
+    def send() -> None:
+        room = max(_TASKS_AT_LEAST, _TASKS_A_THREAD * threads(client)) - len(sent)
+        for task in islice(waiting, max(0, room)):
+            key = f"s2cmc-{task.name}-{places.run}"
+            future = client.submit(_do, _Errand(places, _part(plan, task), task), key=key, pure=False)
+            sent[future] = task
+            done.add(future)
+
+    def record(task: Task, outcome: _Outcome) -> None:
+        problems, findings, written, digests = outcome
+        if not problems:
+            target.record(task.name, plan.sources(task), findings, written, digests)
+
+    try:
+        with ThreadPoolExecutor(_RECORDERS, thread_name_prefix="s2cmc-record") as recorders, _spoken(client):
+            send()
+            for batch in done.batches():
+                outcomes = client.gather(batch)
+                ended = [sent.pop(future) for future in batch]
+                send()
+                list(recorders.map(record, ended, outcomes))
+                yield from ((task, problems) for task, (problems, *_) in zip(ended, outcomes, strict=True))
+    finally:
+        with suppress(CatalogueError, OSError, ObjectStoreError):  # the next run does it again
+            target.admit("")
+        client.cancel(list(sent))
+    target.sweep()  # of what killed workers were still writing
+
+
+@contextmanager
+def _spoken(client: "Client") -> Iterator[None]:
+    """Say what becomes of a cluster in words of the conversion."""
+    from distributed import KilledWorker
+
+    cluster = _address(client)
+    try:
+        yield
+    except KilledWorker as error:
+        raise CatalogueError(
+            f"{error.allowed_failures + 1} workers of {cluster} died while doing {error.task}, the last one at "
+            f"{error.last_worker.address}: most often of too little memory, of which a thread needs about 150 MB for "
+            f"scenes as published; {_RESUME}"
+        ) from error
+    except CancelledError as error:
+        raise CatalogueError(f"the cluster {cluster} has given tasks up, or is gone: {error}; {_RESUME}") from error
+    except ImportError as error:
+        raise CatalogueError(f"a worker of {cluster} cannot convert: {_said(error)}; {_RESUME}") from error
+
+
+def _address(client: "Client") -> str:
+    return str(client.scheduler.address) if client.scheduler else "the cluster"
+
+
+def _said(error: object) -> str:
+    """An error of a worker; what is none of ours is most often a package that it lacks."""
+    return str(error) if isinstance(error, CatalogueError) else f"{error}; it needs s2cmc[convert], as it is here"
+
+
+def _part(plan: Plan, task: Task) -> Plan:
+    """What of a plan a task needs, its scenes counted from 0."""
+    scenes = tuple(map(_slim, plan.release.scenes[task.first : task.last]))
+    release = replace(plan.release, scenes=scenes, table=plan.release.table[:0], warnings=())
+    return replace(plan, release=release, outlines=(), margins=())
+
+
+def _slim(source: SceneSource) -> SceneSource:
+    return replace(
+        source,
+        subscene=_without_archive(source.subscene),
+        mask=_without_archive(source.mask),
+        alt_mask=source.alt_mask and _without_archive(source.alt_mask),
+        thumbnail=source.thumbnail and _without_archive(source.thumbnail),
+        shapefile={},
+    )
+
+
+def _without_archive(member: Member) -> Member:
+    """A member that reads its own bytes: a whole zip would be sent with every task."""
+    return replace(member, whole=None) if isinstance(member, ZipMember) else member
+
+
+def _do(errand: _Errand) -> _Outcome:
+    """Do a task on a worker."""
+    places, task = errand.places, errand.task
+    _check_here(places)
+    block = load_block(errand.plan, Task(task.array, 0, task.last - task.first))
+    if block.problems:
+        return block.problems, [], {}, {}
+    objects = shard_objects(task.array, task.first, block.pixels)
+    try:
+        target = _target(places)
+        if not target.admits(places.run):
+            raise StoreError(f"{places.store} is not written by this run any more; {_RESUME}")
+        written = target.write(objects)
+    except (OSError, ObjectStoreError) as error:  # theirs cannot all be sent
+        raise StoreError(f"{places.store} cannot be written: {error}; {_RESUME}") from error
+    return [], block.findings, written, {key: task.array.digest(shard) for key, shard in objects.items()}
+
+
+@cache
+def _check_here(places: Places) -> None:
+    """Make sure, on a worker, that it can do its part."""
+    if version("s2cmc") != places.version:
+        raise CatalogueError(f"it has s2cmc {version('s2cmc')}; install {places.version}, as it is here")
+    try:
+        filesystem, root = filesystem_of(places.release, places.release_options)
+        table = filesystem.cat_file(f"{root}/{TABLE_FILE}")
+    except unreadable(ValueError, ImportError) as error:
+        raise ReleaseError(
+            f"it does not see the release {places.release}: {error}; workers read it under the same path or URL"
+        ) from error
+    if hashlib.md5(table, usedforsecurity=False).hexdigest() != places.table_md5:
+        raise ReleaseError(f"it sees another release at {places.release}; its {TABLE_FILE} differs")
+    if not _target(places).admits(places.run):
+        raise StoreError(f"it does not see the store {places.store}; workers write it under the same path or URL")
+
+
+@cache
+def _target(places: Places) -> Target:
+    """One of a process, which keeps its connections."""
+    return Target(places.store, places.access, staged=places.staged)

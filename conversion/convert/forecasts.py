@@ -1,0 +1,203 @@
+"""What a conversion will take, said before it is begun: tasks, bytes, requests, time. Nothing is written."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median_low
+
+import numpy as np
+
+from s2cmc.errors import ReleaseError
+from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
+
+from ..layout import shard_objects, store_objects
+from ..source import Member, ZipMember, geo_coordinates, open_release, product_coordinates, table_coordinates
+from .load import load_block
+from .plan import Options, Plan, Task, make_plan
+
+_JOURNAL = 2  # objects: the plan, the run
+
+
+@dataclass(frozen=True)
+class ArrayForecast:
+    """What one array of pixels takes.
+
+    Attributes
+    ----------
+    name : str
+    tasks : int
+        Shards: one task and one object each.
+    reads : int
+        Requests: one for each file or member of a zip, or for a whole zip if it is small.
+    read_nbytes, written_nbytes : int
+        Bytes of these files as they lie in the release, and of the shards, estimated.
+    ratio : float
+        Bytes written for a byte read, as measured.
+    seconds : float
+        Of one thread, for all tasks, as measured.
+    """
+
+    name: str
+    tasks: int
+    reads: int
+    read_nbytes: int
+    written_nbytes: int
+    ratio: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a conversion takes.
+
+    Attributes
+    ----------
+    scenes, workers : int
+        Workers are threads, of this machine or of a cluster.
+    arrays : tuple of ArrayForecast
+    metadata_objects, metadata_nbytes : int
+        Coordinates, twice, and metadata.
+    measured_scene : str
+        Its reflectance was loaded and encoded in memory to measure ratio and seconds, because it is of middle size;
+        for the other arrays one chunk of scenes from there on.
+    """
+
+    scenes: int
+    workers: int
+    arrays: tuple[ArrayForecast, ...]
+    metadata_objects: int
+    metadata_nbytes: int
+    measured_scene: str
+
+    @property
+    def tasks(self) -> int:
+        """Shards to write."""
+        return sum(array.tasks for array in self.arrays)
+
+    @property
+    def objects(self) -> int:
+        """Objects of the finished store."""
+        return self.tasks + self.metadata_objects
+
+    @property
+    def reads(self) -> int:
+        """Requests to the release for pixels."""
+        return sum(array.reads for array in self.arrays)
+
+    @property
+    def puts(self) -> int:
+        """Requests that write: objects, the metadata of arrays twice, the record of each task, the journal."""
+        return self.objects + self.tasks + len(self.arrays) + _JOURNAL
+
+    @property
+    def read_nbytes(self) -> int:
+        """Bytes of the release that are read for pixels."""
+        return sum(array.read_nbytes for array in self.arrays)
+
+    @property
+    def written_nbytes(self) -> int:
+        """Bytes of the store, estimated."""
+        return sum(array.written_nbytes for array in self.arrays) + self.metadata_nbytes
+
+    @property
+    def seconds(self) -> float:
+        """Time of the tasks, if workers are as fast as the thread that measured, and do not slow each other down."""
+        longest = max(array.seconds / array.tasks for array in self.arrays)
+        return max(longest, sum(array.seconds for array in self.arrays) / self.workers)
+
+
+def forecast(
+    release: str,
+    *,
+    scenes: Sequence[str] | None = None,
+    workers: int = 1,
+    reflectance: ReflectanceType = "uint16",
+    thumbnails: bool = True,
+    release_options: Mapping[str, object] | None = None,
+) -> Forecast:
+    """Plan a conversion and load and encode a few scenes in memory; see `write.convert`.
+
+    Parameters
+    ----------
+    release, scenes, reflectance, thumbnails, release_options
+        As `write.convert` takes them.
+    workers : int
+        Threads that will do the tasks.
+
+    Raises
+    ------
+    ReleaseError
+        If the release is not whole, or scenes that are measured cannot be stored.
+    """
+    plan = make_plan(
+        open_release(release, scenes=scenes, release_options=release_options), Options(reflectance, thumbnails)
+    )
+    sizes = [_stored_nbytes(source.subscene) for source in plan.release.scenes]
+    measured = sizes.index(median_low(sizes))
+    # Small arrays first: what is loaded only once is not counted into the time of the large one.
+    arrays = [_array_forecast(plan, name, measured) for name in sorted(plan.arrays, key=lambda n: n == "reflectance")]
+    digests = {task.array.key(task.first): "0" * 64 for task in plan.tasks()}
+    metadata = store_objects(plan.arrays, _coordinates(plan), {}, digests)
+    return Forecast(
+        scenes=len(plan.release.scenes),
+        workers=workers,
+        arrays=tuple(sorted(arrays, key=lambda array: list(plan.arrays).index(array.name))),
+        metadata_objects=len(metadata),
+        metadata_nbytes=sum(map(len, metadata.values())),
+        measured_scene=plan.release.scenes[measured].scene,
+    )
+
+
+def _array_forecast(plan: Plan, name: str, middle: int) -> ArrayForecast:
+    """Forecast of an array, measured on the scenes of one chunk: from the middle on, or the last that have it."""
+    array, sources = plan.arrays[name], plan.release.scenes
+    members = [member for source in sources for member in source.members(name)]
+    having = [i for i, source in enumerate(sources) if source.members(name)]
+    seconds, ratio = 0.0, 0.0
+    if having:
+        first = next((i for i in having if i >= middle), having[-1])
+        task = Task(array, first, min(first + array.chunks[0], len(sources)))
+        seconds, written = _measure(plan, task)
+        measured = [member for source in sources[task.first : task.last] for member in source.members(name)]
+        ratio = written / sum(map(_stored_nbytes, measured))
+        seconds *= len(members) / len(measured)
+    zips = {member.archive for member in members if isinstance(member, ZipMember) and member.whole is not None}
+    read_nbytes = sum(map(_stored_nbytes, members))
+    return ArrayForecast(
+        name=name,
+        tasks=len(array.spans()),
+        reads=len(zips) or len(members),
+        read_nbytes=read_nbytes,
+        written_nbytes=round(ratio * read_nbytes),
+        ratio=ratio,
+        seconds=seconds,
+    )
+
+
+def _measure(plan: Plan, task: Task) -> tuple[float, int]:
+    """Seconds to load and encode some scenes in this thread, and bytes of what they become."""
+    alone = replace(task.array, shape=(task.last - task.first, *task.array.shape[1:]))
+    began = time.perf_counter()
+    block = load_block(plan, task)
+    if block.problems:
+        raise ReleaseError("scenes that were to be measured cannot be stored", block.problems)
+    shards = shard_objects(alone, 0, block.pixels)
+    return time.perf_counter() - began, sum(map(len, shards.values()))
+
+
+def _stored_nbytes(member: Member) -> int:
+    """Bytes that reading it fetches."""
+    if isinstance(member, ZipMember):
+        return member.info.compress_size
+    return member.nbytes
+
+
+def _coordinates(plan: Plan) -> dict[str, np.ndarray]:
+    """Coordinates as far as they are known without pixels; zeros for the others."""
+    unknown = {c.name: np.zeros(len(plan.release.scenes), c.dtype) for c in QUALITY_COORDINATES}
+    return (
+        unknown
+        | table_coordinates(plan.release.table)
+        | product_coordinates([source.product for source in plan.release.scenes])
+        | geo_coordinates(plan.outlines, plan.margins)
+    )

@@ -1,0 +1,126 @@
+"""From the files of some scenes to the checked block of pixels that one shard holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from s2cmc.errors import CatalogueError, SceneError
+from s2cmc.files import THUMBNAIL_BYTES, open_array
+
+from ..source import (
+    ROWS,
+    Member,
+    SceneSource,
+    check_mask,
+    check_subscene,
+    count_extremes,
+    count_labels,
+    fill_dn,
+    opened,
+    read_thumbnail,
+    to_labels,
+)
+from .plan import Plan, Task
+
+
+@dataclass
+class Block:
+    """Pixels of one shard.
+
+    Attributes
+    ----------
+    pixels : ndarray (scene, ...)
+        Along the dimensions of the array, in whatever order they lie in memory.
+    findings : list of dict of str to int
+        What was counted, one for each scene; empty where a scene has none of it.
+    problems : list of str
+        Why scenes cannot be stored.
+    """
+
+    pixels: np.ndarray
+    findings: list[dict[str, int]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def load_block(plan: Plan, task: Task) -> Block:
+    """Read, check and count the scenes of one shard.
+
+    Problems of a scene are collected, so that one run finds all of them.
+    """
+    block = Block(_empty_pixels(task))
+    load = _LOADERS[task.array.name]
+    for source, pixels in zip(plan.release.scenes[task.first : task.last], block.pixels, strict=True):
+        try:
+            block.findings.append(load(plan, source, pixels))
+        except CatalogueError as error:
+            block.problems.append(str(error))
+    return block
+
+
+def _empty_pixels(task: Task) -> np.ndarray:
+    """Pixels of a shard; of reflectance each band lies by itself, as the chunks of the store do."""
+    shape = (task.last - task.first, *task.array.shape[1:])
+    if task.array.name != "reflectance":
+        return np.full(shape, task.array.fill_value, task.array.dtype)
+    scenes, height, width, bands = shape
+    return np.moveaxis(np.empty((scenes, bands, height, width), task.array.dtype), 1, -1)
+
+
+def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    with opened(source.subscene) as content:
+        reflectance = open_array(content, source.subscene.path)
+        check_subscene(reflectance, plan.size, source.scene)
+        blocks = reflectance.blocks(ROWS)
+        if plan.options.reflectance == "float32":
+            for i, block in enumerate(blocks):
+                out[i * ROWS : (i + 1) * ROWS] = block
+        else:
+            fill_dn(np.moveaxis(out, -1, 0), blocks, source.scene)
+    return count_extremes(out)
+
+
+def _load_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    return _load_labels(plan, source, source.mask, "mask", out)
+
+
+def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    if source.alt_mask is None:
+        return {}
+    return _load_labels(plan, source, source.alt_mask, "alt_mask", out)
+
+
+def _load_labels(plan: Plan, source: SceneSource, member: Member, name: str, out: np.ndarray) -> dict[str, int]:
+    expected = plan.arrays[name].attributes["source_dtype"]
+    with opened(member) as content:
+        one_hot = open_array(content, member.path)
+        if str(one_hot.dtype) != expected:
+            raise SceneError(
+                source.scene,
+                f"its {name} is {one_hot.dtype}, the first one {expected}; one store holds masks of one dtype",
+            )
+        check_mask(one_hot, plan.size, source.scene, f"{name}s")
+        out[...] = to_labels(one_hot.read(), plan.size, source.scene, f"{name}s")
+    return count_labels(out)
+
+
+def _load_thumbnail(_: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+    if source.thumbnail is None:
+        return {}
+    rgb = read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path)
+    if rgb.shape != out.shape:
+        raise SceneError(
+            source.scene,
+            f"its thumbnail has shape {rgb.shape}, the first one {out.shape}; one store holds thumbnails of one size: "
+            "convert with --no-thumbnails",
+        )
+    out[...] = rgb
+    return {}
+
+
+_LOADERS: dict[str, Callable[[Plan, SceneSource, np.ndarray], dict[str, int]]] = {
+    "reflectance": _load_reflectance,
+    "mask": _load_mask,
+    "alt_mask": _load_alt_mask,
+    "thumbnail": _load_thumbnail,
+}

@@ -1,0 +1,238 @@
+"""A smaller store: some scenes of a store as a catalogue of their own, as if they alone had been converted.
+
+Stored values are carried over as they are, through their checksums. The journal, the claim and the end are those of a
+conversion, so that it resumes, and opens only when it is complete.
+"""
+
+import hashlib
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import zarr
+
+from s2cmc._redact import redacted
+from s2cmc.errors import StoreError
+from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, Product, ReflectanceType, dependence_groups
+from s2cmc.storage import Access
+from s2cmc.store import (
+    BUNDLE_ATTRIBUTE,
+    BUNDLE_CHECKSUM_ATTRIBUTE,
+    CHECKSUM_ATTRIBUTE,
+    DIGESTS_ATTRIBUTE,
+    DIGESTS_CHECKSUM_ATTRIBUTE,
+    read_array,
+)
+
+from ..convert import Task
+from ..layout import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
+from ..targets import State, Target, digests_in, refuse_within_store
+from ..verify import Readback
+
+Progress = Callable[[int, int], None]
+
+_COMMAND = "s2cmc export "
+"""How the command of every smaller store begins."""
+
+
+def write_subset(
+    group: zarr.Group,
+    positions: Sequence[int],
+    out: str,
+    *,
+    command: str,
+    workers: int,
+    overwrite: bool = False,
+    access: Access | None = None,
+    progress: Progress | None = None,
+) -> tuple[int, int, int]:
+    """Write some scenes of a store as a store.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        As `s2cmc.store.open_group` gives it.
+    positions : sequence of int
+        Of the scenes, ascending, each once.
+    out : str
+        Folder, or URL of a bucket.
+    command : str
+        What resumes it, for readers of an unfinished store.
+    workers : int
+        Threads.
+    overwrite : bool
+        Replace a finished export, or one that was started otherwise; never a store that was converted.
+    access : Access, optional
+        How a bucket is reached; by default with the credentials of the environment.
+    progress : callable, optional
+        Called with the shards done so far, and with all.
+
+    Returns
+    -------
+    written, kept, nbytes : int
+        Shards written now, shards that an earlier run had written, bytes of the store.
+
+    Raises
+    ------
+    StoreError
+        If `out` holds something else, a store that was converted, or `group` itself, or a scene cannot be read.
+    """
+    stored = Readback(group)
+    arrays = _arrays(stored, positions)
+    tasks = [Task(array, first, last) for array in arrays.values() for first, last in array.spans()]
+    target = Target(out, access)
+    header = {"identity": _identity(stored, positions, arrays, group.attrs), "command": command}
+    refuse_within_store(out, access, is_store=True)
+    _refuse(target, group, overwrite)
+    with target.claimed():
+        _refuse(target, group, overwrite)
+        _start_or_resume(target, header, arrays, overwrite)
+        todo = [task for task in tasks if target.recorded(task.name) is None]
+        _run(stored, positions, target, todo, len(tasks), workers, progress)
+        attributes = _attributes(stored, positions, group)
+        target.publish(store_objects(arrays, _coordinates(stored, positions), attributes, digests_in(target.records())))
+    return len(todo), len(tasks) - len(todo), target.nbytes()
+
+
+def export_command(
+    store: str,
+    out: str,
+    where: str | None,
+    split: str | None,
+    scenes: Sequence[str] | None,
+    reached: Mapping[str, Access | None],
+) -> str:
+    """The command that starts, and resumes, the export of a store; without credentials, as strangers may read it."""
+    places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (store, out)]
+    listed = None if scenes is None else ",".join(scenes)
+    options = {"--format": "zarr", "--where": where, "--split": split, "--scenes": listed}
+    words = [word for name, value in options.items() if value is not None for word in (name, value)]
+    for option, access in reached.items():
+        words += [word for item in (access or Access()).spoken().items() for word in (option, "=".join(item))]
+    return _COMMAND + shlex.join([*places, *words])
+
+
+def _arrays(stored: Readback, positions: Sequence[int]) -> dict[str, PixelArray]:
+    """The layout that a conversion of these scenes alone would choose."""
+    _, height, width, _ = stored.array("reflectance").shape
+    has_alt_mask, has_thumbnail = (
+        stored.coordinates[name][positions].any() for name in ("has_alt_mask", "has_thumbnail")
+    )
+    mask_dtype, alt_mask_dtype = (str(stored.array(name).attrs["source_dtype"]) for name in ("mask", "alt_mask"))
+    dtype: ReflectanceType = "uint16" if stored.array("reflectance").dtype == np.uint16 else "float32"
+    thumbnail = stored.array("thumbnail").shape if has_thumbnail else None
+    return pixel_arrays(
+        len(positions),
+        (height, width),
+        reflectance=dtype,
+        mask_dtype=mask_dtype,
+        alt_mask_dtype=alt_mask_dtype if has_alt_mask else mask_dtype,
+        thumbnail=(thumbnail[1], thumbnail[2]) if thumbnail else None,
+    )
+
+
+def _identity(
+    stored: Readback, positions: Sequence[int], arrays: Mapping[str, PixelArray], attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What must be the same for a started subset to be resumed."""
+    return {
+        "format version": FORMAT_VERSION,
+        "store": attributes[CHECKSUM_ATTRIBUTE],
+        "scenes": [stored.scenes[i] for i in positions],
+        "layout": hashlib.sha256(b"".join(array_objects(arrays).values())).hexdigest(),
+    }
+
+
+def _refuse(target: Target, group: zarr.Group, overwrite: bool) -> None:
+    state = target.state()
+    attributes = target.attributes() if state is State.FINISHED else {}
+    if attributes and attributes.get(CHECKSUM_ATTRIBUTE) == group.attrs[CHECKSUM_ATTRIBUTE]:
+        raise StoreError(f"{target.url} is the store that is to be exported; choose another place")
+    command = str((target.header() or {}).get("command")) if state is State.STARTED else ""
+    if (attributes and "subset" not in attributes) or (command and not command.startswith(_COMMAND)):
+        raise StoreError(
+            f"{target.url} is a store that was converted, and no export; remove it yourself, or choose another place"
+        )
+    target.check_free(overwrite=overwrite)
+
+
+def _start_or_resume(target: Target, header: dict[str, Any], arrays: Mapping[str, PixelArray], overwrite: bool) -> None:
+    started = target.header()
+    before = started.get("identity", {}) if started is not None else {}
+    differing = [key for key, value in header["identity"].items() if before.get(key) != value]
+    if target.state() is State.STARTED and started is not None and differing and not overwrite:
+        raise StoreError(
+            f"{target.url} holds what was started with another {' and '.join(differing)}; finish it with "
+            f"`{started.get('command', 'the command that started it')}`, or use --overwrite to start anew"
+        )
+    target.begin(header, array_objects(arrays), same=started is not None and not differing)
+
+
+def _run(
+    stored: Readback,
+    positions: Sequence[int],
+    target: Target,
+    todo: Sequence[Task],
+    total: int,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    if progress:
+        progress(total - len(todo), total)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-export")
+    try:
+        futures = [pool.submit(_copy, stored, positions, target, task) for task in todo]
+        for done, future in enumerate(as_completed(futures), start=total - len(todo) + 1):
+            future.result()
+            if progress:
+                progress(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _copy(stored: Readback, positions: Sequence[int], target: Target, task: Task) -> None:
+    pixels = _read(stored, task.array.name, positions[task.first : task.last])
+    shards = shard_objects(task.array, task.first, pixels)
+    digests = {key: task.array.digest(shard) for key, shard in shards.items()}
+    target.record(task.name, "", [], target.write(shards), digests)
+
+
+def _read(stored: Readback, name: str, positions: Sequence[int]) -> np.ndarray:
+    """Scenes as they are stored; those of one chunk by one read, and of it no more than they span."""
+    array = stored.array(name)
+    parts = []
+    for _, members in groupby(positions, key=lambda i: i // array.chunks[0]):
+        near = list(members)
+        block = read_array(array, slice(near[0], near[-1] + 1))
+        parts.append(block[np.subtract(near, near[0])])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _coordinates(stored: Readback, positions: Sequence[int]) -> dict[str, np.ndarray]:
+    found = {c.name: stored.coordinates[c.name][positions] for c in SCENE_COORDINATES}
+    found["time"] = found["time"].astype("datetime64[s]")
+    found["group"] = np.array(dependence_groups([Product.parse(stored.scenes[i]) for i in positions]))
+    return found
+
+
+def _attributes(stored: Readback, positions: Sequence[int], group: zarr.Group) -> dict[str, Any]:
+    own = {CHECKSUM_ATTRIBUTE, BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE}
+    own |= {DIGESTS_ATTRIBUTE, DIGESTS_CHECKSUM_ATTRIBUTE}
+    attributes = {name: value for name, value in group.attrs.items() if name not in own}
+    times = stored.coordinates["time"][positions].astype("datetime64[s]")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    part = f"{len(positions)} of {len(stored.scenes)} scenes"
+    return attributes | {
+        "subset": f"{part} of the store whose {CHECKSUM_ATTRIBUTE} is {group.attrs[CHECKSUM_ATTRIBUTE]}; "
+        "source_fingerprint is that of all files it was converted from",
+        "time_coverage_start": f"{times.min()}Z",
+        "time_coverage_end": f"{times.max()}Z",
+        "date_created": now,
+        "history": f"{attributes['history']}\n{now} {part} exported by s2cmc {version('s2cmc')}",
+    }

@@ -1,0 +1,14 @@
+"""TODO."""
+
+from .arrays import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
+from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
+
+__all__ = [
+    "GLOBAL_ATTRIBUTES",
+    "SYNTHETIC_ATTRIBUTES",
+    "PixelArray",
+    "array_objects",
+    "pixel_arrays",
+    "shard_objects",
+    "store_objects",
+]

@@ -1,0 +1,393 @@
+"""How a store is laid out: chunks, shards, codecs and metadata of every array."""
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+import numcodecs
+import numpy as np
+import zarr
+from numcodecs.abc import Codec
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from s2cmc.schema import (
+    BAND_NAMES,
+    DIMS,
+    DN_PER_REFLECTANCE,
+    MASK_MISSING,
+    RGB_NAMES,
+    SCENE_COORDINATES,
+    ReflectanceType,
+)
+from s2cmc.store import (
+    BUNDLE,
+    DIGESTS,
+    ROOT,
+    bundle_attributes,
+    compact_json,
+    digest_attributes,
+    digest_of,
+    pack_bundle,
+    pack_digests,
+    with_checksum,
+)
+
+from .attributes import VARIABLE_ATTRIBUTES
+from .axes import Coordinate, fixed_coordinates
+
+# From pixels to a shard: one object of Zarr's sharding codec, made without zarr, whose own way costs much more.
+
+_ABSENT = 2**64 - 1
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+
+def encode_shard(
+    pixels: np.ndarray,
+    shard: tuple[int, ...],
+    chunks: tuple[int, ...],
+    fill_value: int,
+    compressor: BytesBytesCodec,
+) -> bytes:
+    """The object of one shard, equal to what zarr 3.4 writes.
+
+    Chunks stand in C order, each compressed and followed by its crc32c; behind them a little-endian index of their
+    offsets and lengths, and the crc32c of that. A chunk of the fill value alone is written like any other; only those
+    that hold no pixel of the array, in the last shard, are absent.
+    https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Of any strides; smaller than the shard where that reaches beyond the end of the array.
+    shard, chunks : tuple of int
+        Shapes; a shard is made of whole chunks.
+    fill_value : int
+        What a chunk holds beyond the end of the array.
+    compressor : BytesBytesCodec
+        blosc or zstd.
+    """
+    codec = _codec(compressor)
+    counts = [whole // part for whole, part in zip(shard, chunks, strict=True)]
+    index = np.full((math.prod(counts), 2), _ABSENT, "<u8")
+    encoded: list[bytes] = []
+    offset = 0
+    for i, chunk in enumerate(_chunks(pixels, counts, chunks, fill_value)):
+        if chunk is not None:
+            encoded += _sealed(codec.encode(chunk))
+            length = sum(map(len, encoded[-2:]))
+            index[i] = offset, length
+            offset += length
+    return b"".join([*encoded, *_sealed(index.tobytes())])
+
+
+def _chunks(
+    pixels: np.ndarray, counts: list[int], shape: tuple[int, ...], fill_value: int
+) -> Iterator[np.ndarray | None]:
+    """Chunks of a shard in C order, contiguous and little-endian; None for one without a pixel."""
+    dtype = pixels.dtype.newbyteorder("<")
+    for position in np.ndindex(*counts):
+        part = pixels[tuple(slice(i * n, i * n + n) for i, n in zip(position, shape, strict=True))]
+        if part.size == 0:
+            yield None
+        elif part.shape == shape:
+            yield np.ascontiguousarray(part, dtype)
+        else:
+            chunk = np.full(shape, fill_value, dtype)
+            chunk[tuple(map(slice, part.shape))] = part
+            yield chunk
+
+
+def _sealed(content: bytes) -> tuple[bytes, bytes]:
+    """A content and its crc32c."""
+    return content, int(google_crc32c.value(content)).to_bytes(4, "little")
+
+
+def _codec(compressor: BytesBytesCodec) -> Codec:
+    """The codec in C behind one of zarr, as zarr configures it; it leaves the other threads running."""
+    described: dict[str, Any] = compressor.to_dict()
+    configuration = dict(described["configuration"])
+    if "shuffle" in configuration:
+        configuration["shuffle"] = _SHUFFLES[configuration["shuffle"]]
+    return numcodecs.get_codec({"id": described["name"], **configuration})
+
+
+_BLOCK = 261_120
+"""Bytes that blosc compresses at a time: half a chunk, and a multiple of eight pixels. Of its own accord it would cut a
+chunk of 511 x 511 so that the second half has some pixels over eight, and then it shuffles none of that."""
+
+
+@dataclass(frozen=True)
+class PixelArray:
+    """Layout of one array of pixels.
+
+    Attributes
+    ----------
+    name : str
+    shape, chunks, shards : tuple of int
+        Along the dimensions of `schema.DIMS`. A shard is one object of the store and is written whole by one task.
+    dtype : str
+    compressor : BytesBytesCodec
+        Followed by crc32c, without which most flipped bits would read as wrong data.
+    fill_value : int
+        Every chunk is written, also one of this value alone: an absent one is an error.
+    attributes : mapping
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...]
+    dtype: str
+    compressor: BytesBytesCodec
+    fill_value: int
+    attributes: Mapping[str, Any]
+
+    @property
+    def scenes_per_shard(self) -> int:
+        """Scenes that one task reads and writes."""
+        return self.shards[0]
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First and one past the last scene of every shard."""
+        step = self.scenes_per_shard
+        return [(first, min(first + step, self.shape[0])) for first in range(0, self.shape[0], step)]
+
+    def key(self, first: int) -> str:
+        """Object of the shard that begins with a scene."""
+        return "/".join([self.name, "c", str(first // self.scenes_per_shard), *["0"] * (len(self.shape) - 1)])
+
+    def digest(self, shard: bytes) -> str:
+        """Digest of one of its shards; see `s2cmc.digests`."""
+        return digest_of(shard, math.prod(n // m for n, m in zip(self.shards, self.chunks, strict=True)))
+
+
+def pixel_arrays(
+    scenes: int,
+    size: tuple[int, int],
+    *,
+    reflectance: ReflectanceType,
+    mask_dtype: str,
+    alt_mask_dtype: str,
+    thumbnail: tuple[int, int] | None,
+) -> dict[str, PixelArray]:
+    """Arrays of pixels of a store.
+
+    Parameters
+    ----------
+    scenes : int
+    size : (y, x)
+        Pixels of a scene.
+    reflectance : {"uint16", "float32"}
+        Digital numbers, or the published floats as they are.
+    mask_dtype, alt_mask_dtype : str
+        dtype of the published masks, to restore them.
+    thumbnail : (y, x), optional
+        Pixels of a thumbnail; without it there is no such array.
+    """
+    bands = len(BAND_NAMES)
+    half = _half(size[0]), _half(size[1])
+    scaling: dict[str, Any] = {}
+    if reflectance == "uint16":
+        scaling["scale_factor"] = 1 / DN_PER_REFLECTANCE
+        scaling["decoding"] = "float32(DN) / float32(10000) equals the published arrays bit for bit"
+    arrays = [
+        PixelArray(
+            "reflectance",
+            (scenes, *size, bands),
+            # In a shard, the bands of a quarter, and so B02 to B04, lie side by side.
+            (1, *half, 1),
+            (1, *size, bands),
+            reflectance,
+            BloscCodec(
+                typesize=np.dtype(reflectance).itemsize,
+                cname="zstd",
+                clevel=5,
+                shuffle="bitshuffle",
+                blocksize=_BLOCK,
+            ),
+            0,
+            scaling,
+        )
+    ]
+    for name, source_dtype in (("mask", mask_dtype), ("alt_mask", alt_mask_dtype)):
+        arrays.append(
+            PixelArray(
+                name,
+                (scenes, *size),
+                (8, *size),
+                (64, *size),
+                "uint8",
+                ZstdCodec(level=9),
+                MASK_MISSING,
+                {"source_dtype": source_dtype},
+            )
+        )
+    if thumbnail:
+        arrays.append(
+            PixelArray(
+                "thumbnail",
+                (scenes, *thumbnail, len(RGB_NAMES)),
+                (1, *thumbnail, len(RGB_NAMES)),
+                (16, *thumbnail, len(RGB_NAMES)),
+                "uint8",
+                ZstdCodec(level=9),
+                0,
+                {},
+            )
+        )
+    return {array.name: array for array in arrays}
+
+
+def _half(pixels: int) -> int:
+    return pixels // 2 if pixels % 2 == 0 else pixels
+
+
+def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
+    """Metadata of the arrays of pixels, by key: all that must be there before their shards are written."""
+    content: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(content), zarr_format=3)
+    _add_pixel_arrays(group, arrays)
+    objects = _as_objects(content)
+    return {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in arrays}
+
+
+def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str, bytes]:
+    """Shards of an array, by key: the pixels of the scenes from `first` on.
+
+    They are made in memory, so that each is written by one request, wherever that is.
+
+    Raises
+    ------
+    ValueError
+        If the scenes are not those of whole shards: two writers in one shard would lose data without an error.
+    """
+    step, last = array.scenes_per_shard, first + len(pixels)
+    if first % step or (last % step and last != array.shape[0]):
+        raise ValueError(f"scenes {first} to {last} of {array.name} are not whole shards of {step}")
+    return {
+        array.key(first + start): encode_shard(
+            pixels[start : start + step], array.shards, array.chunks, array.fill_value, array.compressor
+        )
+        for start in range(0, len(pixels), step)
+    }
+
+
+def store_objects(
+    arrays: Mapping[str, PixelArray],
+    scene_coordinates: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, bytes]:
+    """Every object of a store but the shards of its pixels: consolidated metadata, coordinates twice, digests.
+
+    Parameters
+    ----------
+    arrays : mapping of str to PixelArray
+    scene_coordinates : mapping of str to ndarray (scene,)
+        All of `schema.SCENE_COORDINATES`.
+    attributes : mapping
+        Attributes of the root group.
+    digests : mapping of str to str, optional
+        Of every shard, by key. A store of format 1.0 has none.
+
+    Returns
+    -------
+    dict of str to bytes
+        By key; ``zarr.json`` of the root is what makes it a store. One of them bundles the coordinates.
+    """
+    content: dict[str, Any] = {}
+    memory = MemoryStore(content)
+    group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
+    for c in SCENE_COORDINATES:
+        values = scene_coordinates[c.name].astype(c.dtype)
+        _add_coordinate(group, Coordinate(c.name, "scene", values, c.attributes))
+    for coordinate in _fixed(arrays):
+        _add_coordinate(group, coordinate)
+    _add_pixel_arrays(group, arrays)
+    with warnings.catch_warnings():
+        # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
+        zarr.consolidate_metadata(memory)
+    objects = _as_objects(content)
+    bundle = pack_bundle({key: value for key, value in objects.items() if not key.endswith(ROOT)})
+    root = json.loads(objects[ROOT])
+    root["attributes"] |= bundle_attributes(bundle)
+    objects[BUNDLE] = bundle
+    if digests is not None:
+        keys = [array.key(first) for array in arrays.values() for first, _ in array.spans()]
+        objects[DIGESTS] = pack_digests({key: digests[key] for key in keys})
+        root["attributes"] |= digest_attributes(objects[DIGESTS])
+    return objects | {ROOT: with_checksum(root)}
+
+
+def _fixed(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
+    _, height, width, _ = arrays["reflectance"].shape
+    return fixed_coordinates((height, width), has_thumbnail="thumbnail" in arrays)
+
+
+def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:
+    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _fixed(arrays)}
+    for array in arrays.values():
+        auxiliary = [name for name, dim in dims.items() if dim in DIMS[array.name] and name != dim]
+        _create(
+            group,
+            array,
+            {**VARIABLE_ATTRIBUTES[array.name], **array.attributes, "coordinates": " ".join(auxiliary)},
+        )
+
+
+def _create(group: zarr.Group, array: PixelArray, attributes: Mapping[str, Any]) -> "zarr.Array[Any]":
+    sharding = ShardingCodec(
+        chunk_shape=array.chunks,
+        codecs=[
+            BytesCodec(endian="little" if np.dtype(array.dtype).itemsize > 1 else None),
+            *_codecs(array.compressor),
+        ],
+        # Chunks of a shard in C order; Morton order, the default, would scatter the bands of a quarter.
+        subchunk_write_order="lexicographic",
+    )
+    return group.create_array(
+        array.name,
+        shape=array.shape,
+        chunks=array.shards,
+        dtype=array.dtype,
+        serializer=sharding,
+        compressors=None,
+        fill_value=array.fill_value,
+        dimension_names=DIMS[array.name],
+        attributes=dict(attributes),
+    )
+
+
+def _codecs(compressor: BytesBytesCodec) -> list[BytesBytesCodec]:
+    return [compressor, Crc32cCodec()]
+
+
+def _as_objects(content: Mapping[str, Any]) -> dict[str, bytes]:
+    objects = {key: buffer.to_bytes() for key, buffer in content.items()}
+    return {key: compact_json(json.loads(value)) if key.endswith(ROOT) else value for key, value in objects.items()}
+
+
+def _add_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
+    values, attributes = coordinate.values, dict(coordinate.attributes)
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[s]").astype("int64")
+        attributes |= {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    array = group.create_array(
+        coordinate.name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=str if values.dtype.kind == "O" else values.dtype,
+        compressors=_codecs(ZstdCodec(level=9)),
+        dimension_names=(coordinate.dim,),
+        attributes={**attributes},
+        config={"write_empty_chunks": True},
+    )
+    array[:] = values

@@ -1,0 +1,7 @@
+"""TODO."""
+
+from .documents import describe
+
+__all__ = [
+    "describe",
+]

@@ -1,0 +1,244 @@
+"""Metadata of a store for others' tools, written beside it: STAC, GeoParquet, Croissant. No pixel is read.
+
+Of ``catalogue.zarr`` they lie in ``catalogue-metadata``::
+
+    collection.json        STAC Collection, with the Items
+    items/<scene>.json     STAC Items, one for each scene
+    footprints.parquet     GeoParquet: footprint and every coordinate, one row for each scene
+    croissant.json         Croissant, with its geospatial part
+
+They point at each other and, where they lie in the same file system or bucket, at the store by relative paths, so that
+all may be moved together. The same store gives the same bytes.
+"""
+
+import json
+import os
+import posixpath
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from obstore.exceptions import BaseError as ObjectStoreError
+from zarr.core.sync import sync
+
+from s2cmc._redact import redacted
+from s2cmc.errors import StoreError
+from s2cmc.schema import check_names, footprints
+from s2cmc.storage import Access, scheme_of
+from s2cmc.store import CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, open_group, open_with, place_of
+
+from ..targets import Bucket, Folder, place_to_write, refuse_within_store
+from .croissant import make_croissant
+from .geoparquet import write_footprints
+from .stac import CROISSANT, PARQUET, PART, make_collection, make_items
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+COLLECTION = "collection.json"
+ITEMS = "items"
+FOOTPRINTS = "footprints.parquet"
+CROISSANT_FILE = "croissant.json"
+
+_TOLERANCE = 1e-5
+"""Degrees by which an outline in the metadata may differ from the edges of the array: 1.1 m, an 18th of a pixel."""
+
+_WRITERS = 16  # Items under way at once: a bucket answers each in some 30 ms
+_ABOUT = ("title", "summary", "license", "doi", "citation", "synthetic")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What was written.
+
+    Attributes
+    ----------
+    url : str
+        Folder or bucket prefix of it all.
+    paths : tuple of str
+        The files in it, but for the Items.
+    items : int
+        STAC Items, in ``items/``.
+    unplaced : int
+        How many of them have no footprint, because the release had no outline for them.
+    nbytes : int
+        Bytes of everything.
+    """
+
+    url: str
+    paths: tuple[str, ...]
+    items: int
+    unplaced: int
+    nbytes: int
+
+
+def describe(
+    store: str,
+    out: str | Path | None = None,
+    *,
+    store_url: str | None = None,
+    access: Access | None = None,
+    out_access: Access | None = None,
+) -> Description:
+    """Write the metadata of a store. Run again, it replaces them, and removes Items of before; files of others stay.
+
+    Parameters
+    ----------
+    store : str
+        Path or URL.
+    out : str or Path, optional
+        Folder, or URL of a bucket; by default the sibling ``NAME-metadata`` of a store ``NAME.zarr`` or ``NAME``.
+    store_url : str, optional
+        Public URL of `store`, to which the metadata then point; by default the relative path, or `store` itself where
+        there is none.
+    access, out_access : Access, optional
+        How `store` and `out` are reached; `out` by default as `store`, with the credentials of the environment.
+
+    Returns
+    -------
+    Description
+
+    Raises
+    ------
+    StoreError
+        If there is no catalogue at `store`, if `out` lies in a store, or if nothing can be written there.
+    """
+    access = access or Access()
+    objects = open_group(store, access).store
+    catalogue = open_with(objects, access)
+    check_names(catalogue["scene"].to_numpy().tolist(), store)  # Items are named by them
+    source = str(catalogue.encoding["source"])  # of several versions, the one that was opened
+    out = _beside(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
+    if store_url is not None and (not store_url.strip() or redacted(store_url) != store_url):
+        raise StoreError(
+            f"store_url {store_url!r} names no place for all; give the public URL of the store, without user and query"
+        )
+    href = _href(source, out) if store_url is None else _public(store_url, str(place_of(store, access)), source)
+    place = place_to_write(out, out_access or access)
+    refuse_within_store(out, out_access or access)
+    root = _root(objects)
+    catalogue = _named_as_part(catalogue, root)
+    table = outline_table(catalogue)
+    parquet = write_footprints(table, {key: catalogue.attrs[key] for key in _ABOUT if key in catalogue.attrs})
+    items = {
+        f"{ITEMS}/{item.id}.json": _json(item.to_dict(include_self_link=False, transform_hrefs=False))
+        for item in make_items(catalogue, table, _from_below(href))
+    }
+    collection = make_collection(catalogue, table, href, {FOOTPRINTS: PARQUET, CROISSANT_FILE: CROISSANT})
+    files = {
+        FOOTPRINTS: parquet,
+        CROISSANT_FILE: _json(make_croissant(catalogue, table, (FOOTPRINTS, parquet), href, root)),
+        COLLECTION: _json(collection.to_dict(include_self_link=False, transform_hrefs=False)),
+    }
+    try:
+        _write(place, items, files)
+    except (OSError, ObjectStoreError) as error:
+        raise StoreError(f"{out} cannot be written: {error}") from error
+    return Description(
+        url=out,
+        paths=tuple(files),
+        items=len(items),
+        unplaced=int(table.geometry.isna().sum()),
+        nbytes=sum(map(len, [*items.values(), *files.values()])),
+    )
+
+
+def _named_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
+    """A smaller store does not pose as the whole catalogue: it says of what it is a part, under a name of its own."""
+    facts = catalogue.attrs
+    if "subset" not in facts:
+        return catalogue
+    part = f"subset-{json.loads(root)['attributes'][CHECKSUM_ATTRIBUTE][:8]}"
+    return catalogue.assign_attrs(
+        {PART: part, "title": f"{facts['title']}, {part}", "summary": f"{facts['summary']} {facts['subset']}."}
+    )
+
+
+def outline_table(catalogue: xr.Dataset) -> "GeoDataFrame":
+    """``ds.clouds.footprints()`` with as few points as 1 m asks for.
+
+    With one every kilometre the table would be four times as large.
+    """
+    table = footprints(catalogue)
+    return table.set_geometry(table.geometry.simplify(_TOLERANCE))
+
+
+def _write(place: Folder | Bucket, items: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
+    """Write the Items first: what names them comes last. What named those of before tells which of them to remove."""
+    stale = _own_items(place.read(COLLECTION)) - items.keys()
+    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="s2cmc-describe") as pool:
+        for _ in pool.map(lambda key: place.put(key, items[key]), items):
+            pass
+        for _ in pool.map(place.remove, stale):
+            pass
+    for key, content in files.items():
+        place.put(key, content)
+
+
+def _own_items(collection: bytes | None) -> set[str]:
+    """Items by key that a Collection of ours, if it is one, links."""
+    try:
+        links = json.loads(collection or b"{}").get("links", [])
+        found = {link["href"].removeprefix("./") for link in links if link["rel"] == "item"}
+        ours = any(link["rel"] == "store" for link in links)
+    except (ValueError, AttributeError, TypeError, KeyError):  # it is damaged, or something else
+        return set()
+    return {key for key in found if ours and re.fullmatch(rf"{ITEMS}/[^/]+\.json", key)}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _root(store: object) -> bytes:
+    if not isinstance(store, CatalogueStore):
+        raise TypeError(f"expected a store that open_group opened, got {store!r}")
+    return bytes(sync(store.fetch(ROOT)))
+
+
+def _beside(store: str) -> str:
+    """Sibling of a store."""
+    if scheme_of(store) not in ("", "file"):
+        return f"{store.rstrip('/').removesuffix('.zarr')}-metadata"
+    path = Path(os.path.abspath(store.removeprefix("file://")))
+    return str(path.with_name(f"{path.name.removesuffix('.zarr')}-metadata"))
+
+
+def _href(source: str, out: str) -> str:
+    """Where the store is, seen from the metadata.
+
+    Raises
+    ------
+    StoreError
+        If they could not point at it.
+    """
+    root, from_path = _split(source)
+    other, to_path = _split(out)
+    if root != other:
+        if not root:
+            raise StoreError(f"metadata in {out} cannot point at {source} on this machine; say its public store_url")
+        return source
+    return posixpath.relpath(from_path, to_path)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Scheme and bucket of a URL, empty for this machine; and the path there, absolute."""
+    scheme = scheme_of(url)
+    if scheme in ("", "file"):
+        return "", Path(os.path.realpath(url.removeprefix("file://"))).as_posix()
+    bucket, _, path = url.partition("://")[2].partition("/")
+    return f"{scheme}://{bucket}", f"/{path.strip('/')}"
+
+
+def _public(store_url: str, place: str, source: str) -> str:
+    """Public URL of the version that was opened."""
+    return store_url.rstrip("/") + source.removeprefix(place)
+
+
+def _from_below(href: str) -> str:
+    """The same place, seen from a folder below."""
+    return href if scheme_of(href) else f"../{href}"

@@ -1,0 +1,7 @@
+"""TODO."""
+
+from .repairs import repair
+
+__all__ = [
+    "repair",
+]

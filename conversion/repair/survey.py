@@ -1,0 +1,182 @@
+"""What a store that may be damaged still tells of itself: how it was made, of which scenes, and what proves it."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numcodecs import zstd
+from numcodecs.vlen import VLenUTF8
+
+from s2cmc.errors import DamagedError, StoreError, UnfinishedStoreError
+from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.storage import Access
+from s2cmc.store import (
+    BUNDLE,
+    DIGESTS,
+    DIGESTS_ATTRIBUTE,
+    ROOT,
+    VERSIONS_FORMAT,
+    check_checksum,
+    checked,
+    pack_bundle,
+    unpack_bundle,
+    unpack_digests,
+)
+
+from ..targets import Bucket, Folder, place_to_write
+
+_COORDINATES = (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES)
+_SCENES = "scene/c/0"
+_OWN = re.compile(rf"({BUNDLE}|{DIGESTS}|({'|'.join((*_COORDINATES, *PIXEL_VARIABLES))})/({ROOT}|c(/\d+)+))(#\d+)?")
+"""Keys of objects that conversion writes, also of those that a killed run was still writing."""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What a store tells.
+
+    Attributes
+    ----------
+    url : str
+        Of the store; of the latest version where there are several.
+    attributes : mapping
+        Of the root; empty where that is lost, or is not the one that its coordinates belong to.
+    arrays : mapping of str to mapping
+        Metadata of its arrays of pixels by name: of the root, or as far as each has its own.
+    scenes : tuple of str or None
+        Product IDs; None where they cannot be read any more.
+    digests : mapping of str to str or None
+        Of its shards, by key, proved by the root.
+    keys : frozenset of str
+        All objects that are there.
+    """
+
+    url: str
+    attributes: Mapping[str, Any]
+    arrays: Mapping[str, Mapping[str, Any]]
+    scenes: tuple[str, ...] | None
+    digests: Mapping[str, str] | None
+    keys: frozenset[str]
+
+    @property
+    def has_thumbnails(self) -> bool:
+        """It was converted with thumbnails."""
+        return "thumbnail" in self.arrays or (
+            not self.attributes and any(key.startswith("thumbnail/c/") for key in self.keys)
+        )
+
+
+def is_own(key: str) -> bool:
+    """Whether an object of this key is one of a conversion, and no file of somebody else."""
+    return _OWN.fullmatch(key) is not None
+
+
+def survey(url: str, access: Access | None) -> Remains:
+    """Look at a store that can be written to.
+
+    Raises
+    ------
+    StoreError
+        If there is no catalogue, one of a newer format, or one whose conversion is not complete.
+    """
+    place = place_to_write(url, access)
+    document = _document(place.read(ROOT), f"{url}/{ROOT}")
+    attributes = document.get("attributes", {})
+    if attributes.get("format") == VERSIONS_FORMAT:
+        return survey(f"{url.rstrip('/')}/{attributes['latest']}", access)
+    if document and attributes.get("format") != "s2cmc":
+        raise StoreError(f"{url} is a Zarr group, but no catalogue of s2cmc; nothing is changed in it")
+    if document and (found := attributes["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(f"{url} has format {found}; this version of s2cmc writes {FORMAT_VERSION}: update s2cmc")
+    if not document and (plan := place.read(JOURNAL_PLAN)) is not None:
+        command = _parsed(plan).get("command", "the command that started it")
+        raise UnfinishedStoreError(f"the conversion into {url} is not complete; finish it with `{command}`")
+    keys = frozenset(place.sizes())
+    if not document and not any(key.startswith("reflectance/c/") for key in keys):
+        raise StoreError(f"{url} holds no catalogue, nor what is left of one; convert the release into it")
+    proved = _proved_coordinates(place, attributes)
+    if proved:
+        names = _names(proved[_SCENES])
+        metadata = document["consolidated_metadata"]["metadata"]
+        arrays = {name: metadata[name] for name in PIXEL_VARIABLES if name in metadata}
+        return Remains(url, attributes, arrays, names, _proved_digests(place, attributes), keys)
+    arrays = {name: found for name in PIXEL_VARIABLES if (found := _parsed(place.read(f"{name}/{ROOT}")))}
+    names = _names(place.read(_SCENES)) or _names(_bundled(place.read(BUNDLE), _SCENES))
+    return Remains(url, {}, arrays, names, None, keys)
+
+
+def _document(root: bytes | None, name: str) -> dict[str, Any]:
+    """The root document; empty where it is missing or damaged."""
+    if root is None:
+        return {}
+    try:
+        check_checksum(root, name)
+    except DamagedError:
+        return {}
+    return _parsed(root) or {"attributes": {}}
+
+
+def _proved_coordinates(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, bytes]:
+    """Objects of the coordinates by key, from the bundle and beside it; empty unless the root proves them."""
+    if not attributes:
+        return {}
+    packed = place.read(BUNDLE)
+    beside = {key: place.read(key) for key in (f"{name}/c/0" for name in _COORDINATES)}
+    whole = {key: content if _is_whole(content) else _bundled(packed, key) for key, content in beside.items()}
+    together = pack_bundle({key: content for key, content in whole.items() if content is not None})
+    for content in (packed, together):
+        try:
+            if content is not None:
+                return unpack_bundle(content, attributes, BUNDLE)
+        except DamagedError:
+            continue
+    return {}
+
+
+def _is_whole(content: bytes | None) -> bool:
+    """Whether the checksum at the end of an object of a coordinate holds."""
+    try:
+        return content is not None and len(checked(np.frombuffer(content, np.uint8))) > 0
+    except ValueError:
+        return False
+
+
+def _proved_digests(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, str] | None:
+    content = place.read(DIGESTS) if DIGESTS_ATTRIBUTE in attributes else None
+    try:
+        return None if content is None else unpack_digests(content, attributes, DIGESTS)
+    except DamagedError:
+        return None
+
+
+def _names(content: bytes | None) -> tuple[str, ...] | None:
+    """Product IDs of the object that holds them; None where it is missing or damaged."""
+    if content is None:
+        return None
+    try:
+        return tuple(VLenUTF8().decode(zstd.decompress(checked(np.frombuffer(content, np.uint8)))).tolist())
+    except (ValueError, RuntimeError):
+        return None
+
+
+def _bundled(content: bytes | None, key: str) -> bytes | None:
+    """An object in a bundle that may be damaged elsewhere."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content or b"")) as archive:
+            return archive.read(key)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
+        return None
+
+
+def _parsed(content: bytes | None) -> dict[str, Any]:
+    """A JSON object; empty where it is missing or damaged."""
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

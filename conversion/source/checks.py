@@ -1,0 +1,271 @@
+"""Checks of one scene: what can be stored without loss, what is odd, and what must stop. Pure NumPy, no I/O."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from s2cmc.errors import SceneError
+from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, MASK_NOT_ONE_HOT, TAGS, MaskClass, TagGroup
+
+DN_MAX = 65_535
+ROWS = 8
+"""Rows of a scene handled at a time, so that all steps of them stay in a core's cache."""
+
+_LABEL_OF_BITS = np.array([0, 0, 1, 0, 2, 0, 0, 0], np.uint8)
+_LABEL_OF_BITS[[0, 3, 5, 6, 7]] = np.array([0, 3, 5, 6, 7]) + MASK_NOT_ONE_HOT
+
+_BITS_OF_LABEL = np.full(256, 255, np.uint8)
+_BITS_OF_LABEL[_LABEL_OF_BITS] = np.arange(8)
+
+VALID_LABELS = np.flatnonzero(_BITS_OF_LABEL != 255)
+"""Every value that a stored mask may hold where the scene has one."""
+
+
+class HasForm(Protocol):
+    """An array, or one that is still to be read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As that of an array."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """As that of an array."""
+
+
+def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
+    """Check shape (y, x, band) and dtype float32 of the published reflectance.
+
+    Raises
+    ------
+    SceneError
+        If they differ.
+    """
+    expected = (*size, len(BAND_NAMES))
+    if array.shape != expected:
+        raise SceneError(
+            scene,
+            f"its subscene has shape {array.shape}; expected {expected} (y, x, band), as in the first scene",
+        )
+    if array.dtype.kind != "f" or array.dtype.itemsize != 4:
+        raise SceneError(scene, f"its subscene is {array.dtype}; expected float32 reflectance, as published")
+
+
+def to_dn(reflectance: np.ndarray, scene: str) -> np.ndarray:
+    """Digital numbers of a scene, from which its reflectance follows bit for bit: see `fill_dn`.
+
+    Parameters
+    ----------
+    reflectance : ndarray (y, x, band), float32
+    scene : str
+        Product ID, for the error.
+
+    Returns
+    -------
+    ndarray (y, x, band), uint16
+    """
+    planes = np.empty((reflectance.shape[-1], *reflectance.shape[:-1]), np.uint16)
+    fill_dn(planes, (reflectance[top : top + ROWS] for top in range(0, len(reflectance), ROWS)), scene)
+    return np.moveaxis(planes, 0, -1)
+
+
+def fill_dn(planes: np.ndarray, blocks: Iterable[np.ndarray], scene: str) -> None:
+    """Fill in the digital numbers of a scene, from which its reflectance follows bit for bit.
+
+    ``float32(dn) / float32(10000)`` equals the reflectance in every bit.
+
+    Parameters
+    ----------
+    planes : ndarray (band, y, x), uint16
+    blocks : iterable of ndarray (rows, x, band), float32
+        The scene from its first row to its last; all are read, also behind an error.
+    scene : str
+        Product ID, for the error.
+
+    Raises
+    ------
+    SceneError
+        If a value is no whole DN in 0..65535 (NaN, infinities and negative zero included).
+    """
+    top = 0
+    lost: dict[int, _Lost] = {}
+    scratch = _Scratch()
+    for block in blocks:
+        values = np.ascontiguousarray(block, np.float32)
+        dn, differs = scratch.quantise(values)
+        planes[:, top : top + len(block)] = np.moveaxis(dn, -1, 0)
+        if differs.any():
+            _add_lost(lost, values, differs, top)
+        top += len(block)
+    if lost:
+        found = (f"{BAND_NAMES[band]}: {lost[band]}" for band in sorted(lost))
+        raise SceneError(
+            scene,
+            f"reflectance is not a whole DN in 0..{DN_MAX} and would be lost ({'; '.join(found)}); "
+            "convert with --reflectance float32 to store the floats as they are",
+        )
+
+
+class _Scratch:
+    """Memory for the steps of a block, used again for the next: so they stay in the cache."""
+
+    def __init__(self) -> None:
+        self._size = -1
+
+    def quantise(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest DN of float32 values, and where these do not follow from it in every bit."""
+        if values.size > self._size:
+            self._size = values.size
+            self._float = np.empty(values.size, np.float32)
+            self._dn = np.empty(values.size, np.uint16)
+            self._differs = np.empty(values.size, bool)
+        steps = self._float[: values.size].reshape(values.shape)
+        dn = self._dn[: values.size].reshape(values.shape)
+        differs = self._differs[: values.size].reshape(values.shape)
+        # What overflows, or has no uint16, becomes some DN from which it does not follow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(values, np.float32(DN_PER_REFLECTANCE), out=steps)
+            np.rint(steps, out=steps)
+            np.copyto(dn, steps, casting="unsafe")
+        np.divide(dn, np.float32(DN_PER_REFLECTANCE), out=steps, dtype=np.float32)
+        np.not_equal(steps.view(np.uint32), values.view(np.uint32), out=differs)
+        return dn, differs
+
+
+@dataclass
+class _Lost:
+    """Values of one band that are no whole DN."""
+
+    count: int
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.count} pixels, the first at {self.first}"
+
+
+def _add_lost(lost: dict[int, _Lost], values: np.ndarray, differs: np.ndarray, top: int) -> None:
+    for band in np.flatnonzero(differs.any(axis=(0, 1))).tolist():
+        y, x = np.argwhere(differs[..., band])[0]
+        known = lost.setdefault(band, _Lost(0, f"y={top + y}, x={x} is {values[y, x, band]!s}"))
+        known.count += int(differs[..., band].sum())
+
+
+def count_extremes(pixels: np.ndarray) -> dict[str, int]:
+    """Count the pixels of (y, x, band), DN or reflectance, that are zero, saturated, or not finite in any band."""
+    is_dn = pixels.dtype == np.uint16
+    saturated = DN_MAX if is_dn else np.float32(DN_MAX) / np.float32(DN_PER_REFLECTANCE)
+    counts = {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 0}
+    for top in range(0, len(pixels), ROWS):
+        block = pixels[top : top + ROWS]
+        if block.min() > 0 and block.max() < saturated:  # false where one is NaN
+            continue
+        counts["zero_pixels"] += _count_any(block == 0)
+        counts["saturated_pixels"] += _count_any(block == saturated)
+        counts["nonfinite_pixels"] += 0 if is_dn else _count_any(~np.isfinite(block))
+    return counts
+
+
+def _count_any(found: np.ndarray) -> int:
+    """Pixels of (y, x, band) that are true in any band."""
+    return int(np.count_nonzero(np.logical_or.reduce(np.moveaxis(found, -1, 0))))
+
+
+def check_mask(array: HasForm, size: tuple[int, int], scene: str, part: str) -> None:
+    """Check shape (y, x, class) and dtype of a published mask, bool or numbers.
+
+    Raises
+    ------
+    SceneError
+        If they differ.
+    """
+    expected = (*size, len(MaskClass))
+    if array.shape != expected:
+        raise SceneError(scene, f"its array in {part} has shape {array.shape}; expected {expected} (y, x, class)")
+    if array.dtype.kind not in "biuf":
+        raise SceneError(scene, f"its array in {part} is {array.dtype}; expected bool or numbers that are 0 or 1")
+
+
+def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str) -> np.ndarray:
+    """Labels of a published mask; a pixel that is not one-hot is kept as 240 + its bits.
+
+    Parameters
+    ----------
+    one_hot : ndarray (y, x, class), any dtype, 0 or 1
+    size : (y, x)
+    scene, part : str
+        For the error.
+
+    Returns
+    -------
+    ndarray (y, x), uint8
+
+    Raises
+    ------
+    SceneError
+        If the shape differs or a value is neither 0 nor 1.
+    """
+    check_mask(one_hot, size, scene, part)
+    channels = one_hot.astype(bool)
+    wrong = channels != (one_hot.view(np.uint8) if one_hot.dtype.kind == "b" else one_hot)
+    if one_hot.dtype.kind == "f":
+        wrong |= np.signbit(one_hot)  # -0.0 would come back as 0.0
+    if wrong.any():
+        y, x, channel = np.argwhere(wrong)[0]
+        raise SceneError(
+            scene,
+            f"{wrong.sum()} values of its array in {part} are neither 0 nor 1, the first at y={y}, x={x}, class "
+            f"{MaskClass(int(channel)).label} is {one_hot[y, x, channel]!s}",
+        )
+    bits = channels[..., 0] | channels[..., 1].astype(np.uint8) << 1 | channels[..., 2].astype(np.uint8) << 2
+    return _LABEL_OF_BITS[bits]
+
+
+def to_one_hot(labels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The published mask (..., class) of stored labels (...): the inverse of `to_labels`."""
+    bits = _BITS_OF_LABEL[labels]
+    return (bits[..., np.newaxis] >> np.arange(len(MaskClass), dtype=np.uint8) & 1).astype(dtype)
+
+
+def count_labels(labels: np.ndarray) -> dict[str, int]:
+    """Count the pixels of stored labels.
+
+    Returns
+    -------
+    dict of str to int
+        ``clear``, ``cloud``, ``cloud_shadow``: one-hot pixels; ``invalid``: the others; ``clear_set`` and so on:
+        pixels in which the bit of the class is set, alone or not.
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)
+    found = {c.label: int(counts[c]) for c in MaskClass}
+    found["invalid"] = int(labels.size - sum(found.values()))
+    for c in MaskClass:
+        holding = [label for label in VALID_LABELS if _BITS_OF_LABEL[label] >> c & 1]
+        found[f"{c.label}_set"] = int(counts[holding].sum())
+    return found
+
+
+def percentages_agree(row: Mapping[Any, Any], counts: Mapping[str, int], pixels: int) -> bool:
+    """Whether the table's three percentages are, to the pixel, those of a mask with these `counts`."""
+    published = (row["clear_percent"], row["cloud_percent"], row["shadow_percent"])
+    return all(
+        abs(percent / 100 * pixels - counts[f"{c.label}_set"]) < 1e-3
+        for percent, c in zip(published, MaskClass, strict=True)
+    )
+
+
+def tags_consistent(row: Mapping[Any, Any], cloud_pixels: int) -> bool:
+    """Whether a row's cloud tags are consistent among themselves and with its mask.
+
+    The catalogue's appendix gives every scene with a cloud type a thickness, a height and an extent; scenes without
+    cloud have none of them.
+    """
+    answered = {group: any(row[tag.published] for tag in TAGS if tag.group is group) for group in TagGroup}
+    del answered[TagGroup.SURFACE_TYPE]
+    return len(set(answered.values())) == 1 and answered[TagGroup.CLOUD_TYPE] == (cloud_pixels > 0)
+
+
+def shadows_consistent(row: Mapping[Any, Any], shadow_pixels: int) -> bool:
+    """Whether shadow stands only in scenes whose shadows were marked. Its absence says nothing."""
+    return bool(row["shadows_marked"]) or shadow_pixels == 0

@@ -1,0 +1,98 @@
+"""The coordinates of the scenes: from the table, the product IDs, the outlines and the checks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s2cmc.schema import (
+    PIXEL_SIZE,
+    QUALITY_COORDINATES,
+    TABLE_COORDINATES,
+    MaskClass,
+    Outline,
+    Product,
+    dependence_groups,
+    lonlat_bounds,
+)
+
+from .checks import percentages_agree, shadows_consistent, tags_consistent
+
+Findings = Mapping[str, Mapping[str, int]]
+"""What was counted in one scene, by variable: see `check.count_labels` and `check.count_extremes`."""
+
+
+def table_coordinates(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Every column of the table under its coordinate name."""
+    return {c.name: table[c.published].to_numpy(dtype=c.dtype) for c in TABLE_COORDINATES}
+
+
+def product_coordinates(products: Sequence[Product]) -> dict[str, np.ndarray]:
+    """What the product IDs say, the dependence groups, and the EPSG code of each tile."""
+    return {
+        "time": np.array([p.time for p in products], "datetime64[ns]"),
+        "platform": np.array([p.platform for p in products], object),
+        "relative_orbit": np.array([p.relative_orbit for p in products]),
+        "mgrs_tile": np.array([p.mgrs_tile for p in products], object),
+        "processing_baseline": np.array([p.processing_baseline for p in products], object),
+        "group": np.array(dependence_groups(products)),
+        "epsg": np.array([p.epsg for p in products]),
+    }
+
+
+def geo_coordinates(outlines: Sequence[Outline | None], margins: Sequence[int]) -> dict[str, np.ndarray]:
+    """Corner and bounds of every array; NaN, and margin -1, where a scene has no outline.
+
+    Parameters
+    ----------
+    outlines : sequence of Outline or None
+        As published.
+    margins : sequence of int
+        Pixels between outline and array, see `s2cmc.geo.outline_margin`.
+    """
+    columns = ("x_origin", "y_origin", "lon_min", "lat_min", "lon_max", "lat_max")
+    rows = np.full((len(outlines), len(columns)), np.nan)
+    for row, outline, margin in zip(rows, outlines, margins, strict=True):
+        if outline is not None:
+            array = outline.grown(-margin * PIXEL_SIZE)
+            row[:] = (array.left, array.top, *lonlat_bounds(array))
+    return dict(zip(columns, rows.T, strict=True)) | {"outline_margin": np.array(margins)}
+
+
+def quality_coordinates(
+    table: pd.DataFrame, findings: Sequence[Findings], pixels: int, has_thumbnail: Iterable[bool]
+) -> dict[str, np.ndarray]:
+    """What the checks found, scene by scene.
+
+    Parameters
+    ----------
+    table : DataFrame
+    findings : sequence of Findings
+        One for each row of `table`.
+    pixels : int
+        Pixels of a scene.
+    has_thumbnail : iterable of bool
+    """
+    rows = [
+        _quality(row, found, pixels) | {"has_thumbnail": thumbnail}
+        for row, found, thumbnail in zip(table.to_dict("records"), findings, has_thumbnail, strict=True)
+    ]
+    return {c.name: np.array([row[c.name] for row in rows], c.dtype) for c in QUALITY_COORDINATES}
+
+
+def _quality(row: dict[Any, Any], found: Findings, pixels: int) -> dict[str, object]:
+    counts, other = found["mask"], found.get("alt_mask", {})
+    percent = {c: 100 * counts[c.label] / pixels for c in MaskClass}
+    return {
+        "has_alt_mask": bool(other),
+        "invalid_mask_pixels": counts["invalid"],
+        "invalid_alt_mask_pixels": other.get("invalid", 0),
+        **found["reflectance"],
+        "mask_clear_percent": percent[MaskClass.CLEAR],
+        "mask_cloud_percent": percent[MaskClass.CLOUD],
+        "mask_shadow_percent": percent[MaskClass.CLOUD_SHADOW],
+        "percentages_agree": percentages_agree(row, counts, pixels),
+        "tags_consistent": tags_consistent(row, counts["cloud"]),
+        "shadows_consistent": shadows_consistent(row, counts["cloud_shadow"]),
+    }

@@ -1,0 +1,311 @@
+"""A release as published: which files belong to which scene, and everything that is not as it should be, at once."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import pandas as pd
+from fsspec import AbstractFileSystem
+
+from s2cmc._redact import redacted
+from s2cmc.errors import CatalogueError, ReleaseError
+from s2cmc.files import TABLE_BYTES
+from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
+from s2cmc.schema import SPLITS, Product
+from s2cmc.storage import file_info, filesystem_of, unreadable
+
+from .containers import FileMember, Member, folder_members, zip_members
+from .tables import read_scenes, read_table
+
+# What the files of a release are called, and which scene may be meant by a name that is none.
+
+FILE_NAMES = {
+    "subscenes": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
+    "masks": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
+    "alt_masks": re.compile(rf"{ALT_PREFIX}(?P<scene>[^/]+)\.(npy|npz)"),
+    "shapefiles": re.compile(rf"((?P<folder>[^/]+)/)?(?P<scene>[^/]+)({'|'.join(map(re.escape, SHAPEFILE_SUFFIXES))})"),
+    "thumbnails": re.compile(r"(?P<scene>[^/]+)\.png"),
+}
+"""What the files of a part are called; `scene` is the product ID."""
+
+FILE_FORMS = {
+    "subscenes": "SCENE.npy",
+    "masks": "SCENE.npy",
+    "alt_masks": f"{ALT_PREFIX}SCENE.npy",
+    "shapefiles": "SCENE/SCENE.shp",
+    "thumbnails": "SCENE.png",
+}
+"""The same, for messages."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to add to an error about a name: the nearest one that is known, if one is near."""
+    by_capitals = {scene.upper(): scene for scene in known}
+    close = get_close_matches(name.upper(), by_capitals, n=1, cutoff=0.8)
+    return f"; did you mean {by_capitals[close[0]]}?" if close else ""
+
+
+REQUIRED_PARTS = ("subscenes", "masks")
+
+_SHOWN = 20  # of what is misnamed in a part
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """The files of one scene.
+
+    Attributes
+    ----------
+    product : Product
+    subscene, mask : Member
+    alt_mask, thumbnail : Member or None
+    shapefile : mapping of str to Member
+        By suffix (``.shp``, ``.prj``, ...); empty where the scene has none.
+    """
+
+    product: Product
+    subscene: Member
+    mask: Member
+    alt_mask: Member | None
+    thumbnail: Member | None
+    shapefile: Mapping[str, Member]
+
+    @property
+    def scene(self) -> str:
+        """Product ID."""
+        return self.product.id
+
+    def members(self, variable: str | None = None) -> list[Member]:
+        """All its files, or the one that a variable of the store is made from."""
+        by_variable: dict[str, list[Member | None]] = {
+            "reflectance": [self.subscene],
+            "mask": [self.mask],
+            "alt_mask": [self.alt_mask],
+            "thumbnail": [self.thumbnail],
+            "outline": [*self.shapefile.values()],
+        }
+        found = by_variable[variable] if variable else [member for part in by_variable.values() for member in part]
+        return [member for member in found if member is not None]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release, or the part of it that was asked for.
+
+    Attributes
+    ----------
+    url : str
+    table : DataFrame
+        Rows of its scenes in the order of the table, columns as published.
+    table_md5 : str
+        MD5 of the whole published table file.
+    scenes : tuple of SceneSource
+        One for each row of `table`.
+    synthetic : bool
+        The release says that its pixels are made up.
+    warnings : tuple of str
+        What is odd and yet no obstacle.
+    """
+
+    url: str
+    table: pd.DataFrame
+    table_md5: str
+    scenes: tuple[SceneSource, ...]
+    synthetic: bool
+    warnings: tuple[str, ...]
+
+    def fingerprint(self, variable: str | None = None, first: int = 0, last: int | None = None) -> str:
+        """SHA-256 over the name, size and CRC-32 (zip) or time of change (folder) of files.
+
+        Of all files, or of those from which a variable of the scenes from `first` up to, not including, `last` is made.
+        """
+        digest = hashlib.sha256()
+        for source in self.scenes[first:last]:
+            for member in source.members(variable):
+                digest.update(f"{source.scene} {member.name} {member.identity}\n".encode())
+        return digest.hexdigest()
+
+
+def open_release(
+    url: str, *, scenes: Sequence[str] | None = None, release_options: Mapping[str, object] | None = None
+) -> Release:
+    """List a release and check that it is whole; reads its table and no array.
+
+    Parameters
+    ----------
+    url : str
+        Folder, or URL that fsspec knows.
+    scenes : sequence of str, optional
+        Product IDs to keep.
+    release_options : mapping, optional
+        Options of its fsspec file system.
+
+    Raises
+    ------
+    ReleaseError
+        With one line for everything that is missing, duplicated or misnamed.
+    """
+    try:
+        filesystem, root = filesystem_of(url, release_options)
+    except (ValueError, ImportError) as error:
+        raise ReleaseError(f"{url} cannot be read: {error}") from error
+    try:
+        info = file_info(filesystem, f"{root}/{TABLE_FILE}")
+        synthetic = info and file_info(filesystem, f"{root}/{SYNTHETIC_FILE}")
+    except unreadable(ValueError) as error:
+        raise ReleaseError(f"{url} cannot be read: {error}") from error
+    if info is None:
+        raise ReleaseError(
+            f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
+            "(or folders of those names)"
+        )
+    content = FileMember(filesystem, f"{root}/{TABLE_FILE}", TABLE_FILE, "", info.get("size") or 0).read(TABLE_BYTES)
+    table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
+    listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)), problems=problems)
+    for part in PARTS:
+        try:
+            members = _part_members(filesystem, root, part)
+        except unreadable() as error:
+            raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from error
+        listing.add_part(part, members)
+    chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
+    sources = listing.sources(chosen["scene"])
+    listing.warn_of_absent(chosen)
+    if listing.problems:
+        raise ReleaseError(
+            f"{url} cannot be converted: {len(listing.problems)} errors, {len(listing.warnings)} warnings",
+            [*listing.problems, *(f"warning: {line}" for line in listing.warnings)],
+        )
+    return Release(
+        url=redacted(url),
+        table=chosen,
+        table_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        scenes=tuple(sources),
+        synthetic=synthetic is not None,
+        warnings=tuple(listing.warnings),
+    )
+
+
+def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
+    """The table and what is wrong in it; the files are listed all the same, so that one report holds everything."""
+    try:
+        return read_table(content, path), []
+    except ReleaseError as error:
+        scenes = read_scenes(content)
+        if scenes is None:
+            raise
+        return scenes, [f"{TABLE_FILE}: {line}" for line in error.problems]
+
+
+def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
+    if scenes is None:
+        return table["scene"]
+    known = list(table["scene"])
+    if unknown := [scene for scene in scenes if scene not in set(known)]:
+        raise ReleaseError(
+            f"{len(unknown)} of the {len(scenes)} scenes asked for are not in the table",
+            [f"{scene!r}{suggestion(scene, known)}" for scene in unknown],
+        )
+    if not scenes:
+        raise ReleaseError("no scene was asked for; leave `scenes` out to convert all")
+    return scenes
+
+
+def _part_members(filesystem: AbstractFileSystem, root: str, part: str) -> list[Member]:
+    found: list[Member] = []
+    if file_info(filesystem, f"{root}/{part}.zip"):
+        found += zip_members(filesystem, f"{root}/{part}.zip")
+    if filesystem.isdir(f"{root}/{part}"):
+        found += folder_members(filesystem, f"{root}/{part}")
+    return found
+
+
+@dataclass
+class _Listing:
+    """What a walk over the parts has found so far."""
+
+    known: set[str]
+    chosen: set[str]
+    files: dict[str, dict[str, dict[str, Member]]] = field(default_factory=dict)  # part -> scene -> suffix
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    suggested: int = 0
+
+    def add_part(self, part: str, members: list[Member]) -> None:
+        scenes: dict[str, dict[str, Member]] = {}
+        self.files[part] = scenes
+        if not members and part in REQUIRED_PARTS:
+            self.problems.append(f"missing: neither {part}.zip nor folder {part}/ holds a file")
+        before = len(self.warnings)
+        for member in members:
+            match = FILE_NAMES[part].fullmatch(member.name)
+            if match is None or match.groupdict().get("folder") not in (None, match["scene"]):
+                self.warnings.append(f"misnamed: {member.path} is not a name of {part} ({FILE_FORMS[part]})")
+            elif match["scene"] not in self.known:
+                self._add_unknown(part, match["scene"], member)
+            elif match["scene"] in self.chosen:
+                suffix = member.name[match.end("scene") :] if part == "shapefiles" else ""
+                first = scenes.setdefault(match["scene"], {}).setdefault(suffix, member)
+                if first is not member:
+                    self.problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
+
+        if members and not scenes and part in REQUIRED_PARTS:
+            self.problems.append(f"missing: none of the {len(members)} files of {part} is of a scene that is wanted")
+        if (more := len(self.warnings) - before - _SHOWN) > 0:
+            self.warnings[before + _SHOWN :] = [f"misnamed or extra: {more} more files of {part}"]
+
+    def _add_unknown(self, part: str, scene: str, member: Member) -> None:
+        try:
+            Product.parse(scene)
+        except CatalogueError:
+            self.warnings.append(f"misnamed: {member.path} names no scene{self._suggestion(scene)}")
+            return
+        line = f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
+        # Without a subset every scene with pixels must have its row; beside a subset, others do not matter.
+        everything = self.chosen == self.known
+        (self.problems if part in REQUIRED_PARTS and everything else self.warnings).append(line)
+
+    def _suggestion(self, scene: str) -> str:
+        """The nearest scene, for the first ones: each has to be looked for among all."""
+        self.suggested += 1
+        return suggestion(scene, self.known) if self.suggested <= _SHOWN else ""
+
+    def sources(self, scenes: Iterable[str]) -> list[SceneSource]:
+        found = []
+        for scene in scenes:
+            files = {part: self.files[part].get(scene, {}) for part in PARTS}
+            for part in REQUIRED_PARTS:
+                if self.files[part] and not files[part]:
+                    self.problems.append(f"missing: {part} has no file of scene {scene}")
+            if files["shapefiles"] and not {".shp", ".shx", ".dbf"} <= set(files["shapefiles"]):
+                lacking = sorted({".shp", ".shx", ".dbf"} - set(files["shapefiles"]))
+                self.problems.append(f"missing: the shapefile of {scene} lacks {', '.join(lacking)}")
+            try:
+                product = Product.parse(scene)
+            except CatalogueError as error:
+                self.problems.append(f"misnamed: {TABLE_FILE}: {error}")
+                continue
+            if all(files[part] for part in REQUIRED_PARTS):
+                found.append(
+                    SceneSource(
+                        product,
+                        files["subscenes"][""],
+                        files["masks"][""],
+                        files["alt_masks"].get(""),
+                        files["thumbnails"].get(""),
+                        files["shapefiles"],
+                    )
+                )
+        return found
+
+    def warn_of_absent(self, table: pd.DataFrame) -> None:
+        expected = {
+            "alt_masks": set(table.loc[table["dataset"].isin(SPLITS["test"]), "scene"]),
+            "shapefiles": set(table["scene"]),
+            "thumbnails": set(table["scene"]),
+        }
+        for part, scenes in expected.items():
+            if absent := scenes - set(self.files[part]):
+                self.warnings.append(f"absent: {part} of {len(absent)} of {len(scenes)} scenes that should have one")

@@ -1,0 +1,197 @@
+"""From bytes to tables and thumbnails: csv, png."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from s2cmc.errors import ReleaseError
+from s2cmc.files import SIDE
+from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, TABLE_COLUMNS, TABLE_COORDINATES
+
+# What of a PNG makes its picture. Everything else in it is left out before it is decoded.
+#
+# Format: W3C, Portable Network Graphics (PNG) Specification, third edition, https://www.w3.org/TR/png-3/.
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHUNK = struct.Struct(">I4s")  # length and type; content and a CRC-32 follow
+_IHDR = struct.Struct(">IIB")  # width, height, bits of a sample, and four more bytes
+_IHDR_BYTES = 25  # of the whole chunk
+_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # not texts, profiles and animations, which may inflate
+
+
+@dataclass(frozen=True)
+class Png:
+    """A PNG without what is not its picture.
+
+    Attributes
+    ----------
+    content : bytes
+    width, height : int
+        Pixels.
+    bits : int
+        Of a sample.
+    """
+
+    content: bytes
+    width: int
+    height: int
+    bits: int
+
+
+def bare_png(content: bytes, path: str) -> Png:
+    """The picture of a PNG, still to be decoded.
+
+    Raises
+    ------
+    ReleaseError
+        If it is no PNG, or wider or higher than `SIDE`.
+    """
+    picture = [(name, chunk) for name, chunk in _chunks(content, path) if name in _PICTURE]
+    headers = [chunk for name, chunk in picture if name == b"IHDR"]
+    if len(headers) != 1 or picture[0][0] != b"IHDR" or len(headers[0]) != _IHDR_BYTES:
+        raise ReleaseError(f"{path} is not a readable PNG: it does not begin with one header")
+    width, height, bits = _IHDR.unpack_from(headers[0], _CHUNK.size)
+    if not (0 < width <= SIDE and 0 < height <= SIDE):
+        raise ReleaseError(f"{path} has {width} x {height} pixels; expected at most {SIDE} x {SIDE}")
+    return Png(_SIGNATURE + b"".join(chunk for _, chunk in picture), width, height, bits)
+
+
+def _chunks(content: bytes, path: str) -> Iterator[tuple[bytes, bytes]]:
+    """Type of each chunk and all of its bytes; none where this is no PNG."""
+    start, name = len(_SIGNATURE), b""
+    while content.startswith(_SIGNATURE) and name != b"IEND" and start + _CHUNK.size <= len(content):
+        length, name = _CHUNK.unpack_from(content, start)
+        chunk = content[start : start + _CHUNK.size + length + 4]
+        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            raise ReleaseError(f"{path} is not a readable PNG: its chunk {ascii(name)[1:]} is damaged or cut short")
+        yield name, chunk
+        start += len(chunk)
+
+
+_BITS = 8
+_TOLD = 1_000  # wrong values
+
+
+def read_thumbnail(content: bytes, path: str) -> np.ndarray:
+    """Read a thumbnail (y, x, rgb), uint8.
+
+    Raises
+    ------
+    ReleaseError
+        If it is no PNG, is too large, or has what a store could not keep: transparent pixels, or 16 bits.
+    """
+    png = bare_png(content, path)
+    if png.bits > _BITS:
+        raise ReleaseError(
+            f"{path} has {png.bits} bits a sample, which a store could not keep; convert without thumbnails"
+        )
+    try:
+        with Image.open(io.BytesIO(png.content), formats=["PNG"]) as image:
+            rgba = np.asarray(image.convert("RGBA"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ReleaseError(f"{path} is not a readable PNG: {error}") from error
+    if (rgba[..., 3] != 255).any():
+        raise ReleaseError(f"{path} has transparent pixels, which a store could not keep; convert without thumbnails")
+    return rgba[..., :3]
+
+
+def read_table(content: bytes, path: str) -> pd.DataFrame:
+    """Read the published table: columns and order as published, tags and ``shadows_marked`` as bool.
+
+    Raises
+    ------
+    ReleaseError
+        With one line for every column or value that is not as expected.
+    """
+    try:
+        text = _read_text(content)
+    except ValueError as error:  # what pandas raises too
+        raise ReleaseError(f"{path} is not a readable CSV: {error}") from error
+    problems = [f"missing column {name!r}" for name in TABLE_COLUMNS if name not in text]
+    problems += [f"unknown column {name!r}, which a store could not keep" for name in text if name not in TABLE_COLUMNS]
+    if problems:
+        raise ReleaseError(f"{path} does not have the {len(TABLE_COLUMNS)} published columns", problems)
+    if text.empty:
+        raise ReleaseError(f"{path} has no rows")
+    columns = {c.published: _parse_column(text[c.published], c.dtype, problems) for c in TABLE_COORDINATES}
+    repeated = text["scene"][text["scene"].duplicated()].unique()
+    problems += [f"scene {_short(scene)[1:-1]} has several rows" for scene in repeated[:_TOLD]]
+    if problems:
+        raise ReleaseError(f"{path} cannot be read as the published table", problems)
+    return pd.DataFrame(columns)
+
+
+def read_scenes(content: bytes) -> pd.DataFrame | None:
+    """The scenes and datasets alone of a table in which other things are wrong; None if not even these can be read."""
+    try:
+        text = _read_text(content)
+    except ValueError:
+        return None
+    if text.empty or not {"scene", "dataset"} <= set(text):
+        return None
+    return text[["scene", "dataset"]].drop_duplicates("scene")
+
+
+def _read_text(content: bytes) -> pd.DataFrame:
+    """The table as text. Its lines are looked at first: pandas takes memory for as many columns as it finds."""
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if line.count(b",") > 2 * len(TABLE_COLUMNS):
+            raise ValueError(f"line {number} has {line.count(b',') + 1} values; expected {len(TABLE_COLUMNS)}")
+        if line.count(b'"') % 2:
+            raise ValueError(f"line {number} ends within quotation marks")
+    return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _parse_column(texts: pd.Series, dtype: str, problems: list[str]) -> np.ndarray:
+    values = []
+    for line, text in enumerate(texts, start=2):
+        try:
+            values.append(_parse_value(text.strip(), dtype, _KNOWN.get(str(texts.name))))
+        except ValueError as error:
+            problems.append(f"line {line}, column {texts.name!r}: {_short(text)} is {error}")
+            if len(problems) >= _TOLD:
+                break
+    return np.array(values, dtype=dtype)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:80]}...")
+
+
+_KNOWN: dict[str, tuple[object, ...]] = {"dataset": DATASETS, "annotator": ANNOTATORS, "difficulty": DIFFICULTIES}
+
+
+def _parse_value(text: str, dtype: str, known: tuple[object, ...] | None) -> object:
+    value = _parse_type(text, dtype)
+    if known is not None and value not in known:
+        raise ValueError(f"none of {', '.join(map(str, known))}")
+    return value
+
+
+def _parse_type(text: str, dtype: str) -> object:
+    if dtype == "O":
+        if not text:
+            raise ValueError("empty; expected text")
+        return text
+    if dtype == "bool":
+        if text not in ("0", "1"):
+            raise ValueError("neither 0 nor 1")
+        return text == "1"
+    if dtype == "float64":
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= 100:
+            raise ValueError("no percentage from 0 to 100")
+        return value
+    limits = np.iinfo(dtype)
+    if not text.isdecimal() or int(text) > limits.max:
+        raise ValueError(f"no whole number from 0 to {limits.max}")
+    return int(text)

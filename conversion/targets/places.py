@@ -1,0 +1,70 @@
+"""Places that are written to, and those where nothing else belongs."""
+
+import os
+from pathlib import Path
+
+from s2cmc.errors import DeniedError, StoreError
+from s2cmc.schema import JOURNAL_PLAN
+from s2cmc.storage import Access, scheme_of
+from s2cmc.store import ROOT
+
+from .bucket import Bucket, is_bucket
+from .folder import Folder
+
+
+def place_to_write(url: str, access: Access | None = None, *, unchanging: bool = False) -> Folder | Bucket:
+    """Folder of a path, or bucket of a URL, with the credentials of the environment unless `access` says otherwise.
+
+    With `unchanging` nothing that is written there will ever be changed.
+
+    Raises
+    ------
+    StoreError
+        If nothing can be written there.
+    """
+    if scheme_of(url) in ("", "file"):
+        path = url.removeprefix("file://")
+        if not path.strip():
+            raise StoreError(f"{url!r} names no place; give a folder, or the URL of a bucket")
+        return Folder(path)
+    if not is_bucket(url):
+        raise StoreError(f"cannot write to {url}: expected a local path, or s3://, gs:// or az://")
+    return Bucket(url.rstrip("/"), (access or Access()).signed(), unchanging=unchanging)
+
+
+def refuse_within_store(url: str, access: Access | None = None, *, is_store: bool = False) -> None:
+    """Refuse to write where other files do not belong; with `is_store`, a store may lie at `url` itself.
+
+    Raises
+    ------
+    StoreError
+        If the place is a file, or if it lies in a store, or in what will be one.
+    """
+    itself, *above = _lineage(url)
+    for folder in (itself, *above):
+        if os.path.isfile(folder):
+            raise StoreError(f"{url} cannot be written: {folder} is a file; choose another place")
+    if not is_store and _holds_store(itself, access):
+        raise StoreError(f"{url} is a store, where other files do not belong; choose another place")
+    for folder in reversed(above):  # an array has a zarr.json too
+        if _holds_store(folder, access):
+            raise StoreError(f"{url} lies in the store {folder}, where other files do not belong; choose another place")
+
+
+def _lineage(url: str) -> list[str]:
+    """A place and the folders that it is in, the nearest first, up to the root or the bucket."""
+    if scheme_of(url) in ("", "file"):
+        path = Path(os.path.realpath(url.removeprefix("file://")))
+        return [str(path), *map(str, path.parents)]
+    scheme, _, path_there = url.partition("://")
+    names = path_there.strip("/").split("/")
+    return [f"{scheme}://{'/'.join(names[:count])}" for count in range(len(names), 0, -1)]
+
+
+def _holds_store(url: str, access: Access | None) -> bool:
+    """What may not be read holds none: who may write to a part of a bucket need not see the rest."""
+    place = place_to_write(url, access)
+    try:
+        return any(place.read(key) is not None for key in (ROOT, JOURNAL_PLAN))
+    except DeniedError:
+        return False

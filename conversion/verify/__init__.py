@@ -1,0 +1,14 @@
+"""TODO."""
+
+from .objects import expected_objects, list_objects, read_shard, unreadable_scenes
+from .readback import Readback
+from .verification import verify
+
+__all__ = [
+    "Readback",
+    "expected_objects",
+    "list_objects",
+    "read_shard",
+    "unreadable_scenes",
+    "verify",
+]

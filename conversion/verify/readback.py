@@ -1,0 +1,81 @@
+"""A store read back in the form in which it was published, scene by scene."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES, Outline, check_names
+from s2cmc.store import read_array
+
+from ..source import to_one_hot
+
+
+class Readback:
+    """Published arrays, outlines and table of a store.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        As `s2cmc.store.open_group` gives it.
+
+    Raises
+    ------
+    StoreError
+        If its scenes are not product IDs, each once: files are named by them.
+    """
+
+    def __init__(self, group: zarr.Group) -> None:
+        arrays = dict(group.arrays())
+        self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
+        self.coordinates = {name: read_array(array, slice(None)) for name, array in arrays.items() if array.ndim == 1}
+        self.scenes = [str(scene) for scene in self.coordinates["scene"]]
+        check_names(self.scenes, str(group.store))
+
+    def array(self, name: str) -> "zarr.Array[Any]":
+        """An array of pixels as it is stored, for `reading.read_array`."""
+        return self._arrays[name]
+
+    @property
+    def pixel_variables(self) -> list[str]:
+        """Names of the arrays of pixels."""
+        return list(self._arrays)
+
+    def reflectance(self, i: int) -> np.ndarray:
+        """Subscene (y, x, band) of scene `i`, float32."""
+        stored = self._scene("reflectance", i)
+        return stored if stored.dtype == np.float32 else stored / np.float32(DN_PER_REFLECTANCE)
+
+    def mask(self, i: int) -> np.ndarray:
+        """One-hot mask (y, x, class) of scene `i`."""
+        return self._one_hot("mask", i)
+
+    def alt_mask(self, i: int) -> np.ndarray | None:
+        """The other annotator's one-hot mask (y, x, class) of scene `i`, if there is one."""
+        return self._one_hot("alt_mask", i) if self.coordinates["has_alt_mask"][i] else None
+
+    def thumbnail(self, i: int) -> np.ndarray | None:
+        """Thumbnail (y, x, rgb) of scene `i`, if there is one."""
+        return self._scene("thumbnail", i) if self.coordinates["has_thumbnail"][i] else None
+
+    def outline(self, i: int) -> Outline | None:
+        """Outline of scene `i` as published, if there is one."""
+        margin = int(self.coordinates["outline_margin"][i])
+        if margin < 0:
+            return None
+        _, height, width = self.array("mask").shape
+        left, top = float(self.coordinates["x_origin"][i]), float(self.coordinates["y_origin"][i])
+        epsg = int(self.coordinates["epsg"][i])
+        array = Outline(epsg, left, top - height * PIXEL_SIZE, left + width * PIXEL_SIZE, top)
+        return array.grown(margin * PIXEL_SIZE)
+
+    def table(self) -> pd.DataFrame:
+        """The published table, tags and ``shadows_marked`` as bool."""
+        return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in TABLE_COORDINATES})
+
+    def _one_hot(self, name: str, i: int) -> np.ndarray:
+        return to_one_hot(self._scene(name, i), np.dtype(str(self.array(name).attrs["source_dtype"])))
+
+    def _scene(self, name: str, i: int) -> np.ndarray:
+        return read_array(self.array(name), i)

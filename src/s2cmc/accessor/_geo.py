@@ -1,0 +1,180 @@
+"""``ds.clouds``: questions of place. Every method only forwards to the room that does the work."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from s2cmc import geo, schema
+from s2cmc.accessor._base import AccessorBase
+from s2cmc.geo import GeoreferenceCheck, L1CWindow, SceneKey
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+PLACED = ("scene", "epsg", "x_origin", "y_origin", "y", "x")
+
+
+class GeoAccessor(AccessorBase):
+    """Scenes on their own grids, on Earth, and in their original products."""
+
+    def scene(self, key: SceneKey) -> xr.Dataset:
+        """One scene with true UTM coordinates and CRS, for rioxarray; lazy.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            Product ID, or a prefix that only one has; ``"T18SVG"``, ``"T18SVG 2018-01-12"`` or
+            ``("T18SVG", "2018-01-12")``, as coarse as it is clear; or position, from the end if negative.
+
+        Returns
+        -------
+        Dataset
+            reflectance : (band, y, x), float32
+                Top-of-atmosphere reflectance, unitless; in this order rioxarray takes it.
+            mask, alt_mask : (y, x), uint8
+                0 clear, 1 cloud, 2 cloud_shadow; 255 no label.
+            valid : (y, x), uint8
+                1 where every band has data (finite, DN not 0), else 0.
+
+            `x` and `y` are the centres of the pixels, m, `y` from north to south; ``spatial_ref`` is the CF grid
+            mapping, so that ``.rio.crs``, ``.rio.transform()``, ``.rio.clip`` and ``.rio.reproject`` work, and
+            ``.rio.to_raster`` on each variable. What the catalogue says of the scene stands in scalar coordinates.
+
+        Raises
+        ------
+        QueryError
+            If no scene is named so, or several are; the message names them.
+        CatalogueError
+            If the release had no outline for the scene: then its place is not known.
+        """
+        return geo.scene(self._part(*PLACED), key)
+
+    def footprints(self) -> "GeoDataFrame":
+        """Footprints of the scenes as a table, for maps and joins; needs ``s2cmc[geo]``. No pixel is read.
+
+        Returns
+        -------
+        GeoDataFrame
+            One row for each scene, by product ID: every coordinate of the scenes as a column, and its footprint on
+            WGS 84 (EPSG:4326), which is that of the array, not of the wider published outline. It is split where the
+            antimeridian cuts it, and None where the place of a scene is unknown.
+        """
+        return schema.footprints(self._part(*PLACED))
+
+    def mosaic(
+        self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"
+    ) -> xr.Dataset:
+        """All scenes on one grid, for neighbours: select them first; lazy. Needs ``s2cmc[geo]``.
+
+        Parameters
+        ----------
+        crs : str or int, optional
+            Of the grid, e.g. ``3857``; by default the UTM zone of the scenes, where they share one.
+        resolution : float, optional
+            Width of a pixel in units of `crs`; by default about 20 m.
+        resampling : str
+            Of `reflectance`, as rasterio names it: ``nearest``, ``bilinear``, ``cubic``, ``average``, ... Masks are
+            always those of the nearest pixel. In the scenes' own zone and at 20 m, nearest gives their very pixels.
+
+        Returns
+        -------
+        Dataset
+            reflectance : (band, y, x), float32
+                NaN where no scene has data.
+            mask, alt_mask, valid : (y, x), uint8
+                As `scene` gives them; 255, and 0 for `valid`, where no scene has data.
+            source : (y, x), int16
+                Position of the scene that the pixel is of, -1 where none has data. Earlier scenes lie on top.
+
+        Raises
+        ------
+        QueryError
+            If there is no scene, no such CRS or resampling, if the scenes lie in several zones and `crs` is not
+            given, or if they lie so far apart that the grid has more than 1e10 pixels.
+        CatalogueError
+            If the place of a scene is not known.
+        """
+        return geo.mosaic(self._part(*PLACED, "reflectance"), crs=crs, resolution=resolution, resampling=resampling)
+
+    def l1c_window(self, key: SceneKey) -> L1CWindow:
+        """Where a scene lies in its original Level-1C product, and where that is to be found. No pixel is read.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            See `scene`.
+
+        Returns
+        -------
+        L1CWindow
+            Its windows in the bands of 10, 20 and 60 m (``.window("B11")``, for rasterio and for slicing), the tile's
+            corner, names of files, and the product's prefixes in public object stores. It prints as a table.
+
+        Raises
+        ------
+        QueryError
+            If no scene is named so, or several are.
+        SceneError
+            If the place of the scene is not known, or not on the grid of its tile.
+        """
+        return geo.l1c_window(self._part(*PLACED), key)
+
+    def read_l1c(
+        self, key: SceneKey, source: str | Path, bands: Sequence[str] | None = None, *, dn: bool = False
+    ) -> xr.DataTree:
+        """A scene as its original product has it: every band at its native resolution; lazy.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            See `scene`.
+        source : str or Path
+            The product's SAFE folder, a zip of it, a folder of SAFE folders, or any folder that holds its JP2 files.
+            Only the scene's window of a file is read.
+        bands : sequence of str, optional
+            All 13 by default.
+        dn : bool
+            Digital numbers, uint16, instead of reflectance.
+
+        Returns
+        -------
+        DataTree
+            Groups ``r10m``, ``r20m``, ``r60m``; in each its bands (y, x), float32 TOA reflectance, unitless, with pixel
+            centres and CRS for rioxarray: ``tree["r10m/B04"]``.
+
+        Raises
+        ------
+        SceneError
+            If files are missing, of another product, or not on the grid of its tile; the message lists all.
+        QueryError
+            If there is no such scene or band.
+        """
+        return geo.read_l1c(self._part(*PLACED), key, source, bands, dn=dn)
+
+    def check_georeference(self, key: SceneKey, source: str | Path, *, band: str = "B11") -> GeoreferenceCheck:
+        """Compare a scene with its original pixel by pixel, in every placement up to 65 pixels around its own.
+
+        Parameters
+        ----------
+        key : str, int or (tile, date)
+            See `scene`.
+        source : str or Path
+            See `read_l1c`; only this band is needed.
+        band : str
+            One of 20 m: others were resampled for the catalogue.
+
+        Returns
+        -------
+        GeoreferenceCheck
+            ``passes``, share of equal pixels in each placement, the best and the second; it prints as a table.
+
+        Raises
+        ------
+        QueryError
+            If there is no such scene or band, or it is not of 20 m.
+        SceneError
+            If the scene has no georeference, or the file is missing or not of its tile.
+        """
+        return geo.check_georeference(self._part(*PLACED, "reflectance", "band", "outline_margin"), key, source, band)

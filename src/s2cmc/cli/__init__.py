@@ -1,0 +1,7 @@
+"""TODO."""
+
+from s2cmc.cli.app import main
+
+__all__ = [
+    "main",
+]

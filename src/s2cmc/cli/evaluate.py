@@ -1,0 +1,167 @@
+"""Subcommands of statistics and evaluation: stats, evaluate."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+import xarray as xr
+
+from s2cmc import report
+from s2cmc._redact import redacted
+from s2cmc.cli import _console
+from s2cmc.cli._console import Store, StoreOption, Where, access_of, out, write_text
+from s2cmc.errors import CatalogueError
+from s2cmc.query import Annotator
+from s2cmc.report import evaluation_page, require_matplotlib, statistics_page
+from s2cmc.store import open_with
+
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="QUESTION", help="Tag, tag group, coordinate, split, season, ...; may be repeated."),
+]
+Split = Annotated[str | None, typer.Option(help="train or test.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every number as JSON.")]
+Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write every number as CSV.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page with charts.")]
+
+
+def stats(
+    store: Store,
+    by: By = None,
+    where: Where = None,
+    split: Split = None,
+    json_file: Json = None,
+    csv_file: Csv = None,
+    html_file: Html = None,
+    store_option: StoreOption = None,
+) -> None:
+    """Show the catalogue's own tables: class prevalence, difficulty, tags, agreement of the annotators."""
+    _check_files(json_file, csv_file, html_file)
+    if html_file:
+        require_matplotlib()
+    chosen = _chosen(store, store_option, where, split)
+    found = report.gather(chosen, by or report.DEFAULT_BY)
+    written = []  # files first: a closed pipe ends what is printed
+    if json_file:
+        written.append((json_file, report.to_json(found)))
+    if csv_file:
+        written.append((csv_file, report.to_csv(found)))
+    if html_file:
+        written.append((html_file, statistics_page(chosen, found)))
+    _write(written)
+    _show("class prevalence, % of the labelled pixels", report.prevalence_table(found["prevalence"]))
+    _show("difficulty", report.share_table(found["difficulty"]))
+    _show("tags", report.share_table(found["tags"]))
+    if "agreement" in found:
+        _show_scores("annotator B against annotator A", found["agreement"])
+    else:
+        out.print("no scene here has masks of both annotators")
+    _say(written)
+
+
+def evaluate(
+    store: Store,
+    predictions: Annotated[
+        str,
+        typer.Argument(metavar="PREDICTIONS", help="Folder, zip or Zarr of predictions named by scene."),
+    ],
+    by: By = None,
+    where: Where = None,
+    split: Split = None,
+    class_map: Annotated[
+        str | None,
+        typer.Option(help="What labels mean: catalogue, binary, s2cloudless, sen2cor, fmask, cloudsen12, ..."),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="For probabilities: cloud from here on.")] = None,
+    boundary_buffer: Annotated[
+        int, typer.Option(min=0, help="Leave out so many pixels on each side of a class boundary.")
+    ] = 0,
+    merge_shadow: Annotated[bool, typer.Option("--merge-shadow", help="Count shadow as clear.")] = False,
+    truth: Annotated[Annotator, typer.Option(help="Whose masks are the truth.")] = "primary",
+    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same intervals.")] = 0,
+    json_file: Json = None,
+    csv_file: Csv = None,
+    html_file: Html = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
+    store_option: StoreOption = None,
+) -> None:
+    """Score predictions against the masks by stratum, beside the human ceiling."""
+    _check_files(json_file, csv_file, html_file, markdown_file)
+    if html_file:
+        require_matplotlib()
+    chosen = _chosen(store, store_option, where, split)
+    counts = chosen.clouds.confusion(
+        predictions,
+        class_map=class_map,
+        threshold=threshold,
+        boundary_buffer=boundary_buffer,
+        merge_shadow=merge_shadow,
+        truth=truth,
+    ).compute()
+    result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
+    chosen_by = {"where": where, "split": split, "by": ", ".join(by or [])}
+    result.attrs |= {"store": redacted(store), "prediction": redacted(predictions)} | {
+        k: v for k, v in chosen_by.items() if v
+    }
+    written = []  # files first: a closed pipe ends what is printed
+    if json_file:
+        written.append((json_file, json.dumps({"settings": result.attrs, "scores": report.records(result)}, indent=1)))
+    if csv_file:
+        written.append((csv_file, result.to_dataframe().to_csv()))
+    if html_file:
+        written.append((html_file, evaluation_page(chosen, counts, result, worst=12)))
+    if markdown_file:
+        written.append((markdown_file, result.evaluation.to_markdown()))
+    _write(written)
+    out.print(report.settings(result), highlight=False, markup=False, soft_wrap=True)
+    _show_scores("prediction against masks", result)
+    _show("pixels left out of all strata together", report.ignored_table(result.isel(stratum=[0])))
+    for remark in report.remarks(result):
+        out.print(remark, highlight=False, soft_wrap=True)
+    _say(written)
+
+
+def _chosen(store: str, store_option: list[str] | None, where: str | None, split: str | None) -> xr.Dataset:
+    chosen = open_with(store, access_of(store_option)).clouds.select(where, split=split)
+    if not chosen.sizes["scene"]:
+        raise CatalogueError(f"no scene of {store} is left to look at; choose another --where or --split")
+    return chosen
+
+
+def _show(title: str, frame: pd.DataFrame) -> None:
+    out.print()
+    out.print(_console.frame(frame, title))
+
+
+def _show_scores(title: str, result: xr.Dataset) -> None:
+    """Show what fits into 80 columns; the files have every number."""
+    found = report.class_table(result).drop(columns=["groups", "IoU", "bal.acc."])
+    for mask_class in found["class"].unique():
+        _show(f"{title}: {mask_class}", found[found["class"] == mask_class].drop(columns="class"))
+    problems = "cloud or not, and 3 classes" if "three_class_accuracy" in result else "cloud or not"
+    overall = report.overall_table(result, intervals=False).drop(columns="groups")
+    _show(f"{title}: {problems}", overall)
+
+
+def _check_files(*files: Path | None) -> None:
+    """Refuse files that cannot be written before anything is read."""
+    for file in files:
+        if file and not file.parent.is_dir():
+            raise CatalogueError(f"{file} cannot be written: there is no folder {file.parent}")
+        if file and file.is_dir():
+            raise CatalogueError(f"{file} cannot be written: it is a folder")
+
+
+def _write(written: list[tuple[Path, str]]) -> None:
+    for file, text in written:
+        write_text(file, text)
+
+
+def _say(written: list[tuple[Path, str]]) -> None:
+    for file, _ in written:
+        out.print(f"written: {file}", highlight=False, soft_wrap=True)

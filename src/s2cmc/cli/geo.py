@@ -1,0 +1,132 @@
+"""Subcommands that take scenes elsewhere: export, metadata, window, georeference."""
+
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn
+
+from s2cmc.cli._console import (
+    Scenes,
+    Store,
+    StoreOption,
+    Where,
+    Workers,
+    access_of,
+    counted,
+    needs_convert,
+    out,
+    progress,
+    resumable,
+    scene_list,
+)
+from s2cmc.errors import CatalogueError
+from s2cmc.schema import ExportFormat
+from s2cmc.store import open_with
+
+_Scene = Annotated[
+    str,
+    typer.Argument(metavar="SCENE", help="Product ID, a prefix of one, tile and date: 'T18SVG 2018', or position."),
+]
+_OutOption = Annotated[
+    list[str] | None,
+    typer.Option("--out-option", metavar="KEY=VALUE", help="How OUT is reached, if not as STORE; as --store-option."),
+]
+
+
+def export(
+    store: Store,
+    folder: Annotated[str, typer.Argument(metavar="OUT", help="New folder, or URL of a bucket.")],
+    where: Where = None,
+    format: Annotated[  # noqa: A002, the option
+        ExportFormat, typer.Option(help="cog and geotiff in the UTM zone of each scene; npz and npy as published.")
+    ] = "cog",
+    split: Annotated[str | None, typer.Option(help="train or test.")] = None,
+    scenes: Scenes = None,
+    bands: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of cog and geotiff, e.g. B04,B03,B02; all by default.")
+    ] = None,
+    workers: Workers = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another export left in OUT.")] = False,
+    store_option: StoreOption = None,
+    out_option: _OutOption = None,
+) -> None:
+    """Write scenes as GeoTIFF, NumPy, PNG or a smaller store. Killed and run again, it resumes."""
+    needs_convert()
+    from s2cmc.conversion.export import export as run
+
+    with progress("exporting", MofNCompleteColumn()) as advance, resumable():
+        done = run(
+            store,
+            folder,
+            where=where,
+            format=format,
+            split=split,
+            scenes=scene_list(scenes),
+            bands=None if bands is None else [band.strip() for band in bands.split(",")],
+            workers=workers,
+            overwrite=overwrite,
+            access=access_of(store_option),
+            out_access=None if out_option is None else access_of(out_option, "--out-option"),
+            progress=advance,
+        )
+    what = "shard" if format == "zarr" else "file"
+    others = f"; {counted(done.others, 'file')} of other scenes are there from earlier exports" if done.others else ""
+    out.print(
+        f"{counted(done.scenes, 'scene')} in {folder}: {counted(done.written, what)} written, {done.kept} were there, "
+        f"{done.nbytes / 1e6:.1f} MB{others}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def metadata(
+    store: Store,
+    folder: Annotated[
+        str | None, typer.Argument(metavar="[OUT]", help="Folder, or URL of a bucket; beside STORE by default.")
+    ] = None,
+    store_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Public URL of STORE, to point to; the relative path by default.")
+    ] = None,
+    store_option: StoreOption = None,
+    out_option: _OutOption = None,
+) -> None:
+    """Write STAC, GeoParquet and Croissant of a store beside it. No pixel is read."""
+    needs_convert()
+    try:
+        from s2cmc.conversion.metadata import describe as run
+    except ModuleNotFoundError as error:
+        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert,geo]'") from error
+
+    out_access = None if out_option is None else access_of(out_option, "--out-option")
+    done = run(store, folder, store_url=store_url, access=access_of(store_option), out_access=out_access)
+    unplaced = f" ({done.unplaced} of them without footprint)" if done.unplaced else ""
+    out.print(
+        f"{counted(done.items, 'item')}{unplaced}, {', '.join(done.paths)} in {done.url}, {done.nbytes / 1e6:.1f} MB",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def window(store: Store, scene: _Scene, store_option: StoreOption = None) -> None:
+    """Show where a scene lies in its original Level-1C product, and where to find that."""
+    found = open_with(store, access_of(store_option)).clouds.l1c_window(_key(scene))
+    out.print(str(found), highlight=False, markup=False, soft_wrap=True)
+
+
+def georeference(
+    store: Store,
+    scene: _Scene,
+    source: Annotated[str, typer.Argument(metavar="SAFE", help="The product's SAFE folder, a zip of it, or its JP2s.")],
+    band: Annotated[str, typer.Option(help="One of 20 m.")] = "B11",
+    store_option: StoreOption = None,
+) -> None:
+    """Compare a scene with its original pixel by pixel, in every placement around its own."""
+    found = open_with(store, access_of(store_option)).clouds.check_georeference(_key(scene), source, band=band)
+    out.print(str(found), highlight=False, markup=False, soft_wrap=True)
+    if not found.passes:
+        raise typer.Exit(1)
+
+
+def _key(scene: str) -> str | int:
+    """What names a scene: no product ID, prefix or tile is made of digits alone."""
+    return int(scene) if scene.isdecimal() else scene

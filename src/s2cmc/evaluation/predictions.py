@@ -1,0 +1,339 @@
+"""Predictions as arrays: made to fit the scenes of a catalogue, or refused with one error that says all."""
+
+import io
+import re
+import threading
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import IO
+
+import numpy as np
+import xarray as xr
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.zip import ZipFileSystem
+
+from s2cmc.errors import CatalogueError, PredictionError
+from s2cmc.evaluation.class_maps import ClassMap, advice, value_problems
+from s2cmc.files import METHODS, SIDE, open_array, open_zip
+from s2cmc.schema import DIMS
+from s2cmc.storage import filesystem_of, unreadable
+
+MISSING_ADVICE = "to evaluate on fewer scenes, select these first, e.g. ds.sel(scene=[...])"
+
+
+def fit(
+    catalogue: xr.Dataset,
+    prediction: xr.DataArray,
+    class_map: ClassMap,
+    threshold: float | None,
+    *,
+    look_through: bool = False,
+) -> xr.DataArray:
+    """Put a prediction into the order of the catalogue's scenes.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    prediction : DataArray (scene, y, x), in any order
+        With product IDs as coordinate ``scene``. Scenes that the catalogue does not have are left out.
+    class_map : ClassMap
+    threshold : float or None
+        Given for probabilities, None for labels.
+    look_through : bool
+        Check the values of a lazy prediction too, which computes it; one in memory always is checked.
+
+    Returns
+    -------
+    DataArray (scene, y, x)
+        With ``scene`` as its only coordinate.
+
+    Raises
+    ------
+    PredictionError
+        If dims, scenes, shape or dtype do not fit, or values that were looked at mean nothing.
+    """
+    expected = {name: catalogue.sizes[name] for name in DIMS["mask"]}
+    if set(prediction.dims) != set(expected):
+        raise PredictionError(
+            f"the prediction has dims {prediction.dims}; expected {tuple(expected)} in any order, one label or "
+            "probability for each pixel"
+        )
+    if "scene" not in prediction.coords:
+        raise PredictionError(
+            "the prediction does not say which scenes it is of; name them with prediction.assign_coords(scene=ids)"
+        )
+    names = [str(scene) for scene in prediction["scene"].to_numpy()]  # stores give them in several dtypes
+    prediction = prediction.transpose(*expected).assign_coords(scene=names)
+    problems = [*_shape_problems(catalogue, prediction), *dtype_problems(prediction.dtype, threshold)]
+    problems += _scene_problems(catalogue["scene"].to_numpy(), prediction["scene"].to_numpy())
+    if problems:
+        hint = f"; {MISSING_ADVICE}" if any(problem.endswith("is missing") for problem in problems) else ""
+        raise PredictionError(f"the prediction does not fit the catalogue{hint}", problems)
+    scenes = catalogue["scene"].to_numpy()
+    if not np.array_equal(prediction["scene"].to_numpy(), scenes):
+        prediction = prediction.sel(scene=scenes)
+    fitted = plain(prediction)
+    if look_through or fitted.chunks is None:
+        _check_values(fitted, class_map, threshold)
+    return fitted
+
+
+def plain(pixels: xr.DataArray) -> xr.DataArray:
+    """Pixels (scene, y, x), whatever order their dims had, with ``scene`` as their only coordinate."""
+    dims = DIMS["mask"]
+    return xr.DataArray(pixels.transpose(*dims).data, dims=dims, coords={"scene": pixels["scene"].to_numpy()})
+
+
+def _scene_problems(wanted: np.ndarray, given: np.ndarray) -> list[str]:
+    names, counts = np.unique(given, return_counts=True)
+    times = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    problems = [f"scene {name} is there {times[name]} times" for name in wanted.tolist() if times.get(name, 0) > 1]
+    return problems + [f"scene {name} is missing" for name in wanted.tolist() if name not in times]
+
+
+def _shape_problems(catalogue: xr.Dataset, prediction: xr.DataArray) -> list[str]:
+    problems = []
+    for name in ("y", "x"):
+        if prediction.sizes[name] != catalogue.sizes[name]:
+            problems.append(f"{name} has {prediction.sizes[name]} pixels; the catalogue has {catalogue.sizes[name]}")
+        elif name in prediction.coords and name in catalogue.coords:
+            here, there = prediction[name].to_numpy(), catalogue[name].to_numpy()
+            if not np.array_equal(here, there):
+                problems.append(
+                    f"coordinate {name} runs from {here[0]} to {here[-1]}, that of the catalogue from {there[0]} to "
+                    f"{there[-1]}; align the two, or drop it with prediction.drop_vars({name!r})"
+                )
+    return problems
+
+
+def dtype_problems(dtype: np.dtype, threshold: float | None) -> list[str]:
+    """Why values of this dtype are neither labels nor, with `threshold`, probabilities; empty if they are."""
+    if threshold is not None and not 0 < threshold <= 1:
+        return [f"threshold {threshold} is not above 0 and up to 1"]
+    if threshold is not None and dtype.kind != "f":
+        return [f"a threshold is for probabilities, and {dtype} values are labels; leave out the threshold"]
+    if threshold is None and dtype.kind == "f":
+        return [
+            f"{dtype} values are probabilities and need a threshold, e.g. 0.5; labels must be whole numbers (uint8)"
+        ]
+    if dtype.kind not in "biuf":
+        return [f"{dtype} values are neither labels nor probabilities"]
+    return []
+
+
+def _check_values(prediction: xr.DataArray, class_map: ClassMap, threshold: float | None) -> None:
+    """Look through all values, so that all problems are told at once."""
+    found: list[str] = []
+    start = 0
+    for length in prediction.chunksizes.get("scene", (prediction.sizes["scene"],)):
+        block = prediction.isel(scene=slice(start, start + length)).load()
+        for scene, values in zip(block["scene"].to_numpy(), block.to_numpy(), strict=True):
+            found += [f"{scene} has {problem}" for problem in value_problems(values, class_map, threshold)]
+        start += length
+    if found:
+        raise PredictionError(f"the prediction holds values that mean nothing; {advice(class_map, threshold)}", found)
+
+
+# Predictions in files: a folder, zip or Zarr store, named by scene.
+
+SUFFIXES = (".npy", ".npz", ".tif", ".tiff")
+_PRODUCT_ID = re.compile(r"S2[A-Z]_MSIL1C_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d{2}[A-Z]{3}_\d{8}T\d{6}")
+_THREADS = 16
+_BYTES_A_PIXEL = 16  # of values, or of a file with what belongs to it
+_BYTES_BESIDE = 1_000_000  # headers, tags
+_WARNINGS = threading.Lock()
+
+
+def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
+    """Predictions for the scenes of a catalogue, lazily, one scene in a chunk.
+
+    Parameters
+    ----------
+    path : str
+        Folder or zip, local or a URL, with one file for each scene: npy or npz with one array, or GeoTIFF with one
+        band, its name holding the product ID. Or a Zarr store with one variable (scene, y, x).
+    catalogue : Dataset
+    class_map, threshold
+        What the values mean; every file is looked through before anything of the catalogue is read. Of one file no more
+        memory is taken than three times 16 bytes a pixel and 1 MB; of a Zarr store what its chunks say.
+
+    Returns
+    -------
+    DataArray (scene, y, x)
+
+    Raises
+    ------
+    PredictionError
+        With one line for every scene that is missing, or whose file cannot be read, or does not fit.
+    """
+    try:
+        filesystem, root = filesystem_of(path)
+        there = filesystem.exists(root)
+        is_store = any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zgroup"))
+        if there and root.endswith(".zip"):
+            filesystem, root = _in_zip(filesystem.open(root, "rb")), ""
+        names = [] if is_store or not there else filesystem.find(root)
+    except unreadable(ValueError, ImportError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise PredictionError(f"{path} cannot be read: {error}") from error
+    if is_store:
+        return _of_zarr(path, catalogue, class_map, threshold)
+    if not there:
+        raise PredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
+    scenes = [str(scene) for scene in catalogue["scene"].to_numpy()]
+    files, problems = _by_scene(names, scenes)
+    shape = (catalogue.sizes["y"], catalogue.sizes["x"])
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read = pool.map(lambda scene: _look(filesystem, files[scene], shape, class_map, threshold), files)
+        looked = dict(zip(files, read, strict=True))
+    problems += [f"{scene}: {found}" for scene, found in looked.items() if isinstance(found, str)]
+    dtypes = {found for found in looked.values() if isinstance(found, np.dtype)}
+    problems += sorted({problem for dtype in dtypes for problem in dtype_problems(dtype, threshold)})
+    if problems:
+        hints = [f"{len(files)} of {len(scenes)} scenes have one file ({', '.join(SUFFIXES)})"]
+        if any("unknown labels" in problem for problem in problems):
+            hints.append(advice(class_map, threshold))
+        if len(files) < len(scenes):
+            hints.append(MISSING_ADVICE)
+        raise PredictionError(f"the predictions in {path} do not fit the catalogue: {'; '.join(hints)}", problems)
+    if not scenes:
+        nothing = np.empty((0, *shape), np.uint8 if threshold is None else np.float32)
+        return xr.DataArray(nothing, dims=DIMS["mask"], coords={"scene": []})
+    return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
+
+
+def _in_zip(file: IO[bytes]) -> ZipFileSystem:
+    """The members of a zip, each under a name of its own."""
+    names = open_zip(file).namelist()
+    if twice := sorted({name for name, count in Counter(names).items() if count > 1}):
+        raise zipfile.BadZipFile(f"it holds {twice[0]!r} twice")
+    return ZipFileSystem(file)
+
+
+def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list[str]]:
+    """File of each scene, and what is missing or there twice."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        product = _PRODUCT_ID.search(path.stem)
+        if product and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):  # as macOS puts beside others
+            found.setdefault(product[0], []).append(name)
+    problems = [f"scene {scene} is missing" for scene in scenes if scene not in found]
+    given = {scene: found[scene] for scene in scenes if scene in found}
+    problems += [f"scene {scene} has several files: {', '.join(of)}" for scene, of in given.items() if len(of) > 1]
+    return {scene: of[0] for scene, of in given.items() if len(of) == 1}, problems
+
+
+def _look(
+    filesystem: AbstractFileSystem,
+    path: str,
+    shape: tuple[int, int],
+    class_map: ClassMap,
+    threshold: float | None,
+) -> np.dtype | str:
+    """Dtype of a prediction, or what is wrong with it."""
+    try:
+        values = _read(filesystem, path, shape)
+    except CatalogueError as error:
+        return str(error)
+    if dtype_problems(values.dtype, threshold):
+        return values.dtype  # said once for all of them
+    problems = value_problems(values, class_map, threshold)
+    return f"{path} has {problems[0]}" if problems else values.dtype
+
+
+def _read(filesystem: AbstractFileSystem, path: str, shape: tuple[int, int]) -> np.ndarray:
+    """Read one prediction (y, x); single further dims are dropped."""
+    limit = _BYTES_A_PIXEL * shape[0] * shape[1] + _BYTES_BESIDE
+    try:
+        content = _content(filesystem, path, limit)
+    except unreadable(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # of zips: damaged, encrypted
+        raise PredictionError(f"{path} cannot be read: {error}") from error
+    if path.lower().endswith((".tif", ".tiff")):
+        return _read_tiff(content, path, shape)
+    array = open_array(io.BytesIO(content), path)
+    _check_form(array.shape, array.dtype.itemsize, shape, path)
+    return array.read().reshape(shape)
+
+
+def _content(filesystem: AbstractFileSystem, path: str, limit: int) -> bytes:
+    """The content of a file or member, of which no more is taken than a prediction may have."""
+    info = filesystem.info(path)
+    size = info.get("size")
+    if info["type"] != "file":
+        raise OSError("it is no file, but a pipe, a device or a link to something else")
+    if info.get("compress_type", METHODS[0]) not in METHODS:
+        raise OSError(f"it is compressed by method {info['compress_type']}; expected stored or deflate")
+    if isinstance(filesystem, LocalFileSystem | ZipFileSystem):
+        with filesystem.open(path, "rb") as file:
+            content: bytes = file.read(limit + 1)
+    else:
+        content = b"" if (size or 0) > limit else filesystem.cat_file(path, end=limit + 1 if size is None else None)
+    if max(len(content), size or 0) > limit:
+        raise OSError(f"it has more than {limit} bytes, which is more than a prediction of a scene needs")
+    return content
+
+
+def _check_form(found: tuple[int, ...], itemsize: int, shape: tuple[int, int], path: str) -> None:
+    """Refuse what does not fit before memory is taken for it."""
+    if (tuple(n for n in found if n != 1) if len(found) > 2 else found) != shape:
+        raise PredictionError(f"{path} has shape {found}; expected {shape} (y, x)")
+    if itemsize > _BYTES_A_PIXEL:
+        raise PredictionError(f"{path} has {itemsize} bytes a pixel: neither labels nor probabilities")
+
+
+def _read_tiff(content: bytes, path: str, shape: tuple[int, int]) -> np.ndarray:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with rasterio.MemoryFile(content) as file:
+            # Where a prediction lies on Earth is not asked. Warning filters are shared by all threads.
+            with _WARNINGS, warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+                raster = file.open(driver="GTiff")  # no other: some of them fetch what the file names
+            with raster:
+                _check_form((raster.count, *raster.shape), 1, shape, path)
+                if max(height * width for height, width in raster.block_shapes) > SIDE * SIDE:
+                    raise PredictionError(f"{path} has blocks {raster.block_shapes[0]} (y, x); expected smaller ones")
+                return raster.read().reshape(shape)
+    except (RasterioError, ValueError) as error:
+        raise PredictionError(f"{path} is no readable GeoTIFF: {error}") from error
+
+
+def _lazy(
+    filesystem: AbstractFileSystem, files: list[str], scenes: list[str], shape: tuple[int, int], dtype: np.dtype
+) -> xr.DataArray:
+    import dask.array
+    from dask.delayed import delayed
+
+    load = delayed(lambda file: _read(filesystem, file, shape).astype(dtype, copy=False)[np.newaxis], pure=False)
+    blocks = [dask.array.from_delayed(load(file), (1, *shape), dtype) for file in files]
+    return xr.DataArray(dask.array.concatenate(blocks), dims=DIMS["mask"], coords={"scene": scenes})
+
+
+def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
+    try:
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on metadata that is not consolidated
+            opened = xr.open_dataset(path, engine="zarr", chunks={}, mask_and_scale=False, decode_times=False)
+    except unreadable(ValueError, KeyError, TypeError) as error:
+        raise PredictionError(f"{path} cannot be read: {error}") from error
+    fitting = sorted(str(name) for name, array in opened.data_vars.items() if set(array.dims) == set(DIMS["mask"]))
+    if len(fitting) != 1:
+        raise PredictionError(
+            f"{path} holds {len(fitting)} variables (scene, y, x) {fitting}; expected one: open it with xarray and "
+            "give the DataArray"
+        )
+    found = opened[fitting[0]]
+    if found.dtype.kind == "f" or {"scale_factor", "add_offset"} & set(found.attrs):
+        # Whole numbers without a scale stay so: a fill value must not make floats of labels.
+        found = xr.decode_cf(found.to_dataset(name="prediction"), decode_times=False)["prediction"]
+    try:
+        return fit(catalogue, found, class_map, threshold, look_through=True)
+    except PredictionError:
+        raise
+    except unreadable(ValueError, RuntimeError) as error:  # a damaged chunk
+        raise PredictionError(f"{path} cannot be read: {error}") from error

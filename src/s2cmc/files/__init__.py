@@ -1,0 +1,17 @@
+"""TODO."""
+
+from s2cmc.files.limits import FILE_BYTES, OUTLINE_BYTES, SIDE, TABLE_BYTES, THUMBNAIL_BYTES
+from s2cmc.files.npy import open_array, read_array
+from s2cmc.files.zips import METHODS, open_zip
+
+__all__ = [
+    "FILE_BYTES",
+    "METHODS",
+    "OUTLINE_BYTES",
+    "SIDE",
+    "TABLE_BYTES",
+    "THUMBNAIL_BYTES",
+    "open_array",
+    "open_zip",
+    "read_array",
+]

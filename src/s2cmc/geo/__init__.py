@@ -1,0 +1,18 @@
+"""TODO."""
+
+from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
+from s2cmc.geo.level1c import L1CWindow, l1c_window, read_l1c
+from s2cmc.geo.mosaics import mosaic
+from s2cmc.geo.scenes import SceneKey, position, scene
+
+__all__ = [
+    "GeoreferenceCheck",
+    "L1CWindow",
+    "SceneKey",
+    "check_georeference",
+    "l1c_window",
+    "mosaic",
+    "position",
+    "read_l1c",
+    "scene",
+]

@@ -1,0 +1,171 @@
+"""Select scenes by tags, splits, groups, time and place. No pixel is read."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from s2cmc.errors import QueryError
+from s2cmc.query.expression import evaluate
+from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, Box, TagGroup, touches_box
+from s2cmc.schema import intersects as intersecting
+from s2cmc.store import take_scenes
+
+Moment = str | date | np.datetime64 | None  # a date may be a datetime or Timestamp
+
+
+def select(
+    catalogue: xr.Dataset,
+    expression: str | None,
+    *,
+    split: str | None,
+    shadows_marked: bool | None,
+    difficulty: int | Collection[int] | None,
+    dataset: str | Collection[str] | None,
+    annotator: str | Collection[str] | None,
+    has_alt_mask: bool | None,
+    time: Moment | slice | tuple[Moment, Moment],
+    bbox: Box | None,
+    intersects: object | None,
+    bands: Sequence[str] | None,
+) -> xr.Dataset:
+    """Scenes that meet every condition; see `CloudsAccessor.select`."""
+    keep = np.ones(catalogue.sizes["scene"], bool)
+    if expression is not None:
+        coordinates = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
+        keep &= evaluate(expression, coordinates)
+    if split is not None:
+        if not isinstance(split, str) or split not in SPLITS:
+            raise QueryError(f"split {split!r} is none of {', '.join(map(repr, SPLITS))}")
+        keep &= catalogue["dataset"].isin(SPLITS[split]).to_numpy()
+    for name, flag in (("shadows_marked", shadows_marked), ("has_alt_mask", has_alt_mask)):
+        if flag is not None:
+            if flag not in (True, False):
+                raise QueryError(f"{name} {flag!r} is none of True, False")
+            keep &= catalogue[name].to_numpy() == flag
+    for name, wanted, known in (
+        ("difficulty", difficulty, DIFFICULTIES),
+        ("dataset", dataset, DATASETS),
+        ("annotator", annotator, ANNOTATORS),
+    ):
+        if wanted is not None:
+            keep &= np.isin(catalogue[name].to_numpy(), _known_values(name, wanted, known))
+    if time is not None:
+        start, stop = interval(time)
+        keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
+    if bbox is not None:
+        keep[keep] = touches_box(catalogue.coords.to_dataset().isel(scene=keep), _box(bbox))
+    if intersects is not None:
+        keep[keep] = intersecting(catalogue.coords.to_dataset().isel(scene=keep), intersects)
+    return take_scenes(catalogue, np.flatnonzero(keep), None if bands is None else _positions(catalogue, bands))
+
+
+def tags(catalogue: xr.Dataset) -> xr.DataArray:
+    """All tags as one array (scene, tag), bool, with the group of each tag as coordinate ``tag_group``."""
+    values = np.stack([catalogue[tag.name].to_numpy() for tag in TAGS], axis=-1)
+    return xr.DataArray(
+        values,
+        dims=("scene", "tag"),
+        coords={
+            "scene": catalogue["scene"],
+            "tag": [tag.name for tag in TAGS],
+            "tag_group": ("tag", [str(tag.group) for tag in TAGS]),
+        },
+        name="tags",
+    )
+
+
+def tag_groups() -> dict[str, list[str]]:
+    """Names of the tags by the question they answer."""
+    return {str(group): [tag.name for tag in TAGS if tag.group is group] for group in TagGroup}
+
+
+def random_split(catalogue: xr.Dataset, fractions: Mapping[str, float], seed: int) -> xr.DataArray:
+    """Name a part for every scene, related scenes in one part; see `CloudsAccessor.random_split`."""
+    shares = np.array(list(fractions.values()), float)
+    if not len(shares) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
+        raise QueryError(f"the fractions {dict(fractions)} must be positive and add up to 1")
+    numbers, members = np.unique(catalogue["group"].to_numpy(), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    sizes = np.bincount(members, minlength=len(numbers))[order]
+    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
+    part_of_group = np.empty(len(numbers), int)
+    part_of_group[order] = np.minimum(np.searchsorted(np.cumsum(shares), middle), len(shares) - 1)
+    names = np.array(list(fractions))[part_of_group[members]]
+    return xr.DataArray(names, dims="scene", coords={"scene": catalogue["scene"]}, name="part")
+
+
+def _positions(catalogue: xr.Dataset, bands: Sequence[str]) -> list[int]:
+    """Where bands stand on their dimension."""
+    names = catalogue["band"].to_numpy().tolist() if "band" in catalogue.dims else []
+    if isinstance(bands, str):
+        raise QueryError(f"bands {bands!r} is a string; give a list of names")
+    if unknown := [band for band in bands if band not in names]:
+        raise QueryError(f"no band {unknown[0]!r}; there are {', '.join(names) or 'none'}")
+    return [names.index(band) for band in bands]
+
+
+def _known_values(name: str, wanted: Any, known: Sequence[Any]) -> list[Any]:
+    values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Collection) else list(wanted)
+    if unknown := [value for value in values if value not in known]:
+        raise QueryError(f"{name} {unknown[0]!r} is none of {', '.join(map(repr, known))}")
+    return values
+
+
+def interval(time: Moment | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
+    """First and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included.
+
+    Raises
+    ------
+    QueryError
+        If it is no time.
+    """
+    if isinstance(time, slice):
+        if time.step is not None:
+            raise QueryError(f"time {time} has a step; give a start and a stop")
+        start, stop = time.start, time.stop
+    elif isinstance(time, tuple):
+        if len(time) != 2:
+            raise QueryError(f"time {time} has {len(time)} parts; give a start and a stop")
+        start, stop = time
+    else:
+        start = stop = time
+    first = pd.Timestamp.min if start is None else _period(start)[0]
+    last = pd.Timestamp.max if stop is None else _period(stop)[1]
+    return first.to_datetime64(), last.to_datetime64()
+
+
+def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last moment, UTC, of a date or time as coarse as it is written."""
+    if isinstance(moment, np.datetime64):
+        moment = str(moment)  # as coarse as its unit
+    try:
+        if isinstance(moment, str):
+            period = pd.Period(moment)
+        elif isinstance(moment, date):
+            period = pd.Period(moment, freq="us" if isinstance(moment, datetime) else "D")
+        else:
+            raise TypeError(f"a {type(moment).__name__} is no date")
+        # A Period drops the zone.
+        zoned = not isinstance(moment, str) or re.search(r"(Z|[+-]\d\d:?\d\d)$", moment)
+        shift = (zoned and pd.Timestamp(moment).utcoffset()) or timedelta(0)
+        return (period.start_time - shift).as_unit("ns"), (period.end_time - shift).as_unit("ns")
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # AttributeError: NaT
+        raise QueryError(f"{moment!r} is no date; write it like '2018-06' or '2018-06-01T12:30'") from error
+
+
+def _box(bbox: Sequence[float]) -> Box:
+    try:
+        values = [float(value) for value in bbox]
+    except (TypeError, ValueError) as error:
+        raise QueryError(f"bbox {bbox!r} is not (west, south, east, north) in degrees") from error
+    if len(values) != 4:
+        raise QueryError(f"bbox {bbox} has {len(values)} values; expected (west, south, east, north)")
+    west, south, east, north = values
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise QueryError(f"bbox {bbox} is not (west, south, east, north) in degrees, with south below north")
+    return west, south, east, north

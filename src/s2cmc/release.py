@@ -1,0 +1,188 @@
+"""The published layout of a release: its names, and a writer of it (sample data, restore)."""
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from s2cmc.errors import ReleaseError
+from s2cmc.schema import Outline
+
+TABLE_FILE = "classification_tags.csv"
+PARTS = ("subscenes", "masks", "alt_masks", "shapefiles", "thumbnails")
+"""Each part is a zip with one top folder of its own name, or that folder itself."""
+
+SYNTHETIC_FILE = "SYNTHETIC.txt"
+SYNTHETIC_TEXT = "Synthetic data in the layout of the Sentinel-2 Cloud Mask Catalogue: no pixel here was measured.\n"
+
+ALT_PREFIX = "ALT_"
+SHAPEFILE_SUFFIXES = (".cpg", ".dbf", ".prj", ".shp", ".shx")
+
+Layout = Literal["zip", "folder"]
+ArrayFormat = Literal["npy", "npz"]
+
+_UNDATED = bytes([80, 1, 1])  # 1980-01-01, as NumPy dates the members of an npz
+
+
+def array_path(part: str, scene: str, arrays: ArrayFormat) -> str:
+    """Path in a release of the array that a part holds of a scene."""
+    return f"{part}/{ALT_PREFIX if part == 'alt_masks' else ''}{scene}.{arrays}"
+
+
+def thumbnail_path(scene: str) -> str:
+    """Path in a release of the thumbnail of a scene."""
+    return f"thumbnails/{scene}.png"
+
+
+def outline_path(scene: str, suffix: str) -> str:
+    """Path in a release of one of the files of an outline; `suffix` is one of `SHAPEFILE_SUFFIXES`."""
+    return f"shapefiles/{scene}/{scene}{suffix}"
+
+
+def encode_array(array: np.ndarray, arrays: ArrayFormat) -> bytes:
+    """An array as a file."""
+    buffer = io.BytesIO()
+    if arrays == "npz":
+        np.savez_compressed(buffer, array)
+    else:
+        np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def encode_thumbnail(rgb: np.ndarray) -> bytes:
+    """A thumbnail (y, x, rgb), uint8, as PNG."""
+    from PIL import Image  # here: Pillow comes with the `convert` extra
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode_outline(outline: Outline) -> dict[str, bytes]:
+    """An outline as the files of a shapefile of one polygon, by suffix; the same whenever they are made."""
+    import shapefile  # here: pyshp comes with the `convert` extra
+    from pyproj import CRS
+
+    buffers = {suffix: io.BytesIO() for suffix in (".shp", ".shx", ".dbf")}
+    with shapefile.Writer(**{suffix[1:]: buffer for suffix, buffer in buffers.items()}) as writer:
+        writer.field("FID", "N", 9)
+        writer.poly([outline.ring()])
+        writer.record(0)
+    contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
+    contents[".dbf"] = contents[".dbf"][:1] + _UNDATED + contents[".dbf"][4:]  # pyshp writes the day of today
+    contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
+    contents[".cpg"] = b"UTF-8"
+    return contents
+
+
+def encode_table(table: pd.DataFrame) -> bytes:
+    """The table as CSV; booleans as 0 and 1, as published."""
+    flags = table.select_dtypes("bool").columns
+    return table.astype(dict.fromkeys(flags, "int64")).to_csv(index=False, lineterminator="\n").encode()
+
+
+class ReleaseWriter:
+    """Writes a release file by file; a context manager that leaves nothing behind where it fails.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the release; made if absent, refused if it holds anything.
+    layout : {"zip", "folder"}
+        One zip for each part, as published, or folders.
+    arrays : {"npy", "npz"}
+        Format of the arrays. The published zips hold npy.
+
+    Raises
+    ------
+    ReleaseError
+        If `out` is not an empty folder.
+    """
+
+    def __init__(self, out: Path, *, layout: Layout = "zip", arrays: ArrayFormat = "npy") -> None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ReleaseError(f"{out} exists and is not an empty folder; choose another place, or empty it first")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReleaseError(f"{out} cannot be made: {error}") from error
+        self._out, self._layout, self._arrays = out, layout, arrays
+        self._zips: dict[str, zipfile.ZipFile] = {}
+
+    def __enter__(self) -> "ReleaseWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            for archive in self._zips.values():
+                archive.close()
+        except (OSError, ValueError) as reason:  # a full disk; a member that could not be written to its end
+            shutil.rmtree(self._out, ignore_errors=True)
+            if error is None:
+                raise ReleaseError(f"{self._out} cannot be written: {reason}; nothing was left there") from reason
+        if error is not None:
+            # It was empty before; half a release would only look like one.
+            shutil.rmtree(self._out, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ReleaseError(f"{self._out} cannot be written: {error}; nothing was left there") from error
+
+    def add_subscene(self, scene: str, reflectance: np.ndarray) -> None:
+        """Add the reflectance (y, x, band) of a scene, float32."""
+        self._add_array("subscenes", scene, reflectance)
+
+    def add_mask(self, scene: str, one_hot: np.ndarray) -> None:
+        """Add the one-hot mask (y, x, class) of a scene."""
+        self._add_array("masks", scene, one_hot)
+
+    def add_alt_mask(self, scene: str, one_hot: np.ndarray) -> None:
+        """Add the other annotator's one-hot mask (y, x, class) of a scene."""
+        self._add_array("alt_masks", scene, one_hot)
+
+    def add_thumbnail(self, scene: str, rgb: np.ndarray) -> None:
+        """Add the thumbnail (y, x, rgb) of a scene, uint8, as PNG."""
+        self._add(thumbnail_path(scene), encode_thumbnail(rgb))
+
+    def add_outline(self, scene: str, outline: Outline) -> None:
+        """Add the outline of a scene as a shapefile of one polygon."""
+        contents = encode_outline(outline)
+        self._add_folder("shapefiles", scene)
+        for suffix in SHAPEFILE_SUFFIXES:
+            self._add(outline_path(scene, suffix), contents[suffix])
+
+    def write_table(self, table: pd.DataFrame) -> None:
+        """Write the table; booleans as 0 and 1, as published."""
+        (self._out / TABLE_FILE).write_bytes(encode_table(table))
+
+    def mark_synthetic(self) -> None:
+        """Say in the release that its pixels are made up; a store converted from it says so too."""
+        (self._out / SYNTHETIC_FILE).write_text(SYNTHETIC_TEXT, encoding="utf-8")
+
+    def _add_array(self, part: str, scene: str, array: np.ndarray) -> None:
+        self._add(array_path(part, scene, self._arrays), encode_array(array, self._arrays))
+
+    def _add(self, path: str, data: bytes) -> None:
+        if self._layout == "folder":
+            file = self._out / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            return
+        with self._zip(path.partition("/")[0]).open(path, "w") as member:
+            member.write(data)
+
+    def _add_folder(self, part: str, name: str) -> None:
+        """Add the entry that the published zips have for every folder."""
+        if self._layout == "zip":
+            self._zip(part).mkdir(f"{part}/{name}")
+
+    def _zip(self, part: str) -> zipfile.ZipFile:
+        if part not in self._zips:
+            self._zips[part] = zipfile.ZipFile(self._out / f"{part}.zip", "w", zipfile.ZIP_DEFLATED)
+            self._zips[part].mkdir(part)
+        return self._zips[part]

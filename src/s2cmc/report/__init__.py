@@ -1,0 +1,43 @@
+"""TODO."""
+
+from s2cmc.report.charts import require_matplotlib
+from s2cmc.report.pages import evaluation_page, result_page, statistics_page
+from s2cmc.report.pictures import CLASS_COLOURS, gallery, rgb
+from s2cmc.report.tables import (
+    DEFAULT_BY,
+    class_table,
+    gather,
+    ignored_table,
+    markdown,
+    overall_table,
+    prevalence_table,
+    records,
+    remarks,
+    settings,
+    share_table,
+    to_csv,
+    to_json,
+)
+
+__all__ = [
+    "CLASS_COLOURS",
+    "DEFAULT_BY",
+    "class_table",
+    "evaluation_page",
+    "gallery",
+    "gather",
+    "ignored_table",
+    "markdown",
+    "overall_table",
+    "prevalence_table",
+    "records",
+    "remarks",
+    "require_matplotlib",
+    "result_page",
+    "rgb",
+    "settings",
+    "share_table",
+    "statistics_page",
+    "to_csv",
+    "to_json",
+]

@@ -1,0 +1,122 @@
+"""Where a scene lies on Earth: its outline, its UTM zone, its bounds in longitude and latitude."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from s2cmc.errors import CatalogueError
+from s2cmc.schema.catalogue import PIXEL_SIZE
+
+Box = tuple[float, float, float, float]
+"""West, south, east, north, degrees; west above east crosses the antimeridian."""
+
+OUTLINE_MARGIN = 65
+"""Pixels between the published outline and the array on each side.
+
+The outlines are the padded windows that the annotators saw, 1152 pixels wide; the arrays are their centres. Found by
+matching B11 to the original Level-1C products.
+"""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An upright rectangle in a projected CRS.
+
+    Attributes
+    ----------
+    epsg : int
+        EPSG code of its CRS.
+    left, bottom, right, top : float
+        Outer edges, m.
+    """
+
+    epsg: int
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def ring(self) -> list[tuple[float, float]]:
+        """Its closed outer ring, clockwise from the upper left corner."""
+        return [
+            (self.left, self.top),
+            (self.right, self.top),
+            (self.right, self.bottom),
+            (self.left, self.bottom),
+            (self.left, self.top),
+        ]
+
+    def grown(self, metres: float) -> "Outline":
+        """The outline moved outwards by `metres` on every side."""
+        return Outline(self.epsg, self.left - metres, self.bottom - metres, self.right + metres, self.top + metres)
+
+
+def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
+    """Pixels by which `outline` exceeds an array of `size` (y, x) on each side: 65, or 0 where it fits exactly.
+
+    Raises
+    ------
+    CatalogueError
+        If the outline is of any other size; it is never stretched over the array.
+    """
+    found = (outline.top - outline.bottom, outline.right - outline.left)
+    for margin in (OUTLINE_MARGIN, 0):
+        expected = tuple((n + 2 * margin) * PIXEL_SIZE for n in size)
+        if all(abs(f - e) < 1e-4 for f, e in zip(found, expected, strict=True)):
+            return margin
+    padded, exact = ((size[1] + 2 * margin) * PIXEL_SIZE for margin in (OUTLINE_MARGIN, 0))
+    raise CatalogueError(
+        f"the outline is {found[1]:.3f} x {found[0]:.3f} m (width x height); an array of {size[1]} x {size[0]} pixels "
+        f"of {PIXEL_SIZE:g} m has one that is {padded:g} m wide ({OUTLINE_MARGIN} pixels more on a side) or {exact:g} m"
+    )
+
+
+def edge_and_step(centres: np.ndarray, axis: str) -> tuple[float, float]:
+    """Outer edge of the first pixel on an axis, and the way to the next, from the centres of the pixels.
+
+    Parameters
+    ----------
+    centres : ndarray
+        Evenly spaced, in either direction; of a single pixel the width is taken to be 20.
+    axis : str
+        Its name, for messages.
+
+    Raises
+    ------
+    CatalogueError
+        If there is no pixel, or they are not evenly spaced: then they have no outline and no transform.
+    """
+    steps = np.diff(centres)
+    if not len(centres) or (len(steps) and (not steps[0] or not np.allclose(steps, steps[0], rtol=1e-6, atol=0))):
+        raise CatalogueError(f"the {len(centres)} pixels along {axis} are not evenly spaced; take a slice of them")
+    step = float(steps[0]) if len(steps) else PIXEL_SIZE
+    return float(centres[0]) - step / 2, step
+
+
+def lonlat_bounds(outline: Outline) -> Box:
+    """Bounds (lon_min, lat_min, lon_max, lat_max) of an outline, degrees on WGS 84.
+
+    ``lon_min > lon_max`` where it crosses the antimeridian, as in RFC 7946.
+    """
+    from pyproj import Transformer  # here: PROJ's database is needed only for conversion and geometry
+
+    transformer = Transformer.from_crs(outline.epsg, 4326, always_xy=True)
+    return transformer.transform_bounds(outline.left, outline.bottom, outline.right, outline.top, densify_pts=21)
+
+
+def boxes_intersect(a: Box, b: Box) -> bool:
+    """Whether two boxes share a point."""
+    if a[1] > b[3] or b[1] > a[3]:
+        return False
+    return any(
+        west_a <= east_b and west_b <= east_a
+        for west_a, east_a in _longitude_spans(a[0], a[2])
+        for west_b, east_b in _longitude_spans(b[0], b[2])
+    )
+
+
+def _longitude_spans(west: float, east: float) -> list[tuple[float, float]]:
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    if 180.0 in (west, east):  # the same meridian as -180
+        spans.append((-180.0, -180.0))
+    return spans

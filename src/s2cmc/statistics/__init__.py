@@ -1,0 +1,31 @@
+"""TODO."""
+
+from s2cmc.statistics.bands import Within, band_statistics
+from s2cmc.statistics.histograms import band_histograms, cached
+from s2cmc.statistics.indices import spectral_index
+from s2cmc.statistics.masks import (
+    PUBLISHED,
+    class_counts,
+    class_fractions,
+    difficulty,
+    one_hot,
+    prevalence,
+    tag_cooccurrence,
+    tag_frequencies,
+)
+
+__all__ = [
+    "PUBLISHED",
+    "Within",
+    "band_histograms",
+    "band_statistics",
+    "cached",
+    "class_counts",
+    "class_fractions",
+    "difficulty",
+    "one_hot",
+    "prevalence",
+    "spectral_index",
+    "tag_cooccurrence",
+    "tag_frequencies",
+]

@@ -1,0 +1,162 @@
+"""Count and reduce masks, lazily. Counts are integers; fractions come last."""
+
+import numpy as np
+import xarray as xr
+
+from s2cmc.query import By, strata, tags
+from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DIFFICULTIES, MaskClass
+from s2cmc.store import map_scenes, stored_pixels
+
+_CLEAR, _CLOUD, _SHADOW = map(int, MaskClass)
+"""As plain numbers: labels would be compared with an enum as int64."""
+
+_ROWS = 255 // _SHADOW
+"""Labels whose sum is less than 256."""
+
+
+def class_counts(mask: xr.DataArray) -> xr.DataArray:
+    """Count the pixels of each class in each scene.
+
+    Parameters
+    ----------
+    mask : DataArray (scene, y, x) or (y, x), uint8
+        0 clear, 1 cloud, 2 cloud_shadow; other values are not counted.
+
+    Returns
+    -------
+    DataArray (scene, mask_class) or (mask_class,), int64
+        Lazy where `mask` is.
+    """
+    if "scene" not in mask.dims:
+        return class_counts(mask.expand_dims("scene")).isel(scene=0)
+    stored = stored_pixels(mask)  # what is shown as no label is none of these either
+    labels = (mask if stored is None else stored).variable.transpose("scene", "y", "x")
+    counted = map_scenes(_count, [labels], (len(MaskClass),), np.int64)
+    coordinates = {name: c for name, c in mask.coords.items() if not {"y", "x"} & set(c.dims)}
+    counts = xr.DataArray(counted, dims=("scene", CLASS_DIM), coords=coordinates)
+    counts.attrs = {"long_name": "pixels of each class", "units": "1"}
+    return counts.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).rename("class_counts")
+
+
+def class_fractions(mask: xr.DataArray) -> xr.DataArray:
+    """Fraction of each class among the labelled pixels of each scene.
+
+    Returns
+    -------
+    DataArray (scene, mask_class), float64
+        0 to 1; NaN for a scene without any label. Lazy where `mask` is.
+    """
+    counts = class_counts(mask)
+    labelled = counts.sum(CLASS_DIM)
+    fractions = counts / labelled.where(labelled > 0)
+    fractions.attrs = {"long_name": "fraction of each class among labelled pixels", "units": "1"}
+    return fractions.rename("class_fractions")
+
+
+def one_hot(mask: xr.DataArray) -> xr.DataArray:
+    """One plane for each class.
+
+    Returns
+    -------
+    DataArray (scene, y, x, mask_class), bool
+        All false where a pixel has no label. Lazy where `mask` is.
+    """
+    classes = xr.DataArray(
+        np.array([int(c) for c in MaskClass], np.uint8), dims=CLASS_DIM, coords={CLASS_DIM: list(CLASS_NAMES)}
+    )
+    planes = mask == classes
+    planes.attrs = {"long_name": "whether a pixel is of the class", "units": "1"}
+    return planes.rename("one_hot")
+
+
+def _count(masks: np.ndarray) -> np.ndarray:
+    """Counts (scene, class) of masks (scene, y, x)."""
+    return np.array([_count_one(labels) for labels in masks], np.int64).reshape(len(masks), len(MaskClass))
+
+
+def _count_one(labels: np.ndarray) -> list[int]:
+    """Counts (class,). Where there is no other label, the sum of all labels tells how many are cloud, how many shadow.
+
+    So nothing is compared, and each step looks at a whole mask: in short ones threads wait for the interpreter.
+    """
+    if labels.dtype == np.uint8 and labels.size and labels.max() <= _SHADOW:
+        marked, total = int(np.count_nonzero(labels)), _sum(labels)
+        return [labels.size - marked, 2 * marked - total, total - marked]
+    return [int(np.count_nonzero(labels == label)) for label in (_CLEAR, _CLOUD, _SHADOW)]
+
+
+def _sum(labels: np.ndarray) -> int:
+    """Sum of labels (y, x) of at most 2, added up in bytes: as many rows at a time as one holds."""
+    whole = len(labels) // _ROWS * _ROWS
+    stacks = labels[:whole].reshape(-1, _ROWS, labels.shape[1]).sum(axis=1, dtype=np.uint8)
+    return int(stacks.sum()) + int(labels[whole:].sum(axis=0, dtype=np.uint8).sum())
+
+
+# The catalogue's own tables: class prevalence, difficulty, tags. Pixels are counted lazily, the rest is at hand.
+
+PUBLISHED = ("clear_percent", "cloud_percent", "shadow_percent")  # in the order of CLASS_NAMES
+
+
+def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
+    """Share of each class among the labelled pixels of each stratum; see `CloudsAccessor.prevalence`."""
+    member = strata(catalogue, by)
+    counts = class_counts(_bare(catalogue, "mask"))
+    if counts.chunks is not None:  # a few numbers for each scene: what follows is one task, not one for each block
+        counts = counts.chunk(scene=-1)
+    pixels = xr.dot(member.drop_vars("scene").astype(np.int64), counts, dim="scene")
+    labelled = pixels.sum(CLASS_DIM)
+    percent = 100 * pixels / labelled.where(labelled > 0)
+    scenes = member.sum("scene")
+    table = xr.DataArray(
+        np.stack([catalogue[name].to_numpy() for name in PUBLISHED], axis=-1), dims=("scene", CLASS_DIM)
+    )
+    published = xr.where(member, table, 0.0).sum("scene") / scenes.where(scenes > 0)
+    differing = member & ~_bare(catalogue, "percentages_agree")
+    found = xr.Dataset(
+        {
+            "scenes": scenes.assign_attrs(long_name="scenes", units="1"),
+            "pixels": pixels.assign_attrs(long_name="pixels of the class in the masks", units="1"),
+            "percent": percent.assign_attrs(long_name="share of the labelled pixels", units="percent"),
+            "published_percent": published.assign_attrs(long_name="mean of the table's percentages", units="percent"),
+            "difference": (percent - published).assign_attrs(long_name="masks minus table", units="percent"),
+            "differing_scenes": differing.sum("scene").assign_attrs(
+                long_name="scenes whose percentages in the table are not those of the mask", units="1"
+            ),
+        }
+    )
+    return found.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).drop_vars("scene", errors="ignore")
+
+
+def tag_frequencies(catalogue: xr.Dataset) -> xr.Dataset:
+    """Scenes with each tag; see `CloudsAccessor.tag_frequencies`."""
+    return _shares(tags(catalogue).sum("scene"), catalogue.sizes["scene"])
+
+
+def difficulty(catalogue: xr.Dataset) -> xr.Dataset:
+    """Scenes of each difficulty; see `CloudsAccessor.difficulty`."""
+    values = catalogue["difficulty"].to_numpy()
+    counts = [int((values == level).sum()) for level in DIFFICULTIES]
+    found = xr.DataArray(counts, dims="difficulty", coords={"difficulty": list(DIFFICULTIES)})
+    return _shares(found, catalogue.sizes["scene"])
+
+
+def tag_cooccurrence(catalogue: xr.Dataset) -> xr.DataArray:
+    """Scenes with each pair of tags; see `CloudsAccessor.tag_cooccurrence`."""
+    flags = tags(catalogue).astype(np.int64).drop_vars("scene")
+    other = flags.rename(tag="other_tag", tag_group="other_tag_group")
+    return xr.dot(flags, other, dim="scene").rename("scenes").assign_attrs(long_name="scenes with both", units="1")
+
+
+def _shares(scenes: xr.DataArray, total: int) -> xr.Dataset:
+    percent = 100 * scenes / total if total else scenes * np.nan
+    return xr.Dataset(
+        {
+            "scenes": scenes.assign_attrs(long_name="scenes", units="1"),
+            "percent": percent.assign_attrs(long_name="share of all scenes", units="percent"),
+        }
+    )
+
+
+def _bare(catalogue: xr.Dataset, name: str) -> xr.DataArray:
+    """A variable without coordinates: to carry along dozens of them takes longer than to add up."""
+    return xr.DataArray(catalogue.variables[name])

@@ -1,0 +1,51 @@
+"""TODO."""
+
+from s2cmc.storage.access import (
+    DEFAULT_CACHE_SIZE,
+    DEFAULT_TIMEOUT,
+    Access,
+    Backend,
+    has_obstore,
+    make_access,
+    scheme_of,
+)
+from s2cmc.storage.cache import DiskCache, MemoryCache
+from s2cmc.storage.connections import (
+    Bytes,
+    Connection,
+    FolderConnection,
+    Part,
+    ZarrConnection,
+    connect,
+    fsspec_options,
+    object_store,
+    survive_forks,
+)
+from s2cmc.storage.failures import explain, first_error
+from s2cmc.storage.filesystems import file_info, filesystem_of, unreadable
+
+__all__ = [
+    "DEFAULT_CACHE_SIZE",
+    "DEFAULT_TIMEOUT",
+    "Access",
+    "Backend",
+    "Bytes",
+    "Connection",
+    "DiskCache",
+    "FolderConnection",
+    "MemoryCache",
+    "Part",
+    "ZarrConnection",
+    "connect",
+    "explain",
+    "file_info",
+    "filesystem_of",
+    "first_error",
+    "fsspec_options",
+    "has_obstore",
+    "make_access",
+    "object_store",
+    "scheme_of",
+    "survive_forks",
+    "unreadable",
+]

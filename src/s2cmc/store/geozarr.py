@@ -1,0 +1,108 @@
+"""Attributes by which readers of GeoZarr find the place of an array on Earth.
+
+Two conventions of Zarr say it, ``proj`` (which CRS) and ``spatial`` (which dimensions, which transform), version 0.1 of
+https://github.com/zarr-conventions/proj and https://github.com/zarr-conventions/spatial. Both describe an array of one
+CRS. An array of a catalogue has one for each scene, so that its store can say no more than `STORE_ATTRIBUTES`; the rest
+is in the coordinates ``epsg``, ``x_origin`` and ``y_origin``. A scene that is saved by itself can say all of it.
+"""
+
+from typing import Any
+
+import xarray as xr
+
+from s2cmc.errors import CatalogueError
+from s2cmc.schema import Outline
+
+_DIMENSIONS = ["y", "x"]
+
+
+def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
+    """Declaration of a convention; readers know it by its UUID or the URL of its schema."""
+    repository = f"zarr-conventions/{name}"
+    return {
+        "uuid": uuid,
+        "schema_url": f"https://raw.githubusercontent.com/{repository}/refs/tags/v0.1/schema.json",
+        "spec_url": f"https://github.com/{repository}/blob/v0.1/README.md",
+        "name": name,
+        "description": description,
+    }
+
+
+PROJ = _convention(
+    "proj",
+    "f17cb550-5864-4468-aeb7-f3180cfb622f",
+    "Coordinate reference system information for geospatial data",
+)
+SPATIAL = _convention("spatial", "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatial coordinate information")
+
+STORE_ATTRIBUTES: dict[str, Any] = {"zarr_conventions": [SPATIAL], "spatial:dimensions": _DIMENSIONS}
+"""Attributes of the root group of a store of many scenes.
+
+They belong there and not on its arrays: an array that declares ``spatial`` must have one transform.
+"""
+
+
+def spatial_attributes(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
+    """Attributes of an array (..., y, x) in one CRS, north up.
+
+    Parameters
+    ----------
+    outline : Outline
+        Outer edges of the array, m.
+    size : (y, x)
+        Pixels.
+
+    Returns
+    -------
+    dict
+        ``proj:code``, and ``spatial:transform`` from the corner of a pixel as rasterio orders it. There is no
+        ``spatial:bbox``: it follows from transform and shape, and the convention keeps each fact in one place.
+    """
+    height, width = size
+    pixel_width, pixel_height = (outline.right - outline.left) / width, (outline.top - outline.bottom) / height
+    return {
+        "zarr_conventions": [PROJ, SPATIAL],
+        "proj:code": f"EPSG:{outline.epsg}",
+        "spatial:dimensions": _DIMENSIONS,
+        "spatial:transform": [pixel_width, 0.0, outline.left, 0.0, -pixel_height, outline.top],
+        "spatial:shape": [height, width],
+        "spatial:registration": "pixel",
+    }
+
+
+def as_geozarr(scene: xr.Dataset) -> xr.Dataset:
+    """A scene whose arrays say where they lie, for ``to_zarr``: ``as_geozarr(scene).to_zarr("scene.zarr")``.
+
+    To be called last: the attributes are those of the scene as it is, and stay what they are when it is cut or moved.
+
+    Parameters
+    ----------
+    scene : Dataset
+        As ``ds.clouds.scene`` gives it, a part of one, or one on another grid, north up, with a CRS that has an EPSG
+        code.
+
+    Returns
+    -------
+    Dataset
+        The same; every variable on y and x has the attributes of `spatial_attributes`.
+
+    Raises
+    ------
+    CatalogueError
+        If it has no CRS with an EPSG code, or is not north up.
+    """
+    import rioxarray  # noqa: F401, registers .rio
+
+    crs = scene.rio.crs
+    epsg = crs.to_epsg() if crs is not None else None
+    if epsg is None:
+        raise CatalogueError("the scene has no CRS with an EPSG code; take it from ds.clouds.scene")
+    left, bottom, right, top = scene.rio.bounds(recalc=True)
+    if not (left < right and bottom < top and scene["y"].values[0] >= scene["y"].values[-1]):
+        raise CatalogueError("the scene is not north up: y must fall and x must rise")
+    attributes = spatial_attributes(Outline(epsg, left, bottom, right, top), (scene.sizes["y"], scene.sizes["x"]))
+    found = scene.copy()
+    for variable in found.data_vars.values():
+        if {"y", "x"} <= set(variable.dims):
+            variable.attrs = variable.attrs | attributes
+    return found

@@ -1,0 +1,308 @@
+"""Open a store: from a path or URL to a lazy Dataset."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from s2cmc.errors import CatalogueError, DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
+from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.storage import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access, survive_forks
+from s2cmc.store.format import (
+    BUNDLE_ATTRIBUTE,
+    BUNDLE_CHECKSUM_ATTRIBUTE,
+    CHECKSUM_ATTRIBUTE,
+    DIGESTS_ATTRIBUTE,
+    DIGESTS_CHECKSUM_ATTRIBUTE,
+    ROOT,
+    VERSIONS_FORMAT,
+    pack_bundle,
+    unpack_bundle,
+)
+from s2cmc.store.geozarr import STORE_ATTRIBUTES
+from s2cmc.store.lazy import lazy_variable
+from s2cmc.store.reading import ADVICE, read_array
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.abc.store import Store
+
+    from s2cmc.store.objects import CatalogueStore, Place
+
+logger = logging.getLogger(__name__)
+
+# zarr and dask are imported where they are needed: importing s2cmc stays as cheap as importing xarray.
+
+_STORAGE_ATTRIBUTES = (
+    *(CHECKSUM_ATTRIBUTE, BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE),
+    *(DIGESTS_ATTRIBUTE, DIGESTS_CHECKSUM_ATTRIBUTE),
+    *STORE_ATTRIBUTES,  # netCDF could not hold them
+)
+_THREADS = 16  # coordinates of a store without bundle are fetched side by side
+
+
+def open_catalogue(
+    store: "str | Path | Store",
+    *,
+    anonymous: bool | None = None,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    key: str | None = None,
+    secret: str | None = None,
+    profile: str | None = None,
+    requester_pays: bool = False,
+    backend: Backend = "obstore",
+    timeout: float = DEFAULT_TIMEOUT,
+    cache_dir: str | Path | None = None,
+    cache_size: int = DEFAULT_CACHE_SIZE,
+    storage_options: Mapping[str, Any] | None = None,
+    chunks: Literal["auto"] | None = "auto",
+) -> xr.Dataset:
+    """Open a catalogue as a lazy Dataset.
+
+    Two requests bring metadata and coordinates (about 100 kB for 513 scenes), a third one where a place holds several
+    versions. Nothing is listed, and no pixel is read.
+
+    Parameters
+    ----------
+    store : str, Path or zarr Store
+        Local path; ``s3://``, ``gs://``, ``az://`` or ``https://`` URL; any other that fsspec knows; a zarr store.
+    anonymous : bool, optional
+        Sign no request. By default so for buckets, unless credentials are given here; with False the environment, the
+        configuration files and the instance are asked for them, as the usual clients do.
+    endpoint_url : str, optional
+        Of a service that is not the provider's own. ``AWS_ENDPOINT_URL`` and ``~/.aws/config`` are honoured.
+    region : str, optional
+        Of the bucket. ``AWS_REGION`` and ``~/.aws/config`` are honoured.
+    key, secret : str, optional
+        Access key of ``s3://``.
+    profile : str, optional
+        Of the AWS configuration files.
+    requester_pays : bool
+        Pay for what is read.
+    backend : {"obstore", "fsspec"}
+        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. So does a process that was
+        forked from one that uses s2cmc: obstore does not survive a fork.
+    timeout : float
+        Seconds after which an object that cannot be read is given up. A download that goes on is not cut.
+    cache_dir : str or Path, optional
+        Folder in which what was read is kept for the next time; any number of processes may share it.
+    cache_size : int
+        Bytes that it holds at most.
+    storage_options : mapping, optional
+        What else the transport takes: configuration of obstore, or options of the fsspec file system.
+    chunks : "auto" or None
+        As `xarray.open_zarr` has it. By default pixels are dask arrays: a chunk is a scene of reflectance, eight masks,
+        or sixteen thumbnails. With None there is no dask: an array is indexed without being read, and read when its
+        values are asked for, ``ds.reflectance[3].values`` in little more than half the time. What computes with it
+        directly, as ``ds.reflectance > 0.2``, then reads it whole; questions of ``ds.clouds`` stay lazy.
+
+    Returns
+    -------
+    Dataset
+        reflectance : (scene, y, x, band), float32
+            Top-of-atmosphere reflectance, unitless, bit-equal to the published arrays.
+        mask, alt_mask : (scene, y, x), uint8
+            0 clear, 1 cloud, 2 cloud_shadow; 255 where there is no label.
+        thumbnail : (scene, thumbnail_y, thumbnail_x, rgb), uint8
+            Absent where the release had none.
+
+        All coordinates are described by their attributes. ``ds.clouds`` asks the rest. ``ds.encoding["source"]`` is the
+        URL of the version that was opened.
+
+    Raises
+    ------
+    CatalogueError
+        If an argument is none of those it takes.
+    UnfinishedStoreError
+        If its conversion is not complete; the message says how to complete it.
+    StoreError
+        If there is no catalogue, one of a newer format, or one that cannot be read; the message says why.
+    """
+    access = make_access(
+        storage_options,
+        anonymous=anonymous,
+        endpoint_url=endpoint_url,
+        region=region,
+        key=key,
+        secret=secret,
+        profile=profile,
+        requester_pays=requester_pays or None,
+        backend=backend,
+        timeout=timeout,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+    )
+    return open_with(store, access, chunks=chunks)
+
+
+def open_with(store: "str | Path | Store", access: Access, *, chunks: Literal["auto"] | None = "auto") -> xr.Dataset:
+    """Open a catalogue reached in a certain way; see `open_catalogue`."""
+    if chunks not in ("auto", None):
+        raise CatalogueError(f"chunks={chunks!r} is unknown; use 'auto' or None, and Dataset.chunk for other chunks")
+    survive_forks()
+    group = open_group(store, access)
+    arrays = dict(group.arrays())
+    pixels = {
+        name: lazy_variable(arrays.pop(name), blocks=chunks == "auto") for name in PIXEL_VARIABLES if name in arrays
+    }
+    attributes = {name: value for name, value in group.attrs.items() if name not in _STORAGE_ATTRIBUTES}
+    opened = xr.Dataset(pixels, _coordinates(arrays), attributes)
+    opened.encoding["source"] = str(group.store)
+    return opened
+
+
+def open_group(store: "str | Path | Store", access: Access | None = None) -> "zarr.Group":
+    """Open the Zarr group of a catalogue as it is stored; see `open_catalogue`."""
+    import zarr
+
+    place = place_of(store, access)
+    root = _root(place)
+    if _attributes(root, place).get("format") == VERSIONS_FORMAT:
+        place = place / str(_attributes(root, place)["latest"])
+        root = _root(place)
+    attributes = _attributes(root, place)
+    _check_format(attributes, place)
+    objects = _with_bundle(place, root, attributes)
+    try:
+        return zarr.open_group(objects, mode="r", zarr_format=3, use_consolidated=True)
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{place} is no finished catalogue: its zarr.json is damaged or has no consolidated metadata: {error}"
+        ) from error
+
+
+def place_of(store: "str | Path | Store", access: Access | None = None) -> "Place":
+    """Where a store is, and how it is reached."""
+    from zarr.abc.store import Store
+
+    from s2cmc.store.objects import Place
+
+    access = access or Access()
+    if isinstance(store, Store):
+        return Place(str(store), access, given=store)
+    scheme, mark, path = str(store).partition("://")
+    if not str(store) or (mark and not path.strip("/")):
+        raise StoreError(f"{str(store)!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
+    url = (f"{scheme.lower()}{mark}{path}" if mark else str(store)).rstrip("/") or "/"
+    return Place(url.removeprefix("file://"), access)
+
+
+def _root(place: "Place") -> bytes:
+    try:
+        return _fetch(place, ROOT)
+    # A bucket that may not be listed denies what is not there; a power failure may leave a root that is torn.
+    except (MissingObjectError, DeniedError, DamagedError) as error:
+        if unfinished := _unfinished(place):
+            raise unfinished from error
+    try:
+        return _fetch(place, ROOT)  # the conversion may have ended between the two looks
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {ADVICE}") from error
+    except MissingObjectError as error:
+        if "no such bucket" in str(error):
+            raise
+        raise StoreError(
+            f"{place} holds no catalogue: there is no zarr.json; check the path, convert a release into it, or mend a "
+            "store that has lost it with `s2cmc repair`"
+        ) from error
+
+
+def _fetch(place: "Place", key: str) -> bytes:
+    from zarr.core.sync import sync  # in zarr's own thread, so that a running event loop does not matter
+
+    from s2cmc.store.objects import CatalogueStore
+
+    return bytes(sync(CatalogueStore(place).fetch(key)))
+
+
+def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
+    document = json.loads(root)
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    if not isinstance(attributes, dict) or document.get("node_type") != "group":
+        raise StoreError(f"{place} is no catalogue of s2cmc: its zarr.json describes no group of Zarr version 3")
+    return attributes
+
+
+def _check_format(attributes: Mapping[str, Any], place: "Place") -> None:
+    found = attributes.get("format_version")
+    if attributes.get("format") != "s2cmc" or not isinstance(found, str):
+        raise StoreError(f"{place} is a Zarr group, but no catalogue of s2cmc (its attribute `format` is not 's2cmc')")
+    if found.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(f"{place} has format {found}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
+
+
+def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> "CatalogueStore":
+    """The objects of a store, of which the coordinates are here already if one object holds them all."""
+    from zarr.core.sync import sync
+
+    from s2cmc.store.objects import CatalogueStore
+
+    edition = hashlib.sha256(root).hexdigest()
+    held = {ROOT: root}
+    if name := attributes.get(BUNDLE_ATTRIBUTE):
+        objects = CatalogueStore(place, edition=edition)
+        try:
+            try:
+                held |= unpack_bundle(bytes(sync(objects.fetch(name))), attributes, f"{place}/{name}")
+            except DamagedError:  # it may have been damaged on its way
+                held |= unpack_bundle(bytes(sync(objects.renewed().fetch(name))), attributes, f"{place}/{name}")
+        except (DamagedError, MissingObjectError, DeniedError) as error:
+            held |= _beside_bundle(objects.renewed(), root, attributes, error)
+    return CatalogueStore(place, edition=edition, held=held)
+
+
+def _beside_bundle(
+    objects: "CatalogueStore", root: bytes, attributes: Mapping[str, Any], error: StoreError
+) -> dict[str, bytes]:
+    """What a bundle that cannot be read held: the same objects lie beside it, which its SHA-256 proves, all of them."""
+    from zarr.core.sync import sync
+
+    stored = json.loads(root).get("consolidated_metadata", {}).get("metadata", {})
+    names = [name for name in (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES) if name in stored]
+    keys = [f"{name}/c/0" for name in names]
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            contents = pool.map(lambda key: bytes(sync(objects.fetch(key))), keys)
+            found = unpack_bundle(pack_bundle(dict(zip(keys, contents, strict=True))), attributes, str(error))
+    except (DamagedError, MissingObjectError, DeniedError):
+        raise type(error)(f"{error}; nor are the coordinates beside it whole: {ADVICE}") from error
+    logger.warning("%s; the coordinates beside it are whole and read instead; %s", error, ADVICE)
+    return found
+
+
+def _unfinished(place: "Place") -> UnfinishedStoreError | None:
+    """What to say if a conversion was started there."""
+    try:
+        plan = json.loads(_fetch(place, JOURNAL_PLAN))
+        return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{plan['command']}`")
+    except (StoreError, ValueError, KeyError):  # a place that forbids to look further is as good as empty
+        return None
+
+
+def _coordinates(arrays: Mapping[str, "zarr.Array[Any]"]) -> dict[Hashable, xr.Variable]:
+    """Every coordinate, decoded and loaded: those of the scenes in the order of the schema, then the others."""
+    from s2cmc.store.objects import CatalogueStore
+
+    known = [c.name for c in SCENE_COORDINATES if c.name in arrays]
+    names = known + [name for name in arrays if name not in known]
+    store = next(iter(arrays.values())).store
+    all_here = isinstance(store, CatalogueStore) and all(store.held(f"{name}/c/0") for name in names)
+    with ThreadPoolExecutor(1 if all_here else _THREADS) as pool:
+        loaded = pool.map(lambda name: _loaded(arrays[name]), names)
+    return dict(xr.decode_cf(xr.Dataset(dict(zip(names, loaded, strict=True)))).variables)
+
+
+def _loaded(array: "zarr.Array[Any]") -> xr.Variable:
+    values = read_array(array, slice(None))
+    if values.dtype.kind == "T":
+        # NumPy's StringDType, which netCDF, groupby and many others do not take yet.
+        values = np.array(values.tolist(), str)
+    dims = tuple(str(name) for name in getattr(array.metadata, "dimension_names", None) or ())
+    return xr.Variable(dims, values, dict(array.attrs))

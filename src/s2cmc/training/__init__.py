@@ -1,0 +1,10 @@
+"""TODO."""
+
+from s2cmc.training.random_patches import VARIABLES, Patches, patches, patches_at
+
+__all__ = [
+    "VARIABLES",
+    "Patches",
+    "patches",
+    "patches_at",
+]
