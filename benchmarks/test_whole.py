@@ -137,7 +137,7 @@ def test_conversion(pool: ThreadPoolExecutor, rows: list[table.Row], tmp_path: P
     tmp_path.mkdir()
     workers = os.cpu_count() or 1
     peak = peak_memory(
-        "from s2cmc.conversion.write import convert\n"
+        "from s2cmc.conversion import convert\n"
         f"convert({str(release)!r}, {str(tmp_path / 'measured')!r}, scenes={scenes}, workers={workers})\n"
     )
     rows.append(fact(f"  peak memory, {workers} workers", "MB", peak, 250 + 160 * workers))

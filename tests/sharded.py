@@ -1,4 +1,4 @@
-"""Arrays in shards that `s2cmc.shard` reads by itself, written by zarr."""
+"""Arrays in shards that `s2cmc.store.shards` reads by itself, written by zarr."""
 
 import zlib
 from dataclasses import dataclass

@@ -69,7 +69,7 @@ def test_a_named_value_goes_before_the_same_among_the_options():
 
 
 def test_a_default_does_not_go_before_an_option(store, serve, monkeypatch):
-    monkeypatch.setattr("s2cmc.transport.object_store", None)  # obstore must not be asked
+    monkeypatch.setattr("s2cmc.storage.connections.object_store", None)  # obstore must not be asked
     url = f"{serve(store.parent).url}/{store.name}"
     assert s2cmc.open_catalogue(url, storage_options={"backend": "fsspec"}).sizes["scene"] == 10
 

@@ -66,7 +66,7 @@ def contents(found: dict[str, Member]) -> dict[str, bytes]:
 @pytest.fixture
 def no_zip_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read even the small zips of these tests member by member."""
-    monkeypatch.setattr("s2cmc.conversion.archive._SMALL", 0)
+    monkeypatch.setattr("s2cmc.conversion.source.containers._SMALL", 0)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch):
     """What a killed process held is free after two seconds."""
-    monkeypatch.setattr("s2cmc.conversion.bucket.Lease", briskly.brisk)
+    monkeypatch.setattr("s2cmc.conversion.targets.bucket.Lease", briskly.brisk)
 
 
 @pytest.fixture(scope="module")
@@ -201,11 +201,11 @@ def test_who_was_succeeded_stops_and_spoils_nothing(bucket, url, small, tmp_path
 
     monkeypatch.setattr(conversion, "load_block", pause)
     asleep = lambda *args: briskly.Lease(*args, renewed_every=1000.0, expires_after=2.0)  # noqa: E731
-    monkeypatch.setattr("s2cmc.conversion.bucket.Lease", asleep)
+    monkeypatch.setattr("s2cmc.conversion.targets.bucket.Lease", asleep)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(convert, small, url, access=bucket.access, workers=1)
         assert paused.wait(30)
-        monkeypatch.setattr("s2cmc.conversion.bucket.Lease", briskly.brisk)
+        monkeypatch.setattr("s2cmc.conversion.targets.bucket.Lease", briskly.brisk)
         convert(other, url, access=bucket.access, overwrite=True)
         go_on.set()
         with pytest.raises(s2cmc.StoreError, match=r"may have been taken over by another conversion.*resumes"):

@@ -15,7 +15,7 @@ from s2cmc.report import tables
 
 @pytest.fixture(scope="module")
 def found(opened: xr.Dataset) -> dict[str, xr.Dataset]:
-    return tables.gather(opened, ["difficulty", "season"])
+    return tables.gather_statistics(opened, ["difficulty", "season"])
 
 
 def test_all_tables_are_those_of_the_accessor(found: dict[str, xr.Dataset], opened: xr.Dataset) -> None:
@@ -28,7 +28,7 @@ def test_all_tables_are_those_of_the_accessor(found: dict[str, xr.Dataset], open
 
 
 def test_there_is_no_agreement_where_one_alone_annotated(opened: xr.Dataset) -> None:
-    assert "agreement" not in tables.gather(opened.clouds.select("not has_alt_mask"), None)
+    assert "agreement" not in tables.gather_statistics(opened.clouds.select("not has_alt_mask"), None)
 
 
 def test_masks_are_read_once_for_each_table_that_needs_them(opened: xr.Dataset) -> None:
@@ -44,14 +44,14 @@ def test_masks_are_read_once_for_each_table_that_needs_them(opened: xr.Dataset) 
         meta = np.empty((0, 0, 0), "uint8")
         return ("scene", "y", "x"), opened[name].data.map_blocks(look, dtype="uint8", meta=meta)
 
-    tables.gather(opened.assign({name: counting(name) for name in read}), "difficulty")
+    tables.gather_statistics(opened.assign({name: counting(name) for name in read}), "difficulty")
     # Ten scenes are two chunks: read for the prevalence, and with the other annotator's for the agreement.
     assert read == {"mask": 4, "alt_mask": 2}
 
 
 def test_an_unknown_question_is_refused_before_anything_is_read(catalogue: xr.Dataset, no_compute: None) -> None:
     with pytest.raises(QueryError, match="no question 'seasons' to ask by; did you mean season"):
-        tables.gather(catalogue, "seasons")
+        tables.gather_statistics(catalogue, "seasons")
 
 
 def test_json_has_null_for_what_is_undefined() -> None:

@@ -59,7 +59,7 @@ def test_every_subcommand_that_takes_a_store_takes_its_options():
 @pytest.mark.parametrize("name", READING)
 def test_options_reach_the_reader(name, arguments, tiny_store, serve, run, monkeypatch):
     """Without them obstore would be asked, which is not there."""
-    monkeypatch.setattr("s2cmc.transport.object_store", None)
+    monkeypatch.setattr("s2cmc.storage.connections.object_store", None)
     server = serve(tiny_store.parent)
     url = f"{server.url}/{tiny_store.name}"
     assert run(name, url, *arguments(name), "-o", "backend=fsspec", "--store-option", "timeout=20").code == 0

@@ -20,7 +20,7 @@ from s2cmc.conversion.source.containers import (
     Member,
     ZipMember,
     folder_members,
-    opened,
+    open_content,
     read_pieces,
     zip_members,
 )
@@ -41,7 +41,7 @@ def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def no_zip_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s2cmc.conversion.archive._SMALL", 0)
+    monkeypatch.setattr("s2cmc.conversion.source.containers._SMALL", 0)
 
 
 @pytest.fixture(params=[zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
@@ -143,7 +143,7 @@ def test_a_member_that_inflates_to_more_than_it_says_is_left_at_once(archive: Pa
 
 
 def find_odd_values(member: Member) -> None:
-    with opened(member) as file:
+    with open_content(member) as file:
         file.read(10)
         raise SceneError("scene", "odd values")
 

@@ -260,7 +260,7 @@ def test_memory_does_not_grow_with_the_number_of_scenes(tmp_path):
         make_release(tmp_path / f"{count}", scenes=count, size=400)
         code = (
             "import resource\n"
-            "from s2cmc.conversion.write import convert\n"
+            "from s2cmc.conversion import convert\n"
             f"convert({str(tmp_path / str(count))!r}, {str(tmp_path / f'{count}.zarr')!r}, workers=1)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )

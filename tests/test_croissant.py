@@ -16,9 +16,9 @@ from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES
 from s2cmc.conversion.metadata.croissant import make_croissant
 from s2cmc.conversion.metadata.documents import describe
 from s2cmc.conversion.metadata.geoparquet import write_footprints
+from s2cmc.geo.tables import footprints
 from s2cmc.schema.bands import BANDS
 from s2cmc.schema.catalogue import SCENE_COORDINATES
-from s2cmc.schema.footprints import footprints
 
 pytestmark = [
     pytest.mark.slow,

@@ -18,8 +18,8 @@ from fileserver import FileServer
 from s2cmc.conversion.metadata.documents import outline_table
 from s2cmc.conversion.metadata.geoparquet import NOTE, write_footprints
 from s2cmc.conversion.source.coordinates import geo_coordinates, product_coordinates, table_coordinates
+from s2cmc.geo.tables import footprints
 from s2cmc.schema.catalogue import QUALITY_COORDINATES, SCENE_COORDINATES
-from s2cmc.schema.footprints import footprints
 from s2cmc.schema.geometry import Outline
 from s2cmc.schema.products import Product
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from s2cmc.errors import CatalogueError, QueryError, SceneError
-from s2cmc.query.stratification import of, strata
+from s2cmc.query.stratification import scenes_of_stratum, strata
 from s2cmc.schema.bands import BAND_NAMES
 
 CLASSES = ["clear", "cloud", "cloud_shadow"]
@@ -216,7 +216,7 @@ def test_statistics_are_those_of_numpy(part: xr.Dataset, counted: xr.DataArray, 
     member = strata(part, ["snow_ice", "scene"])
     assert found["by"].values.tolist() == member["by"].values.tolist()
     for name in member.stratum.values:
-        scenes = of(member, name)
+        scenes = scenes_of_stratum(member, name)
         pixels = reflectance[scenes][chosen[scenes]]
         row = found.sel(stratum=name)
         if len(pixels):

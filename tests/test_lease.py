@@ -162,7 +162,7 @@ def test_a_slow_answer_does_not_make_it_last_longer(bucket, lease):
 
 def test_a_bucket_writes_nothing_once_its_lease_is_lost(bucket, monkeypatch):
     monkeypatch.setattr(
-        "s2cmc.conversion.bucket.Lease", lambda *args: Lease(*args, renewed_every=NEVER, expires_after=3.0)
+        "s2cmc.conversion.targets.bucket.Lease", lambda *args: Lease(*args, renewed_every=NEVER, expires_after=3.0)
     )
     place = Bucket(bucket.url, bucket.access)
     with place.claimed(KEY):

@@ -159,7 +159,7 @@ def test_a_crs_that_is_cut_through_a_scene_is_refused(pacific, crs):
 
 def test_a_large_mosaic_is_made_chunk_by_chunk(neighbours, monkeypatch):
     whole = neighbours.clouds.mosaic().compute()
-    monkeypatch.setattr("s2cmc.mosaic._CHUNK", 10)
+    monkeypatch.setattr("s2cmc.geo.mosaics._CHUNK", 10)
     in_parts = neighbours.clouds.mosaic()
     assert in_parts.mask.chunks == ((10, 10, 10, 10, 9), (10, 10, 6))
     xr.testing.assert_equal(in_parts.compute(), whole)

@@ -121,6 +121,6 @@ def test_a_process_that_is_not_forked_reads_through_obstore(
     store: Path, serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fsspec stands in for it in forks, and nowhere else."""
-    monkeypatch.setattr("s2cmc.transport.FsspecConnection", None)
+    monkeypatch.setattr("s2cmc.storage.connections.FsspecConnection", None)
     url = f"{serve(store.parent).url}/{store.name}"
     assert s2cmc.open_catalogue(url).sizes["scene"] == 10

@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cmc.store.blocks import map_scenes, spans
+from s2cmc.store.blocks import map_scenes, scene_spans
 
 DIMS = ("scene", "y", "x")
 
@@ -74,7 +74,7 @@ def test_parts_of_the_results_are_those_of_the_whole(arrays, data):
 @settings(deadline=None)
 @given(catalogues())
 def test_spans_lie_one_after_the_other_and_within_one_chunk_of_each_array(arrays):
-    found = spans(arrays)
+    found = scene_spans(arrays)
     assert [i for cut in found for i in range(cut.start, cut.stop)] == list(range(arrays[0].sizes["scene"]))
     for array in arrays:
         ends = np.cumsum(array.chunksizes["scene"]) if array.chunks else np.array([], int)

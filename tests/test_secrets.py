@@ -10,6 +10,7 @@ import xarray as xr
 from planted import TOKEN, Said, members
 
 import s2cmc
+from s2cmc.conversion.convert import conversion
 from s2cmc.conversion.convert.cluster import make_places
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.convert.plan import Options, make_plan
@@ -159,7 +160,7 @@ def test_a_release_behind_a_password(tiny, guarded, said, run, bucket, owner, mo
     answer = run("verify", said.folder / "store", url)
     assert answer.code == 0, answer.err
     said.add(answer.out, answer.err)
-    monkeypatch.setattr("s2cmc.conversion.write._publish", lambda *_: pytest.fail("killed"))
+    monkeypatch.setattr(conversion, "_publish", lambda *_: pytest.fail("killed"))
     with pytest.raises(pytest.fail.Exception):
         convert(url, str(said.folder / "unfinished"))
     assert (said.folder / "unfinished" / ".s2cmc-conversion" / "plan.json").exists()

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 
 import kill_anytime
@@ -12,7 +14,7 @@ import pytest
 import typer.main
 from conftest import Answer
 
-from s2cmc.cli import app
+from s2cmc.cli import app, ask
 from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
@@ -21,24 +23,32 @@ MOMENTS = int(os.environ.get("S2CMC_MOMENTS", "5"))
 """200 of them: `make hardship`."""
 
 LINES = {
-    "sample": (["sample", "{tmp}/out"], "s2cmc.testing.make_release"),
-    "convert": (["convert", "{release}", "{tmp}/out"], "s2cmc.conversion.write.open_release"),
-    "verify": (["verify", "{store}"], "s2cmc.conversion.verify.open_group"),
-    "repair": (["repair", "{store}", "{release}", "--dry-run"], "s2cmc.conversion.repair.survey"),
-    "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.published.ReleaseWriter.write_table"),
-    "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish._announce"),
-    "info": (["info", "{store}"], "s2cmc.cliask.open_with"),
-    "select": (["select", "{store}"], "s2cmc.cliask.open_with"),
-    "fractions": (["fractions", "{store}"], "s2cmc.cliask.open_with"),
-    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.cliask.open_with"),
-    "stats": (["stats", "{store}"], "s2cmc.census.gather"),
-    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.clievaluate.open_with"),
-    "export": (["export", "{store}", "{tmp}/out"], "s2cmc.conversion.export._write_files"),
-    "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.describe.open_with"),
-    "window": (["window", "{store}", "0"], "s2cmc.cligeo.open_with"),
-    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.cligeo.open_with"),
+    "sample": (["sample", "{tmp}/out"], "s2cmc.synthetic:make_release"),
+    "convert": (["convert", "{release}", "{tmp}/out"], "s2cmc.conversion.convert.conversion:open_release"),
+    "verify": (["verify", "{store}"], "s2cmc.conversion.verify.verification:open_group"),
+    "repair": (["repair", "{store}", "{release}", "--dry-run"], "s2cmc.conversion.repair.repairs:survey"),
+    "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.release:ReleaseWriter.write_table"),
+    "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish:_announce"),
+    "info": (["info", "{store}"], "s2cmc.cli.ask:open_with"),
+    "select": (["select", "{store}"], "s2cmc.cli.ask:open_with"),
+    "fractions": (["fractions", "{store}"], "s2cmc.cli.ask:open_with"),
+    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.cli.ask:open_with"),
+    "stats": (["stats", "{store}"], "s2cmc.cli.evaluate:gather"),
+    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.cli.evaluate:open_with"),
+    "export": (["export", "{store}", "{tmp}/out"], "s2cmc.conversion.export.scenes:_write_files"),
+    "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.metadata.documents:open_with"),
+    "window": (["window", "{store}", "0"], "s2cmc.cli.geo:open_with"),
+    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.cli.geo:open_with"),
 }
 """Of each command: a line, and a function that the signal comes in."""
+
+
+def patch(monkeypatch: pytest.MonkeyPatch, where: str, replacement: Callable[..., object]) -> None:
+    """Replace ``module:function`` or ``module:Class.method``; functions have the names of some packages they are in."""
+    module, _, names = where.partition(":")
+    *owners, name = names.split(".")
+    monkeypatch.setattr(reduce(getattr, owners, import_module(module)), name, replacement)
+
 
 RESUMABLE = ("convert", "repair", "publish", "export")
 
@@ -69,7 +79,7 @@ ENDED = [*((name, signal.SIGTERM) for name in LINES), *(("convert", sent) for se
 def test_a_signal_ends_any_command_with_one_line(name, sent, release, store, tmp_path, run, monkeypatch) -> None:
     line, within = LINES[name]
     code, said = SIGNALS[sent]
-    monkeypatch.setattr(within, lambda *args, **kwargs: signal.raise_signal(sent))
+    patch(monkeypatch, within, lambda *args, **kwargs: signal.raise_signal(sent))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     answer: Answer = run(*(word.format(release=release, store=store, tmp=tmp_path) for word in line))
     kept = "; what is done is kept, and the same command resumes" if name in RESUMABLE else ""
@@ -83,10 +93,8 @@ def test_what_is_ignored_stays_ignored(store, run, monkeypatch):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        open_with = app.cliask.open_with
-        monkeypatch.setattr(
-            "s2cmc.cliask.open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args)
-        )
+        open_with = ask.open_with
+        monkeypatch.setattr(ask, "open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args))
         assert run("select", store, "--ids").code == 0
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -94,7 +102,7 @@ def test_what_is_ignored_stays_ignored(store, run, monkeypatch):
 
 @pytest.mark.parametrize("left", ["restore", "sample"])
 def test_nothing_half_is_left_by_what_cannot_be_resumed(left, store, tmp_path, run, monkeypatch):
-    monkeypatch.setattr("s2cmc.published.ReleaseWriter.write_table", lambda *args: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("s2cmc.release.ReleaseWriter.write_table", lambda *args: signal.raise_signal(signal.SIGTERM))
     source = [store] if left == "restore" else []
     assert run(left, *source, tmp_path / "out").code == 143
     assert not (tmp_path / "out").exists()

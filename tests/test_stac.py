@@ -18,7 +18,7 @@ from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES
 from s2cmc.conversion.metadata.documents import describe
 from s2cmc.conversion.metadata.stac import make_collection, make_items
 from s2cmc.geo.scenes import scene
-from s2cmc.schema.footprints import footprints
+from s2cmc.geo.tables import footprints
 from s2cmc.schema.products import Product
 
 pytestmark = [

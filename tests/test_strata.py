@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2cmc.errors import QueryError
-from s2cmc.query.stratification import By, of, strata
+from s2cmc.query.stratification import By, scenes_of_stratum, strata
 from s2cmc.schema.catalogue import TAG_NAMES, TAGS, TagGroup
 
 pytestmark = pytest.mark.usefixtures("no_compute")  # whatever is asked, no pixel is read
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_compute")  # whatever is asked, no pixe
 def _members(catalogue: xr.Dataset, by: By) -> dict[str, list[int]]:
     """Positions of the scenes of each stratum but ``all``."""
     found = strata(catalogue, by)
-    return {str(name): of(found, name).tolist() for name in found["stratum"].values[1:]}
+    return {str(name): scenes_of_stratum(found, name).tolist() for name in found["stratum"].values[1:]}
 
 
 def _where(flags: object) -> list[int]:

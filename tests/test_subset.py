@@ -238,7 +238,7 @@ def test_a_damaged_shard_is_an_error_and_nothing_opens(store, names, tmp_path):
 
 def test_sigkill_and_the_same_command_again(store, names, small, tmp_path):
     out = tmp_path / "killed.zarr"
-    code = "import sys; from s2cmc.conversion.export import export; a = sys.argv[1:]; "
+    code = "import sys; from s2cmc.conversion import export; a = sys.argv[1:]; "
     code += "export(a[0], a[1], format='zarr', scenes=a[2:], workers=1)"
     killed = 0
     for shards in (1, 4):

@@ -1,4 +1,4 @@
-"""TODO."""
+"""From a release to a store."""
 
 from .cluster import connected, threads
 from .conversion import convert, small_objects

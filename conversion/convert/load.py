@@ -9,7 +9,7 @@ from s2cmc.errors import CatalogueError, SceneError
 from s2cmc.files import THUMBNAIL_BYTES, open_array
 
 from ..source import (
-    ROWS,
+    CHECKED_ROWS,
     Member,
     SceneSource,
     check_mask,
@@ -17,7 +17,7 @@ from ..source import (
     count_extremes,
     count_labels,
     fill_dn,
-    opened,
+    open_content,
     read_thumbnail,
     to_labels,
 )
@@ -68,13 +68,13 @@ def _empty_pixels(task: Task) -> np.ndarray:
 
 
 def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
-    with opened(source.subscene) as content:
+    with open_content(source.subscene) as content:
         reflectance = open_array(content, source.subscene.path)
         check_subscene(reflectance, plan.size, source.scene)
-        blocks = reflectance.blocks(ROWS)
+        blocks = reflectance.blocks(CHECKED_ROWS)
         if plan.options.reflectance == "float32":
             for i, block in enumerate(blocks):
-                out[i * ROWS : (i + 1) * ROWS] = block
+                out[i * CHECKED_ROWS : (i + 1) * CHECKED_ROWS] = block
         else:
             fill_dn(np.moveaxis(out, -1, 0), blocks, source.scene)
     return count_extremes(out)
@@ -92,7 +92,7 @@ def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str
 
 def _load_labels(plan: Plan, source: SceneSource, member: Member, name: str, out: np.ndarray) -> dict[str, int]:
     expected = plan.arrays[name].attributes["source_dtype"]
-    with opened(member) as content:
+    with open_content(member) as content:
         one_hot = open_array(content, member.path)
         if str(one_hot.dtype) != expected:
             raise SceneError(

@@ -15,7 +15,16 @@ from s2cmc.files import SIDE, THUMBNAIL_BYTES, open_array
 from s2cmc.schema import FORMAT_VERSION, Outline, ReflectanceType
 
 from ..layout import PixelArray, array_objects, pixel_arrays
-from ..source import Member, Release, SceneSource, check_mask, check_subscene, opened, read_outlines, read_thumbnail
+from ..source import (
+    Member,
+    Release,
+    SceneSource,
+    check_mask,
+    check_subscene,
+    open_content,
+    read_outlines,
+    read_thumbnail,
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,7 @@ def make_plan(release: Release, options: Options) -> Plan:
 
 def _subscene_size(source: SceneSource) -> tuple[int, int]:
     """Pixels (y, x) of a subscene, of which only the header is read where its file is as large as that says."""
-    with opened(source.subscene) as content:
+    with open_content(source.subscene) as content:
         subscene = open_array(content, source.subscene.path)
         if len(subscene.shape) != 3:
             raise SceneError(source.scene, f"its subscene has shape {subscene.shape}; expected (y, x, band)")
@@ -167,7 +176,7 @@ def _subscene_size(source: SceneSource) -> tuple[int, int]:
 
 def _mask_dtype(source: SceneSource, member: Member, part: str, size: tuple[int, int]) -> str:
     """Dtype of the masks, of one of which only the header is read."""
-    with opened(member) as content:
+    with open_content(member) as content:
         mask = open_array(content, member.path)
         check_mask(mask, size, source.scene, part)
     return str(mask.dtype)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Pixels and coordinates as the objects of a store."""
 
 from .arrays import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
 from .attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES

@@ -164,7 +164,7 @@ class PixelArray:
         return "/".join([self.name, "c", str(first // self.scenes_per_shard), *["0"] * (len(self.shape) - 1)])
 
     def digest(self, shard: bytes) -> str:
-        """Digest of one of its shards; see `s2cmc.digests`."""
+        """Digest of one of its shards; see `s2cmc.store.digest_of`."""
         return digest_of(shard, math.prod(n // m for n, m in zip(self.shards, self.chunks, strict=True)))
 
 

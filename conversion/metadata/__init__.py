@@ -1,4 +1,4 @@
-"""TODO."""
+"""Metadata that others look for beside a store: STAC, GeoParquet, Croissant."""
 
 from .documents import describe
 

@@ -27,7 +27,8 @@ from zarr.core.sync import sync
 
 from s2cmc._redact import redacted
 from s2cmc.errors import StoreError
-from s2cmc.schema import check_names, footprints
+from s2cmc.geo import footprints
+from s2cmc.schema import check_names
 from s2cmc.storage import Access, scheme_of
 from s2cmc.store import CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, open_group, open_with, place_of
 

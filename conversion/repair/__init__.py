@@ -1,4 +1,4 @@
-"""TODO."""
+"""Damaged stores, made whole from their release."""
 
 from .repairs import repair
 

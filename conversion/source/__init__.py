@@ -1,7 +1,7 @@
-"""TODO."""
+"""A published release, read and checked."""
 
 from .checks import (
-    ROWS,
+    CHECKED_ROWS,
     VALID_LABELS,
     check_mask,
     check_subscene,
@@ -12,14 +12,14 @@ from .checks import (
     to_one_hot,
 )
 from .checksums import verify_published
-from .containers import Member, ZipMember, opened
+from .containers import Member, ZipMember, open_content
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
 from .listing import Release, SceneSource, open_release
 from .outlines import read_outlines
 from .tables import read_thumbnail
 
 __all__ = [
-    "ROWS",
+    "CHECKED_ROWS",
     "VALID_LABELS",
     "Findings",
     "Member",
@@ -32,8 +32,8 @@ __all__ = [
     "count_labels",
     "fill_dn",
     "geo_coordinates",
+    "open_content",
     "open_release",
-    "opened",
     "product_coordinates",
     "quality_coordinates",
     "read_outlines",

@@ -10,7 +10,7 @@ from s2cmc.errors import SceneError
 from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, MASK_NOT_ONE_HOT, TAGS, MaskClass, TagGroup
 
 DN_MAX = 65_535
-ROWS = 8
+CHECKED_ROWS = 8
 """Rows of a scene handled at a time, so that all steps of them stay in a core's cache."""
 
 _LABEL_OF_BITS = np.array([0, 0, 1, 0, 2, 0, 0, 0], np.uint8)
@@ -67,7 +67,7 @@ def to_dn(reflectance: np.ndarray, scene: str) -> np.ndarray:
     ndarray (y, x, band), uint16
     """
     planes = np.empty((reflectance.shape[-1], *reflectance.shape[:-1]), np.uint16)
-    fill_dn(planes, (reflectance[top : top + ROWS] for top in range(0, len(reflectance), ROWS)), scene)
+    fill_dn(planes, (reflectance[top : top + CHECKED_ROWS] for top in range(0, len(reflectance), CHECKED_ROWS)), scene)
     return np.moveaxis(planes, 0, -1)
 
 
@@ -157,8 +157,8 @@ def count_extremes(pixels: np.ndarray) -> dict[str, int]:
     is_dn = pixels.dtype == np.uint16
     saturated = DN_MAX if is_dn else np.float32(DN_MAX) / np.float32(DN_PER_REFLECTANCE)
     counts = {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 0}
-    for top in range(0, len(pixels), ROWS):
-        block = pixels[top : top + ROWS]
+    for top in range(0, len(pixels), CHECKED_ROWS):
+        block = pixels[top : top + CHECKED_ROWS]
         if block.min() > 0 and block.max() < saturated:  # false where one is NaN
             continue
         counts["zero_pixels"] += _count_any(block == 0)

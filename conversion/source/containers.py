@@ -373,7 +373,7 @@ def _refuse_large(member: Member, limit: int = FILE_BYTES) -> None:
 
 
 @contextmanager
-def opened(member: Member) -> Iterator[Content]:
+def open_content(member: Member) -> Iterator[Content]:
     """The content of a member; where it is not as expected and damaged too, that is the error.
 
     What is larger than an array may be is not read to its end for that.
@@ -422,8 +422,8 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
     try:
         small = (filesystem.size(path) or _SMALL) < _SMALL
         whole = bytes(filesystem.cat_file(path)) if small else None
-        opened = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
-        with opened as file, open_zip(file) as archive:
+        open_content = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
+        with open_content as file, open_zip(file) as archive:
             infos = archive.infolist()
             directory = archive.start_dir
     except unreadable(zipfile.BadZipFile, NotImplementedError, ValueError) as error:

@@ -49,7 +49,7 @@ def geo_coordinates(outlines: Sequence[Outline | None], margins: Sequence[int]) 
     outlines : sequence of Outline or None
         As published.
     margins : sequence of int
-        Pixels between outline and array, see `s2cmc.geo.outline_margin`.
+        Pixels between outline and array, see `s2cmc.schema.outline_margin`.
     """
     columns = ("x_origin", "y_origin", "lon_min", "lat_min", "lon_max", "lat_max")
     rows = np.full((len(outlines), len(columns)), np.nan)

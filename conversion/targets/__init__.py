@@ -1,4 +1,4 @@
-"""TODO."""
+"""Where a store is written: a folder or a bucket, by one writer at a time."""
 
 from .bucket import Bucket, is_bucket
 from .folder import Folder

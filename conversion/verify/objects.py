@@ -166,7 +166,7 @@ class WholeShard:
     pixels : ndarray (scene, ...)
         As they are stored.
     digest : str
-        See `s2cmc.digests`. Where the store has recorded another one, it is whole and yet not the one that was written.
+        See `s2cmc.store.digest_of`. Where the store has recorded another one, it is whole but not the one written.
     """
 
     pixels: np.ndarray

@@ -86,7 +86,7 @@ class EvaluationAccessor(AccessorBase):
         QueryError
             If an option does not exist.
         """
-        return evaluation.count(
+        return evaluation.count_prediction(
             self._part(*COUNTED),
             prediction,
             class_map=class_map,
@@ -169,7 +169,7 @@ class EvaluationAccessor(AccessorBase):
             "merge_shadow": merge_shadow,
             "truth": truth,
         }
-        counts = evaluation.counts_of_prediction(part, prediction, options)
+        counts = evaluation.prediction_counts(part, prediction, options)
         return evaluation.evaluate(part, counts, by, Resampling(resamples, confidence, seed))
 
     def compare(
@@ -207,7 +207,7 @@ class EvaluationAccessor(AccessorBase):
             If the two were not counted for the same scenes, classes, truth and boundary_buffer.
         """
         part = self._part(*COUNTED)
-        ones, others = (evaluation.counts_of_prediction(part, one, {}) for one in (first, second))
+        ones, others = (evaluation.prediction_counts(part, one, {}) for one in (first, second))
         return evaluation.compare(part, ones, others, by, Resampling(resamples, confidence, seed))
 
     def precision_recall(
@@ -240,7 +240,7 @@ class EvaluationAccessor(AccessorBase):
         part = self._part(*COUNTED)
         threshold = prediction.attrs.get("threshold") if isinstance(prediction, xr.Dataset) else 0.5
         options = {"threshold": threshold, "boundary_buffer": boundary_buffer, "truth": truth}
-        return evaluation.precision_recall(part, evaluation.counts_of_prediction(part, prediction, options), by)
+        return evaluation.precision_recall(part, evaluation.prediction_counts(part, prediction, options), by)
 
     def agreement(
         self,
@@ -309,6 +309,6 @@ class EvaluationAccessor(AccessorBase):
             For ``Path("report.html").write_text(...)``.
         """
         part = self._part(*COUNTED, *TAG_NAMES, "difficulty")
-        (counts,) = evaluation.computed(evaluation.counts_of_prediction(part, prediction, {}))
+        (counts,) = evaluation.compute_together(evaluation.prediction_counts(part, prediction, {}))
         result = evaluation.evaluate(part, counts, by, Resampling(resamples, confidence, seed))
         return report.evaluation_page(part, counts, result, worst)

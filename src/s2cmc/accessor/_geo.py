@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from s2cmc import geo, schema
+from s2cmc import geo
 from s2cmc.accessor._base import AccessorBase
 from s2cmc.geo import GeoreferenceCheck, L1CWindow, SceneKey
 
@@ -61,7 +61,7 @@ class GeoAccessor(AccessorBase):
             WGS 84 (EPSG:4326), which is that of the array, not of the wider published outline. It is split where the
             antimeridian cuts it, and None where the place of a scene is unknown.
         """
-        return schema.footprints(self._part(*PLACED))
+        return geo.footprints(self._part(*PLACED))
 
     def mosaic(
         self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"

@@ -56,7 +56,7 @@ class StatisticsAccessor(AccessorBase):
 
     def difficulty(self) -> xr.Dataset:
         """Scenes of each difficulty 1 to 5 (difficulty,): `scenes`, int64, and `percent` of all scenes."""
-        return statistics.difficulty(self._part("scene", "difficulty"))
+        return statistics.difficulty_counts(self._part("scene", "difficulty"))
 
     def tag_cooccurrence(self) -> xr.DataArray:
         """Scenes with both of two tags (tag, other_tag), int64; on the diagonal those with the tag."""
@@ -78,7 +78,7 @@ class StatisticsAccessor(AccessorBase):
             For ``Path("statistics.html").write_text(...)``.
         """
         part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
-        return report.statistics_page(part, report.gather(part, by))
+        return report.statistics_page(part, report.gather_statistics(part, by))
 
     def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
         """Pixels with each digital number, by scene, class of `mask`, and band.
@@ -106,7 +106,7 @@ class StatisticsAccessor(AccessorBase):
         """
         part = self._part("scene", "band", "reflectance", "mask")
         found = statistics.band_histograms(part)
-        return found if cache is None else statistics.cached(found, cache, part)
+        return found if cache is None else statistics.cached_histograms(found, cache, part)
 
     def band_statistics(
         self,

@@ -13,8 +13,7 @@ from s2cmc import query, report, statistics, training
 from s2cmc.accessor._evaluation import EvaluationAccessor
 from s2cmc.accessor._geo import PLACED, GeoAccessor
 from s2cmc.accessor._statistics import StatisticsAccessor
-from s2cmc.query import Moment
-from s2cmc.schema import TAG_NAMES, Box
+from s2cmc.schema import TAG_NAMES, Box, Moment
 from s2cmc.training import Patches
 
 if TYPE_CHECKING:

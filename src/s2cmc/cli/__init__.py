@@ -1,4 +1,4 @@
-"""TODO."""
+"""The command ``s2cmc``."""
 
 from s2cmc.cli.app import main
 

@@ -42,7 +42,7 @@ def stats(
     if html_file:
         require_matplotlib()
     chosen = _chosen(store, store_option, where, split)
-    found = report.gather(chosen, by or report.DEFAULT_BY)
+    found = report.gather_statistics(chosen, by or report.DEFAULT_BY)
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
         written.append((json_file, report.to_json(found)))

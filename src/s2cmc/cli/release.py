@@ -185,7 +185,7 @@ def verify(
     _show_hit([pair for problem in problems for pair in problem.hit])
     if problems:
         err.print(
-            f"{redacted(store)}: {_console.counted(len(problems), 'difference')}; `s2cmc repair` makes anew what is hit",
+            f"{redacted(store)}: {_console.counted(len(problems), 'difference')}; `s2cmc repair` repairs them",
             style="red",
             highlight=False,
             markup=False,

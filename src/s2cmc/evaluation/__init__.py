@@ -1,16 +1,16 @@
-"""TODO."""
+"""Predictions against the masks: counts, scores, intervals, comparisons."""
 
 from s2cmc.evaluation.intervals import Resampling
 from s2cmc.evaluation.results import (
     Prediction,
     agreement,
     compare,
-    computed,
-    count,
-    counts_of_prediction,
+    compute_together,
+    count_prediction,
     evaluate,
-    matched,
+    match_counts,
     precision_recall,
+    prediction_counts,
 )
 from s2cmc.evaluation.scores import overall_scores, to_binary
 
@@ -19,12 +19,12 @@ __all__ = [
     "Resampling",
     "agreement",
     "compare",
-    "computed",
-    "count",
-    "counts_of_prediction",
+    "compute_together",
+    "count_prediction",
     "evaluate",
-    "matched",
+    "match_counts",
     "overall_scores",
     "precision_recall",
+    "prediction_counts",
     "to_binary",
 ]

@@ -8,7 +8,7 @@ import xarray as xr
 
 from s2cmc.errors import QueryError
 from s2cmc.evaluation.scores import Absent, class_scores, one_against_rest, overall_scores, to_binary
-from s2cmc.query import of
+from s2cmc.query import scenes_of_stratum
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM, MaskClass
 
 # Bootstrap over groups of scenes that depend on each other, from counts alone.
@@ -148,7 +148,7 @@ def score_strata(
     """Scores of each stratum, pooled over its pixels; with `resampling` their intervals too."""
     rows = []
     for name in member["stratum"].to_numpy():
-        scenes = of(member, name)
+        scenes = scenes_of_stratum(member, name)
         row = scores_of(tables[scenes].sum(axis=0), absent)
         if resampling:
             (drawn,) = _resampled([tables[scenes]], groups[scenes], resampling)
@@ -163,7 +163,7 @@ def score_differences(
     """Scores of `first` minus those of `second`, and intervals of the differences from the same resamples of both."""
     rows = []
     for name in member["stratum"].to_numpy():
-        scenes = of(member, name)
+        scenes = scenes_of_stratum(member, name)
         row = _minus(*(scores_of(tables[scenes].sum(axis=0), "truth") for tables in (first, second)))
         drawn = _resampled([first[scenes], second[scenes]], groups[scenes], resampling)
         rows.append(row | _interval(_minus(*(scores_of(one, "truth") for one in drawn)), resampling, row))

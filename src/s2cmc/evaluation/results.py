@@ -15,7 +15,7 @@ from s2cmc.evaluation.confusion import IGNORED_REASONS, confusion
 from s2cmc.evaluation.intervals import Resampling, counts_of, score_differences, score_strata, tables_of
 from s2cmc.evaluation.predictions import fit, open_predictions, plain
 from s2cmc.evaluation.scores import ratio
-from s2cmc.query import Annotator, By, annotated, labelled, masks, other_masks, strata
+from s2cmc.query import Annotator, By, annotated, masks, other_masks, strata, with_scene_names
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM
 from s2cmc.store import take_scenes
 
@@ -31,7 +31,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def count(
+def count_prediction(
     catalogue: xr.Dataset,
     prediction: Prediction,
     *,
@@ -84,10 +84,10 @@ def count(
     return found.assign_attrs(options)
 
 
-def counts_of_prediction(
+def prediction_counts(
     catalogue: xr.Dataset, prediction: Prediction | xr.Dataset, options: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Counts of a prediction with these options of `count`, or counts that were made before.
+    """Counts of a prediction with these options of `count_prediction`, or counts that were made before.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def counts_of_prediction(
     """
     given = _DEFAULTS | dict(options)
     if not isinstance(prediction, xr.Dataset):
-        return count(catalogue, prediction, **given)
+        return count_prediction(catalogue, prediction, **given)
     for name, value in given.items():
         if value != _DEFAULTS[name] and value != prediction.attrs.get(name):
             raise QueryError(f"{name}={value!r} comes too late: these counts are made; give it to ds.clouds.confusion")
@@ -105,9 +105,9 @@ def counts_of_prediction(
 
 def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
     """Scores of a prediction by stratum; see `CloudsAccessor.evaluate`."""
-    part, counts = matched(catalogue, counts)
-    member = strata(part, labelled(catalogue, by))
-    (counts,) = computed(counts)
+    part, counts = match_counts(catalogue, counts)
+    member = strata(part, with_scene_names(catalogue, by))
+    (counts,) = compute_together(counts)
     tables = tables_of(counts["confusion"], part["shadows_marked"].to_numpy())
     found = _counted(member, tables, counts, part)
     found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "truth").data_vars)
@@ -118,8 +118,8 @@ def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resa
 
 def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
     """Differences of two predictions by stratum; see `CloudsAccessor.compare`."""
-    part, first = matched(catalogue, first)
-    _, second = matched(catalogue, second)
+    part, first = match_counts(catalogue, first)
+    _, second = match_counts(catalogue, second)
     for name in ("truth", "boundary_buffer"):
         if first.attrs[name] != second.attrs[name]:
             raise PredictionError(
@@ -130,8 +130,8 @@ def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By
             f"the two predictions were not counted alike: the classes are {first['truth'].values.tolist()} and "
             f"{second['truth'].values.tolist()}; count both with merge_shadow=True"
         )
-    member = strata(part, labelled(catalogue, by))
-    first, second = computed(first, second)
+    member = strata(part, with_scene_names(catalogue, by))
+    first, second = compute_together(first, second)
     marked = part["shadows_marked"].to_numpy()
     ones, others = (tables_of(counts["confusion"], marked) for counts in (first, second))
     found = _sizes(member, part, first["truth"].to_numpy())
@@ -153,8 +153,8 @@ def agreement(
     part = take_scenes(catalogue, np.flatnonzero(catalogue["has_alt_mask"].to_numpy()))
     if not part.sizes["scene"]:
         raise CatalogueError("no scene here has masks of both annotators; select some where has_alt_mask is true")
-    member = strata(part, labelled(catalogue, by))
-    (counts,) = computed(
+    member = strata(part, with_scene_names(catalogue, by))
+    (counts,) = compute_together(
         confusion(
             plain(masks(part, "A")),
             plain(masks(part, "B")),
@@ -177,7 +177,7 @@ def agreement(
     return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
 
 
-def matched(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+def match_counts(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """The scenes of the catalogue that have the truth that was counted, and their counts.
 
     Raises
@@ -207,7 +207,7 @@ def matched(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.D
     return part, counts.sel(scene=scenes)
 
 
-def computed(*datasets: xr.Dataset | None) -> Any:
+def compute_together(*datasets: xr.Dataset | None) -> Any:
     """Compute what is lazy, in one go, so that what several need is read once."""
     from dask.base import compute
 
@@ -290,9 +290,9 @@ def precision_recall(catalogue: xr.Dataset, counts: xr.Dataset, by: By) -> xr.Da
     """Precision and recall of cloud at every threshold; see `CloudsAccessor.precision_recall`."""
     if "cloud_probability" not in counts:
         raise PredictionError("a precision-recall curve needs probabilities; these counts are of labels")
-    part, counts = matched(catalogue, counts)
-    member = strata(part, labelled(catalogue, by))
-    (counts,) = computed(counts)
+    part, counts = match_counts(catalogue, counts)
+    member = strata(part, with_scene_names(catalogue, by))
+    (counts,) = compute_together(counts)
     histogram = counts["cloud_probability"].transpose("scene", "cloud", "probability").to_numpy()
     pooled = np.einsum("ns,scp->cnp", member.to_numpy().astype(np.int64), histogram)
     # Pixels at or above each threshold, without and with cloud.

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Arrays and zips of untrusted files, read within bounds."""
 
 from s2cmc.files.limits import FILE_BYTES, OUTLINE_BYTES, SIDE, TABLE_BYTES, THUMBNAIL_BYTES
 from s2cmc.files.npy import open_array, read_array

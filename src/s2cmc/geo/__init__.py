@@ -1,15 +1,17 @@
-"""TODO."""
+"""Scenes on Earth: on their own grids, on one grid, and in their original products."""
 
 from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
 from s2cmc.geo.level1c import L1CWindow, l1c_window, read_l1c
 from s2cmc.geo.mosaics import mosaic
 from s2cmc.geo.scenes import SceneKey, position, scene
+from s2cmc.geo.tables import footprints
 
 __all__ = [
     "GeoreferenceCheck",
     "L1CWindow",
     "SceneKey",
     "check_georeference",
+    "footprints",
     "l1c_window",
     "mosaic",
     "position",

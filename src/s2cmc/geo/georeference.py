@@ -133,9 +133,9 @@ def check_georeference(
     ----------
     catalogue : Dataset
     key : str, int or (tile, date)
-        See `s2cmc.scene.position`.
+        See `position`.
     source : str or Path
-        The product's SAFE folder or what else `s2cmc.safe.read_l1c` takes; only this band is needed.
+        The product's SAFE folder or what else `read_l1c` takes; only this band is needed.
     band : str
         One of 20 m. Those of 10 and 60 m were resampled for the catalogue and are not equal to their originals.
 

@@ -193,7 +193,7 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
     catalogue : Dataset
         Or any part of one, of whole neighbouring pixels.
     key : str, int or (tile, date)
-        See `s2cmc.scene.position`.
+        See `position`.
 
     Raises
     ------
@@ -275,7 +275,7 @@ def read_l1c(
     ----------
     catalogue : Dataset
     key : str, int or (tile, date)
-        See `s2cmc.scene.position`.
+        See `position`.
     source : str or Path
         The product's SAFE folder, a zip of it, a folder of SAFE folders, or any folder that holds its JP2 files under
         their own names. Only the scene's window of a file is read.

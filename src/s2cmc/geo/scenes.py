@@ -10,8 +10,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.query import interval
-from s2cmc.schema import DIMS, MASK_MISSING, edge_and_step
+from s2cmc.schema import DIMS, MASK_MISSING, edge_and_step, interval
 from s2cmc.store import take_scene
 
 if TYPE_CHECKING:

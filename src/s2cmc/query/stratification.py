@@ -82,7 +82,7 @@ def strata(catalogue: xr.Dataset, by: By) -> xr.DataArray:
     )
 
 
-def labelled(catalogue: xr.Dataset, by: By) -> By:
+def with_scene_names(catalogue: xr.Dataset, by: By) -> By:
     """The same questions, with labels that do not name their scenes taken for those of `catalogue`, in its order."""
     return [
         question.assign_coords(scene=catalogue["scene"].to_numpy())
@@ -94,7 +94,7 @@ def labelled(catalogue: xr.Dataset, by: By) -> By:
     ]
 
 
-def of(member: xr.DataArray, name: str) -> np.ndarray:
+def scenes_of_stratum(member: xr.DataArray, name: str) -> np.ndarray:
     """Positions of the scenes of stratum `name`."""
     return np.flatnonzero(member.sel(stratum=name).to_numpy())
 

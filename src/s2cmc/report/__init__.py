@@ -1,4 +1,4 @@
-"""TODO."""
+"""Results to look at: tables, charts, pictures, pages."""
 
 from s2cmc.report.charts import require_matplotlib
 from s2cmc.report.pages import evaluation_page, result_page, statistics_page
@@ -6,7 +6,7 @@ from s2cmc.report.pictures import CLASS_COLOURS, gallery, rgb
 from s2cmc.report.tables import (
     DEFAULT_BY,
     class_table,
-    gather,
+    gather_statistics,
     ignored_table,
     markdown,
     overall_table,
@@ -25,7 +25,7 @@ __all__ = [
     "class_table",
     "evaluation_page",
     "gallery",
-    "gather",
+    "gather_statistics",
     "ignored_table",
     "markdown",
     "overall_table",

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from s2cmc.errors import QueryError
-from s2cmc.evaluation import computed, matched, overall_scores, precision_recall, to_binary
+from s2cmc.evaluation import compute_together, match_counts, overall_scores, precision_recall, to_binary
 from s2cmc.report import charts, tables
 from s2cmc.schema import TAGS
 
@@ -115,8 +115,8 @@ def evaluation_page(catalogue: xr.Dataset, counts: xr.Dataset, result: xr.Datase
     """Scores by stratum with charts, and the worst scenes; see `CloudsAccessor.evaluation_page`."""
     if worst < 1:
         raise QueryError(f"worst {worst} is no number of scenes from 1 on")
-    part, counts = matched(catalogue, counts)
-    (counts,) = computed(counts)
+    part, counts = match_counts(catalogue, counts)
+    (counts,) = compute_together(counts)
     return page(f"Evaluation on the {_title(catalogue)}", _evaluation_parts(part, counts, result, worst))
 
 

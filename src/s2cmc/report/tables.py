@@ -165,7 +165,7 @@ DEFAULT_BY = ("dataset", "surface_type", "cloud_type")
 """Strata of the class prevalence where nothing else is asked for."""
 
 
-def gather(catalogue: xr.Dataset, by: By) -> dict[str, xr.Dataset]:
+def gather_statistics(catalogue: xr.Dataset, by: By) -> dict[str, xr.Dataset]:
     """Compute all tables: the masks are read once for the prevalence, those of both annotators for the agreement.
 
     Returns
@@ -176,7 +176,7 @@ def gather(catalogue: xr.Dataset, by: By) -> dict[str, xr.Dataset]:
     """
     found = {
         "prevalence": statistics.prevalence(catalogue, by).compute(),
-        "difficulty": statistics.difficulty(catalogue),
+        "difficulty": statistics.difficulty_counts(catalogue),
         "tags": statistics.tag_frequencies(catalogue),
         "tag_cooccurrence": statistics.tag_cooccurrence(catalogue).to_dataset(),
     }

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the catalogue is: classes, tags, bands, product IDs, outlines, dates. Nothing is read or written."""
 
 from s2cmc.schema.bands import BAND_NAMES, BANDS, RGB_NAMES, Band, bands_of
 from s2cmc.schema.catalogue import (
@@ -33,14 +33,23 @@ from s2cmc.schema.catalogue import (
     TagGroup,
     coordinate_name,
 )
-from s2cmc.schema.footprints import footprints, intersects, outlines, touches_box
-from s2cmc.schema.geometry import OUTLINE_MARGIN, Box, Outline, edge_and_step, lonlat_bounds, outline_margin
+from s2cmc.schema.dates import Moment, interval
+from s2cmc.schema.footprints import footprint, footprints, outlines
+from s2cmc.schema.geometry import (
+    OUTLINE_MARGIN,
+    Box,
+    Outline,
+    boxes_intersect,
+    edge_and_step,
+    lonlat_bounds,
+    outline_margin,
+)
 from s2cmc.schema.products import (
     BAND_LETTERS,
-    COLUMNS,
     METRES_PER_DEGREE,
-    ROWS,
-    SQUARE,
+    SQUARE_COLUMNS,
+    SQUARE_ROWS,
+    SQUARE_SIZE,
     TILE_SIZE,
     Product,
     check_names,
@@ -57,7 +66,6 @@ __all__ = [
     "BINARY_NAMES",
     "CLASS_DIM",
     "CLASS_NAMES",
-    "COLUMNS",
     "DATASETS",
     "DIFFICULTIES",
     "DIMS",
@@ -74,11 +82,12 @@ __all__ = [
     "PIXEL_VARIABLES",
     "QUALITY_COORDINATES",
     "RGB_NAMES",
-    "ROWS",
     "SCENE_COORDINATES",
     "SEASONS",
     "SPLITS",
-    "SQUARE",
+    "SQUARE_COLUMNS",
+    "SQUARE_ROWS",
+    "SQUARE_SIZE",
     "TABLE_COLUMNS",
     "TABLE_COORDINATES",
     "TAGS",
@@ -88,22 +97,24 @@ __all__ = [
     "Box",
     "ExportFormat",
     "MaskClass",
+    "Moment",
     "Outline",
     "Product",
     "ReflectanceType",
     "SceneCoordinate",
     "TagGroup",
     "bands_of",
+    "boxes_intersect",
     "check_names",
     "coordinate_name",
     "dependence_groups",
     "edge_and_step",
+    "footprint",
     "footprints",
-    "intersects",
+    "interval",
     "lonlat_bounds",
     "outline_margin",
     "outlines",
     "square_corner",
     "tile_origin",
-    "touches_box",
 ]

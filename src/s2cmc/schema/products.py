@@ -127,16 +127,16 @@ def dependence_groups(products: Sequence[Product]) -> list[int]:
 
 # The tiles of Level-1C products: squares of the Military Grid Reference System (MGRS), moved to whole pixels.
 
-COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
+SQUARE_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 """Letters of the 100 km squares eastward, by zone modulo 3."""
 
-ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
+SQUARE_ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
 """Letters of the squares northward, every 2000 km again, by zone modulo 2."""
 
 BAND_LETTERS = "CDEFGHJKLMNPQRSTUVWX"
 """Letters of the bands of latitude, 8 degrees each from 80 S; tiles of C and X go on to 84 S and 84 N."""
 
-SQUARE = 100_000
+SQUARE_SIZE = 100_000
 """Width of an MGRS square, m."""
 
 TILE_SIZE = 109_800
@@ -163,15 +163,15 @@ def square_corner(tile: str) -> tuple[int, int]:
         If there is no such square in the zone.
     """
     zone = int(tile[:2])
-    column, row = COLUMNS[zone % 3].find(tile[3]), ROWS[zone % 2].find(tile[4])
+    column, row = SQUARE_COLUMNS[zone % 3].find(tile[3]), SQUARE_ROWS[zone % 2].find(tile[4])
     if column < 0 or row < 0:
         raise CatalogueError(f"there is no MGRS square {tile[3:]} in UTM zone {zone}; {tile!r} is no tile")
     equator = _equator(tile)
-    top = (row + 1) * SQUARE - equator
+    top = (row + 1) * SQUARE_SIZE - equator
     # Rows have the same letters every 2000 km; the latitude band, 1330 km high at most, says which are meant.
     middle = (BAND_LETTERS.index(tile[2]) * 8 - 76) * METRES_PER_DEGREE
-    top += round((middle + SQUARE / 2 - top) / _CYCLE) * _CYCLE
-    return (column + 1) * SQUARE, top + equator
+    top += round((middle + SQUARE_SIZE / 2 - top) / _CYCLE) * _CYCLE
+    return (column + 1) * SQUARE_SIZE, top + equator
 
 
 def tile_origin(tile: str) -> tuple[int, int]:

@@ -1,13 +1,13 @@
-"""TODO."""
+"""What the catalogue holds: masks counted, and histograms and statistics of its bands."""
 
 from s2cmc.statistics.bands import Within, band_statistics
-from s2cmc.statistics.histograms import band_histograms, cached
+from s2cmc.statistics.histograms import band_histograms, cached_histograms
 from s2cmc.statistics.indices import spectral_index
 from s2cmc.statistics.masks import (
     PUBLISHED,
     class_counts,
     class_fractions,
-    difficulty,
+    difficulty_counts,
     one_hot,
     prevalence,
     tag_cooccurrence,
@@ -19,10 +19,10 @@ __all__ = [
     "Within",
     "band_histograms",
     "band_statistics",
-    "cached",
+    "cached_histograms",
     "class_counts",
     "class_fractions",
-    "difficulty",
+    "difficulty_counts",
     "one_hot",
     "prevalence",
     "spectral_index",

@@ -13,7 +13,7 @@ from s2cmc.errors import QueryError
 from s2cmc.query import By, strata
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
 from s2cmc.statistics.histograms import counted_pixels, tallied
-from s2cmc.store import along_scenes, graph, is_lazy, spans, tasks
+from s2cmc.store import along_scenes, graph_of_blocks, is_lazy, scene_spans, tasks_of_blocks
 
 Within = Literal["clear", "cloud", "cloud_shadow"]
 """Class of the pixels that are looked at."""
@@ -149,7 +149,9 @@ def _reduced(
         return _scored(count(*(array.values for array in arrays)), shape, percentiles)
     whole = [along_scenes(array) for array in arrays]
     name = f"band-statistics-{tokenize(count, shape, percentiles, *(array.data for array in whole))}"
-    layer: dict[Any, Any] = {(f"{name}-count", i): task for i, task in enumerate(tasks(count, whole, spans(whole)))}
+    layer: dict[Any, Any] = {
+        (f"{name}-count", i): task for i, task in enumerate(tasks_of_blocks(count, whole, scene_spans(whole)))
+    }
     keys, level = list[Any](layer), 0
     while len(keys) > 1:
         added: dict[Any, Any] = {
@@ -157,7 +159,7 @@ def _reduced(
         }
         layer, keys, level = layer | added, list(added), level + 1
     layer[name, 0, 0, 0] = (_scored, keys[0], shape, percentiles)
-    return dask.array.Array(graph(name, layer, whole), name, tuple((n,) for n in shape), np.float64)
+    return dask.array.Array(graph_of_blocks(name, layer, whole), name, tuple((n,) for n in shape), np.float64)
 
 
 def _scored(tallies: _Tallies, shape: tuple[int, int, int], percentiles: np.ndarray) -> np.ndarray:

@@ -171,7 +171,7 @@ def _to_dn(reflectance: np.ndarray, scene: str) -> tuple[np.ndarray, np.ndarray 
 _CONTENT = "s2cmc band histograms"
 
 
-def cached(histograms: xr.DataArray, path: str | Path, catalogue: xr.Dataset) -> xr.DataArray:
+def cached_histograms(histograms: xr.DataArray, path: str | Path, catalogue: xr.Dataset) -> xr.DataArray:
     """Give histograms from the store at `path`, which is made if there is none.
 
     Parameters

@@ -132,7 +132,7 @@ def tag_frequencies(catalogue: xr.Dataset) -> xr.Dataset:
     return _shares(tags(catalogue).sum("scene"), catalogue.sizes["scene"])
 
 
-def difficulty(catalogue: xr.Dataset) -> xr.Dataset:
+def difficulty_counts(catalogue: xr.Dataset) -> xr.Dataset:
     """Scenes of each difficulty; see `CloudsAccessor.difficulty`."""
     values = catalogue["difficulty"].to_numpy()
     counts = [int((values == level).sum()) for level in DIFFICULTIES]

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Bytes from anywhere, in time, or an error that says what to do."""
 
 from s2cmc.storage.access import (
     DEFAULT_CACHE_SIZE,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from s2cmc.store.blocks import along_scenes, graph, is_lazy, map_scenes, spans, tasks
+from s2cmc.store.blocks import along_scenes, graph_of_blocks, is_lazy, map_scenes, scene_spans, tasks_of_blocks
 from s2cmc.store.format import (
     BUNDLE,
     BUNDLE_ATTRIBUTE,
@@ -68,7 +68,7 @@ __all__ = [
     "digest_attributes",
     "digest_of",
     "digital_numbers",
-    "graph",
+    "graph_of_blocks",
     "in_blocks",
     "is_lazy",
     "map_scenes",
@@ -82,12 +82,12 @@ __all__ = [
     "read_once",
     "rebound",
     "renewed",
+    "scene_spans",
     "source_of",
-    "spans",
     "stored_pixels",
     "take_scene",
     "take_scenes",
-    "tasks",
+    "tasks_of_blocks",
     "to_mask",
     "to_reflectance",
     "unpack_bundle",

@@ -45,12 +45,12 @@ def map_scenes(
     if not any(is_lazy(array) for array in arrays):
         return function(*(array.values for array in arrays))
     whole = [along_scenes(array) for array in arrays]
-    cuts = spans(whole)
+    cuts = scene_spans(whole)
     name = f"scenes-{tokenize(function, *(array.data for array in whole))}"
     rest = (0,) * len(tail)
-    layer = {(name, i, *rest): task for i, task in enumerate(tasks(function, whole, cuts))}
+    layer = {(name, i, *rest): task for i, task in enumerate(tasks_of_blocks(function, whole, cuts))}
     chunks = (tuple(cut.stop - cut.start for cut in cuts), *((n,) for n in tail))
-    return dask.array.Array(graph(name, layer, whole), name, chunks, dtype)
+    return dask.array.Array(graph_of_blocks(name, layer, whole), name, chunks, dtype)
 
 
 def is_lazy(array: xr.Variable | xr.DataArray) -> bool:
@@ -63,7 +63,7 @@ def along_scenes(array: xr.Variable) -> xr.Variable:
     return array.chunk({dim: -1 for dim in array.dims if dim != "scene"}) if is_lazy(array) else array
 
 
-def spans(arrays: Sequence[xr.Variable]) -> list[slice]:
+def scene_spans(arrays: Sequence[xr.Variable]) -> list[slice]:
     """Scenes that lie in one chunk of every array."""
     edges = {0, arrays[0].sizes["scene"]}
     for array in arrays:
@@ -71,13 +71,15 @@ def spans(arrays: Sequence[xr.Variable]) -> list[slice]:
     return [slice(first, end) for first, end in pairwise(sorted(edges))] or [slice(0, 0)]
 
 
-def tasks(function: Callable[..., Any], arrays: Sequence[xr.Variable], cuts: Iterable[slice]) -> list[Task]:
+def tasks_of_blocks(function: Callable[..., Any], arrays: Sequence[xr.Variable], cuts: Iterable[slice]) -> list[Task]:
     """What applies a function to each span of scenes."""
     taken = [_taken(array) for array in arrays]
     return [(function, *(take(cut) for take in taken)) for cut in cuts]
 
 
-def graph(name: str, layer: dict[Any, Any], arrays: Iterable[xr.Variable]) -> "dask.highlevelgraph.HighLevelGraph":
+def graph_of_blocks(
+    name: str, layer: dict[Any, Any], arrays: Iterable[xr.Variable]
+) -> "dask.highlevelgraph.HighLevelGraph":
     """Tasks together with those they depend on."""
     from dask.highlevelgraph import HighLevelGraph
 

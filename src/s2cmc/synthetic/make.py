@@ -20,7 +20,7 @@ from s2cmc.schema import (
     DN_PER_REFLECTANCE,
     OUTLINE_MARGIN,
     PIXEL_SIZE,
-    SQUARE,
+    SQUARE_SIZE,
     TABLE_COLUMNS,
     MaskClass,
     Outline,
@@ -95,7 +95,7 @@ def make_outline(scene: str, size: int, seed: int) -> Outline:
     product = Product.parse(scene)
     left, top = square_corner(product.mgrs_tile)
     width = (size + 2 * OUTLINE_MARGIN) * PIXEL_SIZE
-    room = max(1, int((SQUARE - width) // PIXEL_SIZE))
+    room = max(1, int((SQUARE_SIZE - width) // PIXEL_SIZE))
     x, y = np.random.default_rng([seed, zlib.crc32(scene.encode())]).integers(0, room, 2).tolist()
     left, top = left + x * PIXEL_SIZE, top - y * PIXEL_SIZE
     return Outline(product.epsg, left, top - width, left + width, top)

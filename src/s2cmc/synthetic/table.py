@@ -11,11 +11,11 @@ from s2cmc.errors import CatalogueError
 from s2cmc.schema import (
     BAND_LETTERS,
     BAND_NAMES,
-    COLUMNS,
     DN_PER_REFLECTANCE,
     METRES_PER_DEGREE,
-    ROWS,
-    SQUARE,
+    SQUARE_COLUMNS,
+    SQUARE_ROWS,
+    SQUARE_SIZE,
     TABLE_COLUMNS,
     TAGS,
     MaskClass,
@@ -99,8 +99,8 @@ def _product_id(rng: np.random.Generator) -> str:
     """Make a product ID of 2018, its tile somewhere between 54 S and 67 N."""
     zone, northing = int(rng.integers(1, 61)), float(rng.uniform(-6.0e6, 7.5e6))
     band = BAND_LETTERS[int((northing / METRES_PER_DEGREE + 80) // 8)]
-    column = COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
-    row = ROWS[zone % 2][int(northing // SQUARE) % 20]
+    column = SQUARE_COLUMNS[zone % 3][int(rng.integers(2, 6))]  # the outer columns do not exist far from the equator
+    row = SQUARE_ROWS[zone % 2][int(northing // SQUARE_SIZE) % 20]
     local = timedelta(days=int(rng.integers(1, 364)), hours=10, seconds=int(rng.integers(3600)))
     start = datetime(2018, 1, 1) + local - timedelta(hours=0.4 * (zone - 30.5))  # zones are 6 degrees, or 0.4 h, wide
     made = start + timedelta(seconds=int(rng.integers(7000, 20000)))
