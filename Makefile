@@ -1,6 +1,6 @@
 # make demo   a sample release, its store, a query, a reduction and a picture, in ./demo
 # make test   the whole suite          make quick   without its slow part
-# make check  lint, types              make wheel   the built wheel, alone in a new environment
+# make check  lint, import order, types   make wheel   the built wheel, alone in a new environment
 # make audit  known vulnerabilities in requirements.lock; AUDIT=--required fails where nobody can tell
 # make lock   renew requirements.lock from pyproject.toml
 # make fuzz   damaged input for SECONDS (300), drawn by SEED; what is not refused as it should be is kept in build/fuzz
@@ -45,6 +45,7 @@ quick: $(READY)
 check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 audit: $(READY)

@@ -9,8 +9,8 @@ import shapely
 import xarray as xr
 from placed import world_of
 
+from s2cmc import schema
 from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.schema import catalogue
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def test_the_table_has_every_coordinate_of_the_scenes(world, no_compute):
     assert table.crs.to_epsg() == 4326
     assert table.index.name == "scene"
     assert table.index.tolist() == world.scene.values.tolist()
-    assert list(table.columns) == [c.name for c in catalogue.SCENE_COORDINATES if c.name != "scene"] + ["geometry"]
+    assert list(table.columns) == [c.name for c in schema.SCENE_COORDINATES if c.name != "scene"] + ["geometry"]
     for name in ("cirrus", "time", "cloud_percent", "epsg"):
         assert table[name].dtype == world[name].dtype
         np.testing.assert_array_equal(table[name], world[name])

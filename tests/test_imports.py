@@ -1,131 +1,100 @@
-"""Who may import whom, and how cheap importing s2cmc is."""
+"""Packages have one face each, and importing s2cmc is cheap. Who may import whom: `make check`, by import-linter."""
 
 import ast
+import importlib
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-LIBRARY = [
-    *("schema", "bands", "redact", "errors", "filesystem", "limits", "zipfiles", "npyheader", "arrayfile"),
-    *("product", "geo", "geozarr", "tile"),
-    *("parallel", "reused"),
-    *("access", "process", "faults", "aws", "transport"),
-    *("metadata", "bundle", "digests", "diskcache", "kept", "objects"),
-    *("planar", "chunkcodec", "shard", "onechunk", "reading"),
-    *("indexed", "lazy", "store", "expression", "footprints", "select", "patches"),
-    *("scene", "grid", "mosaic", "l1c", "safe", "georeference"),
-    *(
-        "sceneblocks",
-        "strata",
-        "reduce",
-        "tables",
-        "counter",
-        "histogram",
-        "bandstatistics",
-        "histogramcache",
-        "indices",
-    ),
-    *("annotators", "classmap", "prediction", "predictionfiles", "confusion", "score", "bootstrap", "estimate"),
-    *("evaluate", "curve", "census", "summary", "charts", "page", "pages", "plot"),
-    *(
-        "accessorbase",
-        "statisticsaccessor",
-        "evaluationaccessor",
-        "geoaccessor",
-        "accessor",
-        "resultaccessor",
-        "example",
-    ),
-    *("published", "synthesis", "sampletable", "quirks", "testing"),
-    *("display", "ending", "console", "clirelease", "cliask", "clievaluate", "cligeo", "cli"),
-]
-"""Rooms of src/s2cmc: each imports only from those before it (the package itself counts as accessor)."""
-
-CONVERSION = [
-    *(
-        "attributes",
-        "png",
-        "read",
-        "content",
-        "archive",
-        "filenames",
-        "source",
-        "shp",
-        "outline",
-        "check",
-        "axes",
-        "encode",
-        "layout",
-        "plan",
-        "load",
-    ),
-    *("coordinates", "report"),
-    *("folder", "lease", "bucket", "place", "target", "cluster", "write", "forecast"),
-    *("readback", "inventory", "shardcheck", "compare", "verify", "publication", "restore"),
-    *("remains", "mending", "repair"),
-    *("publish", "picture", "geotiff", "subset", "export", "geoparquet", "croissant", "stac", "describe"),
-]
+FOLDERS = {"s2cmc": ROOT / "src" / "s2cmc", "s2cmc.conversion": ROOT / "conversion"}
 
 
-def rooms(folder: str) -> list[str]:
-    return sorted(path.stem for path in (ROOT / folder).glob("*.py") if not path.stem.startswith("__"))
+@cache
+def modules() -> dict[str, Path]:
+    """Every module and package of the project, by the name it is installed under."""
+    return {
+        ".".join([top, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+        for top, folder in FOLDERS.items()
+        for path in folder.rglob("*.py")
+    }
 
 
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """Modules that a file imports, and whether at its top level."""
+def packages() -> list[str]:
+    return sorted(name for name, path in modules().items() if path.name == "__init__.py")
+
+
+FACES = [name for name in packages() if name not in FOLDERS]
+
+
+def imports(name: str, path: Path) -> Iterator[tuple[str, str, bool]]:
+    """Module, name, and whether at the top level, of each thing of ours that a module imports."""
     tree = ast.parse(path.read_text())
-    found = []
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(tree):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((alias.name, "", node in tree.body) for alias in node.names if alias.name.startswith("s2cmc"))
         elif isinstance(node, ast.ImportFrom):
-            module = f"conversion.{node.module or ''}" if node.level else str(node.module)
-            names = [module] if module != "s2cmc" else [f"s2cmc.{alias.name}" for alias in node.names]
-        found += [(name, node in tree.body) for name in names]
-    return found
+            above = package.split(".")[: -(node.level - 1) or None] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            if module.partition(".")[0] == "s2cmc":
+                yield from ((module, alias.name, node in tree.body) for alias in node.names)
 
 
-def test_every_room_has_its_place():
-    assert rooms("src/s2cmc") == sorted(LIBRARY)
-    assert rooms("conversion") == sorted(CONVERSION)
+def package_of(name: str) -> str:
+    """The package that a module belongs to; its own name if it stands alone."""
+    return next((face for face in FACES if name == face or name.startswith(f"{face}.")), name)
 
 
-@pytest.mark.parametrize("room", LIBRARY)
-def test_the_library_imports_downhill(room):
-    allowed = LIBRARY[: LIBRARY.index(room)]
-    for name, at_top in imports(ROOT / "src" / "s2cmc" / f"{room}.py"):
-        package, _, module = name.partition(".")
-        if package != "s2cmc":
-            continue
-        if module.startswith("conversion"):
-            assert room in ("clirelease", "cligeo"), f"{room} imports {name}"
-            assert not at_top, "the command loads the conversion lazily"
-        elif module in LIBRARY:
-            assert module in allowed, f"{room} imports {name}, which stands above it"
+def test_every_package_is_installed():
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(installed) == packages()
 
 
-@pytest.mark.parametrize("room", CONVERSION)
-def test_the_conversion_imports_downhill(room):
-    allowed = CONVERSION[: CONVERSION.index(room)]
-    for name, _ in imports(ROOT / "conversion" / f"{room}.py"):
-        package, _, module = name.partition(".")
-        if package == "conversion":
-            assert module in allowed, f"{room} imports {name}, which stands above it"
+@pytest.mark.parametrize(("top", "limit"), [("s2cmc", 6), ("s2cmc.conversion", 3)])
+def test_few_modules_stand_outside_a_package(top, limit):
+    assert len([path for path in FOLDERS[top].glob("*.py") if path.name != "__init__.py"]) <= limit
 
 
-def test_what_proves_a_store_knows_nothing_of_what_wrote_it():
-    seen, todo = set(), ["verify"]
-    while todo:
-        room = todo.pop()
-        seen.add(room)
-        names = [name.removeprefix("conversion.") for name, _ in imports(ROOT / "conversion" / f"{room}.py")]
-        todo += [name for name in names if name in CONVERSION and name not in seen]
-    assert not seen & {"write", "load", "layout", "plan", "target", "report"}
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_others_are_imported_by_their_face(name):
+    """``from s2cmc.store import open_group``, and not ``from s2cmc.store.open import open_group``."""
+    behind = [
+        module
+        for module, _, _ in imports(name, modules()[name])
+        if package_of(module) != package_of(name) and module in modules() and package_of(module) != module
+    ]
+    assert behind == []
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_says_all_it_has(face):
+    """Each name is imported from a module of the package, and no module has the name of something else in the face."""
+    offered = importlib.import_module(face).__all__
+    defined = {
+        name for module, name, _ in imports(face, modules()[face]) if module != face and package_of(module) == face
+    }
+    assert sorted(offered) == sorted(defined)
+    assert offered
+    assert not {f"{face}.{name}" for name in offered} & set(modules())
+
+
+@pytest.mark.parametrize("name", sorted(name for name in modules() if not name.startswith("s2cmc.conversion")))
+def test_only_the_command_imports_the_conversion_and_when_it_needs_it(name):
+    found = [at_top for module, _, at_top in imports(name, modules()[name]) if module.startswith("s2cmc.conversion")]
+    assert not found or package_of(name) == "s2cmc.cli"
+    assert not any(found)
+
+
+def test_the_conversion_has_a_face():
+    from s2cmc.conversion import convert, describe, export, forecast, publish, repair, restore, verify
+
+    assert all(map(callable, (convert, describe, export, forecast, publish, repair, restore, verify)))
 
 
 def test_importing_s2cmc_does_not_import_what_is_heavy():
@@ -139,3 +108,8 @@ def test_importing_s2cmc_does_not_import_what_is_heavy():
 def test_the_command_shows_its_help_without_the_conversion():
     code = "import sys, s2cmc.cli; sys.exit(any(name.startswith('s2cmc.conversion') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_name_that_a_package_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"'s2cmc\.store' has no attribute 'nothing'"):
+        importlib.import_module("s2cmc.store").nothing  # noqa: B018

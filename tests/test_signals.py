@@ -33,7 +33,7 @@ LINES = {
     "select": (["select", "{store}"], "s2cmc.cli.ask:open_with"),
     "fractions": (["fractions", "{store}"], "s2cmc.cli.ask:open_with"),
     "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.cli.ask:open_with"),
-    "stats": (["stats", "{store}"], "s2cmc.cli.evaluate:gather"),
+    "stats": (["stats", "{store}"], "s2cmc.cli.evaluate:gather_statistics"),
     "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.cli.evaluate:open_with"),
     "export": (["export", "{store}", "{tmp}/out"], "s2cmc.conversion.export.scenes:_write_files"),
     "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.metadata.documents:open_with"),

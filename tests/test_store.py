@@ -13,18 +13,19 @@ from resealed import reseal
 from zarr.storage import LocalStore, LoggingStore, MemoryStore
 
 import s2cmc
-from s2cmc.schema import catalogue
+from s2cmc import schema
 from s2cmc.schema.bands import BAND_NAMES
+from s2cmc.store import open as store_open
 from s2cmc.store.format import with_checksum
 from s2cmc.store.lazy import take_scenes
 from s2cmc.synthetic.make import make_scene
 
 
 def test_the_dataset_has_the_variables_and_coordinates_of_the_schema(catalogue):
-    assert list(catalogue.data_vars) == list(catalogue.PIXEL_VARIABLES)
-    for name, dims in catalogue.DIMS.items():
+    assert list(catalogue.data_vars) == list(schema.PIXEL_VARIABLES)
+    for name, dims in schema.DIMS.items():
         assert catalogue[name].dims == dims
-    for c in catalogue.SCENE_COORDINATES:
+    for c in schema.SCENE_COORDINATES:
         stored = catalogue[c.name]
         assert stored.dims == ("scene",)
         assert stored.dtype.kind == "U" if c.dtype == "O" else stored.dtype == np.dtype(c.dtype)
@@ -44,7 +45,7 @@ def test_tags_carry_their_group_published_name_and_description(catalogue):
 
 def test_opening_reads_no_pixel_and_nothing_is_computed(store, no_compute):
     opened = s2cmc.open_catalogue(store)
-    assert all(dask.is_dask_collection(opened[name].data) for name in catalogue.PIXEL_VARIABLES)
+    assert all(dask.is_dask_collection(opened[name].data) for name in schema.PIXEL_VARIABLES)
     repr(opened)
     opened.clouds.select("cirrus")
     opened.clouds.class_fractions()
@@ -68,7 +69,7 @@ def test_a_chunk_is_a_scene_or_eight_masks(catalogue):
 def test_reflectance_is_bit_equal_to_the_published_arrays(catalogue):
     """Against the maker of the release, which knows nothing of the store."""
     scene = catalogue.scene.values[9]
-    row = {c.published: catalogue[c.name].sel(scene=scene).item() for c in catalogue.TABLE_COORDINATES}
+    row = {c.published: catalogue[c.name].sel(scene=scene).item() for c in schema.TABLE_COORDINATES}
     made = make_scene(row, 64, seed=0)
     opened = catalogue.reflectance.sel(scene=scene).to_numpy()
     assert opened.dtype == np.float32
@@ -251,12 +252,12 @@ def test_a_conversion_that_ends_between_two_looks_is_opened(store, tmp_path, mon
     """The reader finds no root, then no journal: the conversion has ended in between."""
     place = shutil.copytree(store, tmp_path / "catalogue.zarr")
     hidden = (place / "zarr.json").rename(tmp_path / "root")
-    fetch = s2cmc.store._fetch
+    fetch = store_open._fetch
 
     def end_the_conversion(looked_in, key):
-        if key == catalogue.JOURNAL_PLAN:
+        if key == schema.JOURNAL_PLAN:
             hidden.rename(place / "zarr.json")
         return fetch(looked_in, key)
 
-    monkeypatch.setattr(s2cmc.store, "_fetch", end_the_conversion)
+    monkeypatch.setattr(store_open, "_fetch", end_the_conversion)
     assert s2cmc.open_catalogue(place).sizes["scene"] == 10

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import s2cmc
+from s2cmc import schema
 from s2cmc.release import SHAPEFILE_SUFFIXES
-from s2cmc.schema import catalogue
 from s2cmc.schema.bands import BAND_NAMES
 from s2cmc.synthetic.make import make_release, make_scene
 from s2cmc.synthetic.table import QUIRKS, quirk_scenes, sample_table
@@ -19,7 +19,7 @@ from s2cmc.synthetic.table import QUIRKS, quirk_scenes, sample_table
 
 def test_the_tree_is_the_published_one(release):
     table = pd.read_csv(release / "classification_tags.csv")
-    assert list(table) == list(catalogue.TABLE_COLUMNS)
+    assert list(table) == list(schema.TABLE_COLUMNS)
     scenes = list(table["scene"])
     with_alt = list(table.loc[table["dataset"] != "MAIN", "scene"])
     expected = {

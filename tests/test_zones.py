@@ -8,8 +8,8 @@ from test_outline import files
 from s2cmc.conversion.source.coordinates import geo_coordinates
 from s2cmc.conversion.source.outlines import read_outline
 from s2cmc.errors import SceneError
-from s2cmc.schema.footprints import footprint
 from s2cmc.schema.geometry import Outline
+from s2cmc.schema.polygons import footprint
 from s2cmc.schema.products import Product
 
 pytestmark = pytest.mark.slow

@@ -34,7 +34,6 @@ from s2cmc.schema.catalogue import (
     coordinate_name,
 )
 from s2cmc.schema.dates import Moment, interval
-from s2cmc.schema.footprints import footprint, footprints, outlines
 from s2cmc.schema.geometry import (
     OUTLINE_MARGIN,
     Box,
@@ -44,6 +43,7 @@ from s2cmc.schema.geometry import (
     lonlat_bounds,
     outline_margin,
 )
+from s2cmc.schema.polygons import footprint, footprints, outlines
 from s2cmc.schema.products import (
     BAND_LETTERS,
     METRES_PER_DEGREE,
