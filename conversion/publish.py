@@ -22,7 +22,7 @@ from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access
 from s2cmc.store import ROOT, VERSIONS_FORMAT, CatalogueStore, Place, check_checksum, open_group, versions_document
 
-from .targets import Bucket, Folder, place_to_write
+from .targets import Bucket, Folder, place_to_write, writing
 from .verify import expected_objects, list_objects
 
 Progress = Callable[[int, int], None]
@@ -102,13 +102,10 @@ def publish(
     _versions(place)  # what else lies there is told before anything is copied
     version = _name(root, str(group.attrs.get("date_created", "")))
     folder = place_to_write(f"{url.rstrip('/')}/{version}", access, unchanging=True)
-    try:
+    with writing(url, lambda: "; what is copied is kept, the same command resumes" if _is_begun(folder) else ""):
         copied, nbytes = _copy_all(source, folder, keys, workers or 4 * (os.cpu_count() or 1), progress)
         folder.sync()
         _announce(place, version)
-    except OSError as error:
-        kept = "; what is copied is kept, the same command resumes" if _is_begun(folder) else ""
-        raise StoreError(f"{url} cannot be written: {error}{kept}") from error
     if progress:
         progress(len(keys), len(keys))
     return Publication(folder.url, version, copied, len(keys) - copied, nbytes)

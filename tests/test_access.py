@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientTimeout
 
 import s2cmc
-from s2cmc.storage.access import DEFAULT_CACHE_SIZE, Access, has_obstore, make_access, scheme_of
+from s2cmc.storage.access import Access, has_obstore, make_access, scheme_of
 from s2cmc.storage.connections import FolderConnection, FsspecConnection, ObstoreConnection, connect, fsspec_options
 
 
@@ -24,9 +24,9 @@ from s2cmc.storage.connections import FolderConnection, FsspecConnection, Obstor
     ids=str,
 )
 def test_what_cannot_be_is_refused_before_anything_is_read(options, message):
-    with pytest.raises(s2cmc.StoreError, match=message):
+    with pytest.raises(s2cmc.ArgumentError, match=message):
         s2cmc.open_catalogue("/nowhere", **options)
-    with pytest.raises(s2cmc.StoreError, match=message):
+    with pytest.raises(s2cmc.ArgumentError, match=message):
         make_access(options)
 
 
@@ -43,7 +43,7 @@ def test_what_cannot_be_is_refused_before_anything_is_read(options, message):
     ids=str,
 )
 def test_values_of_the_wrong_kind_are_refused(options):
-    with pytest.raises(s2cmc.StoreError, match=next(iter(options))):
+    with pytest.raises(s2cmc.ArgumentError, match=next(iter(options))):
         make_access(options)
 
 
@@ -58,7 +58,7 @@ def test_names_of_fsspec_and_botocore_mean_the_same():
 def test_what_has_another_name_goes_to_the_transport():
     access = make_access({"anon": True, "client_options": {"a": 1}, "account_name": "n"}, timeout=3.0)
     assert access.storage_options == {"client_options": {"a": 1}, "account_name": "n"}
-    assert (access.anonymous, access.timeout, access.cache_size) == (True, 3, DEFAULT_CACHE_SIZE)
+    assert (access.anonymous, access.timeout, access.cache_size) == (True, 3, Access().cache_size)
 
 
 def test_a_named_value_goes_before_the_same_among_the_options():

@@ -146,7 +146,7 @@ def test_scenes_of_unknown_place_are_counted(own: Path, monkeypatch: pytest.Monk
         found = s2cmc.open_catalogue(own)
         return found.assign_coords(x_origin=found["x_origin"].where(np.arange(10) > 2))
 
-    monkeypatch.setattr("s2cmc.conversion.metadata.documents.open_with", without_place)
+    monkeypatch.setattr("s2cmc.conversion.metadata.documents.open_catalogue", without_place)
     assert describe(str(own)).unplaced == 3
 
 

@@ -25,7 +25,7 @@ SIZE = 100_000
 
 WRITER = """
 import sys, pathlib
-from s2cmc.diskcache import DiskCache
+from s2cmc.storage import DiskCache
 folder, size, first, count, nbytes = sys.argv[1], *map(int, sys.argv[2:])
 cache = DiskCache(pathlib.Path(folder), size)
 print("ready", flush=True)

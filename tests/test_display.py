@@ -1,6 +1,7 @@
 """The tables of the command hold the right numbers."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from s2cmc.cli import _console
+from s2cmc.cli import _tables
+from s2cmc.store import open_group
 
 
 def _cells(table: Table) -> list[list[str]]:
@@ -17,8 +19,8 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("no_compute")
-def test_overview_states_the_facts(catalogue: xr.Dataset) -> None:
-    facts, _ = _console.overview(catalogue)
+def test_overview_states_the_facts(store: Path, catalogue: xr.Dataset) -> None:
+    facts, _ = _tables.overview(open_group(store))
     found = dict(_cells(facts))
     assert "synthetic" in str(facts.title).lower()
     groups = len(set(catalogue.group.values))
@@ -40,8 +42,8 @@ def test_overview_states_the_facts(catalogue: xr.Dataset) -> None:
 
 
 @pytest.mark.usefixtures("no_compute")
-def test_overview_counts_every_tag(catalogue: xr.Dataset) -> None:
-    _, frequencies = _console.overview(catalogue)
+def test_overview_counts_every_tag(store: Path, catalogue: xr.Dataset) -> None:
+    _, frequencies = _tables.overview(open_group(store))
     found = dict(_cells(frequencies))
     assert list(found) == list(catalogue.clouds.tag_groups)
     for group, names in catalogue.clouds.tag_groups.items():
@@ -50,7 +52,7 @@ def test_overview_counts_every_tag(catalogue: xr.Dataset) -> None:
 
 @pytest.mark.usefixtures("no_compute")
 def test_scenes_has_one_row_for_each(catalogue: xr.Dataset) -> None:
-    table = _console.scenes(catalogue)
+    table = _tables.scenes(catalogue)
     assert table.title == "10 scenes"
     for i, (scene, date, difficulty, cloud, tags) in enumerate(_cells(table)):
         one = catalogue.isel(scene=i)
@@ -64,7 +66,7 @@ def test_scenes_has_one_row_for_each(catalogue: xr.Dataset) -> None:
 
 def test_fractions_are_percent_with_their_mean(catalogue: xr.Dataset) -> None:
     fractions = catalogue.clouds.class_fractions().compute()
-    *rows, mean = _cells(_console.fractions(fractions))
+    *rows, mean = _cells(_tables.fractions(fractions))
     assert [row[0] for row in rows] == list(catalogue.scene.values)
     shown = np.array([row[1:] for row in rows], float)
     np.testing.assert_allclose(shown, 100 * fractions, atol=0.005001)
@@ -74,21 +76,15 @@ def test_fractions_are_percent_with_their_mean(catalogue: xr.Dataset) -> None:
 
 def test_tables_of_no_scene_are_empty(catalogue: xr.Dataset) -> None:
     nothing = catalogue.clouds.select("difficulty > 5")
-    assert _cells(_console.scenes(nothing)) == []
-    assert _console.scenes(nothing).title == "0 scenes"
-    assert _cells(_console.fractions(nothing.clouds.class_fractions().compute())) == []
-
-
-@pytest.mark.usefixtures("no_compute")
-def test_overview_of_no_scene_says_so(catalogue: xr.Dataset) -> None:
-    facts, _ = _console.overview(catalogue.clouds.select("difficulty > 5"))
-    assert dict(_cells(facts))["scenes"] == "0, in 0 independent groups"
+    assert _cells(_tables.scenes(nothing)) == []
+    assert _tables.scenes(nothing).title == "0 scenes"
+    assert _cells(_tables.fractions(nothing.clouds.class_fractions().compute())) == []
 
 
 def _shown(frame: pd.DataFrame, width: int) -> list[str]:
     """Lines of a frame in a terminal of `width` columns, below title and header."""
     console = Console(width=width, file=io.StringIO())
-    console.print(_console.frame(frame, "title"))
+    console.print(_tables.frame(frame, "title"))
     title, header, *lines = console.file.getvalue().splitlines()
     assert title.strip() == "title"
     assert header.split() == list(frame.columns)
@@ -109,7 +105,7 @@ def test_only_the_first_column_of_a_frame_folds() -> None:
 def test_a_frame_stays_in_one_line_where_there_is_room() -> None:
     frame = pd.DataFrame({"stratum": ["altocumulus_stratocumulus"], "n": ["1"]})
     assert [line.split() for line in _shown(frame, 80)] == [["altocumulus_stratocumulus", "1"]]
-    assert _console.frame(frame, "title").columns[1].justify == "right"
+    assert _tables.frame(frame, "title").columns[1].justify == "right"
 
 
 @pytest.mark.parametrize("name", ["[bold]x", "[/b]", "0.5 [0.4, 0.6]"])

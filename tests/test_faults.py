@@ -116,7 +116,7 @@ def all_cases(server: str, timeout: float) -> Iterator[list[Case]]:
     """
     cases = []
     with zarr.config.set({"array.sharding_coalesce_max_gap_bytes": -1}), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cache, "KEPT_NBYTES", 0)
+        patched.setattr(cache, "MEMORY_CACHE_NBYTES", 0)
         for way in WAYS:
             shared = Place(way, server, timeout)
             opened = shared.open()

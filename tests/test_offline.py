@@ -31,13 +31,8 @@ _EVERYTHING = """
 import sys
 from pathlib import Path
 import s2cmc
-from s2cmc.conversion.describe import describe
-from s2cmc.conversion.export import export
-from s2cmc.conversion.forecast import forecast
-from s2cmc.conversion.publish import publish
-from s2cmc.conversion.verify import verify
-from s2cmc.conversion.write import convert
-from s2cmc.testing import make_release
+from s2cmc.conversion import convert, describe, export, forecast, publish, verify
+from s2cmc.synthetic import make_release
 
 here = Path(sys.argv[1])
 release = make_release(here / "release", scenes=3, size=16)

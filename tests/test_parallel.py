@@ -18,7 +18,7 @@ PATIENCE = 20
 
 FORK = """
 import os, warnings
-from s2cmc.parallel import side_by_side
+from s2cmc.store.shards import side_by_side
 warnings.filterwarnings("ignore", "This process .* is multi-threaded")
 def add():
     found = []
@@ -167,19 +167,19 @@ def test_a_fork_works_too():
 
 FORK_WHILE_THREADS_HELP = """
 import os, threading, warnings
-from s2cmc import parallel
+from s2cmc.store import shards
 warnings.filterwarnings("ignore", "This process .* is multi-threaded")
-parallel.CORES = 2
+shards.CORES = 2
 busy, ended = threading.Event(), threading.Event()
 def work(item):
     busy.set()
     ended.wait(30)
-thread = threading.Thread(target=lambda: parallel.side_by_side(work, range(8)))
+thread = threading.Thread(target=lambda: shards.side_by_side(work, range(8)))
 thread.start()
 busy.wait()
 child = os.fork()
 if child == 0:
-    print(parallel._helpers(os.getpid()).acquire(blocking=False), flush=True)
+    print(shards._helpers(os.getpid()).acquire(blocking=False), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 ended.set()

@@ -144,7 +144,7 @@ def test_an_index_is_asked_for_once_however_many_threads_ask(proxy, pixels):
 
 
 def test_what_was_used_least_lately_is_forgotten_first(proxy, pixels, monkeypatch):
-    monkeypatch.setattr(cache, "KEPT_NBYTES", 3 * INDEX)
+    monkeypatch.setattr(cache, "MEMORY_CACHE_NBYTES", 3 * INDEX)
     for scene in (0, 1, 2, 0, 3):
         window(pixels, scene)
     assert indices(proxy) == [0, 1, 2, 3]
@@ -157,7 +157,7 @@ def test_what_was_used_least_lately_is_forgotten_first(proxy, pixels, monkeypatc
 
 
 def test_what_is_larger_than_all_that_may_be_kept_is_read_all_the_same(proxy, masks, monkeypatch):
-    monkeypatch.setattr(cache, "KEPT_NBYTES", 10)
+    monkeypatch.setattr(cache, "MEMORY_CACHE_NBYTES", 10)
     read_array(masks, 3)
     read_array(masks, 3)
     assert asked(proxy) == [("/mask/c/0/0/0", None)] * 2

@@ -14,7 +14,8 @@ import pytest
 import typer.main
 from conftest import Answer
 
-from s2cmc.cli import app, ask
+from s2cmc import store as stores
+from s2cmc.cli import app
 from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
@@ -29,16 +30,16 @@ LINES = {
     "repair": (["repair", "{store}", "{release}", "--dry-run"], "s2cmc.conversion.repair.repairs:survey"),
     "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.release:ReleaseWriter.write_table"),
     "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish:_announce"),
-    "info": (["info", "{store}"], "s2cmc.cli.ask:open_with"),
-    "select": (["select", "{store}"], "s2cmc.cli.ask:open_with"),
-    "fractions": (["fractions", "{store}"], "s2cmc.cli.ask:open_with"),
-    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.cli.ask:open_with"),
-    "stats": (["stats", "{store}"], "s2cmc.cli.evaluate:gather_statistics"),
-    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.cli.evaluate:open_with"),
+    "info": (["info", "{store}"], "s2cmc.store:open_group"),
+    "select": (["select", "{store}"], "s2cmc.store:open_with"),
+    "fractions": (["fractions", "{store}"], "s2cmc.store:open_with"),
+    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.store:open_with"),
+    "stats": (["stats", "{store}"], "s2cmc.report:gather_statistics"),
+    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.store:open_with"),
     "export": (["export", "{store}", "{tmp}/out"], "s2cmc.conversion.export.scenes:_write_files"),
-    "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.metadata.documents:open_with"),
-    "window": (["window", "{store}", "0"], "s2cmc.cli.geo:open_with"),
-    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.cli.geo:open_with"),
+    "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.metadata.documents:open_catalogue"),
+    "window": (["window", "{store}", "0"], "s2cmc.store:open_with"),
+    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.store:open_with"),
 }
 """Of each command: a line, and a function that the signal comes in."""
 
@@ -93,8 +94,8 @@ def test_what_is_ignored_stays_ignored(store, run, monkeypatch):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        open_with = ask.open_with
-        monkeypatch.setattr(ask, "open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args))
+        open_with = stores.open_with
+        monkeypatch.setattr(stores, "open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args))
         assert run("select", store, "--ids").code == 0
     finally:
         signal.signal(signal.SIGHUP, before)

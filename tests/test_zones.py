@@ -8,8 +8,8 @@ from test_outline import files
 from s2cmc.conversion.source.coordinates import geo_coordinates
 from s2cmc.conversion.source.outlines import read_outline
 from s2cmc.errors import SceneError
+from s2cmc.schema import footprints
 from s2cmc.schema.geometry import Outline
-from s2cmc.schema.polygons import footprint
 from s2cmc.schema.products import Product
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def test_the_footprint_is_the_array_on_the_globe(place):
     zone, letter, *centre = PLACES[place]
     array = read_outline(files([(o := outline(zone, letter, *centre)).ring()], epsg=o.epsg), product(zone, letter))
     array = array.grown(-INSET)
-    found = footprint(array)
+    (found,) = footprints([array])
     parts = list(getattr(found, "geoms", [found]))
     assert len(parts) == (2 if "antimeridian" in place else 1)
     west, south, east, north = found.bounds
@@ -102,7 +102,7 @@ def test_bounds_are_those_of_the_footprint(place):
     zone, letter, *centre = PLACES[place]
     found = outline(zone, letter, *centre)
     bounds = placed(found)
-    shape = footprint(found.grown(-INSET))
+    (shape,) = footprints([found.grown(-INSET)])
     parts = sorted(getattr(shape, "geoms", [shape]), key=lambda part: part.bounds[0])
     west, east = parts[-1].bounds[0], parts[0].bounds[2]  # RFC 7946: west above east across the antimeridian
     expected = (west, shape.bounds[1], east, shape.bounds[3])
@@ -115,7 +115,7 @@ def test_edges_are_bent_as_they_are_in_the_zone():
     to_lonlat = Transformer.from_crs(array.epsg, 4326, always_xy=True)
     middle = to_lonlat.transform((array.left + array.right) / 2, array.top)
     corners = np.array([to_lonlat.transform(x, array.top) for x in (array.left, array.right)])
-    shape = footprint(array)
+    (shape,) = footprints([array])
     on_earth = Geod(ellps="WGS84")
     nearest = np.array(shape.exterior.coords)
     nearest = nearest[np.argmin(np.hypot(*(nearest - middle).T))]

@@ -18,15 +18,16 @@ from itertools import islice
 from os.path import abspath
 from typing import TYPE_CHECKING, Any
 
-from obstore.exceptions import BaseError as ObjectStoreError
+from obstore.exceptions import BaseError
 
+from s2cmc._redact import without_secrets
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
 from s2cmc.release import TABLE_FILE
 from s2cmc.storage import Access, filesystem_of, unreadable
 
 from ..layout import shard_objects
 from ..source import Member, SceneSource, ZipMember
-from ..targets import Target, Written
+from ..targets import Target, Written, writing
 from .load import load_block
 from .plan import Plan, Task
 
@@ -200,7 +201,7 @@ def done_elsewhere(
                 list(recorders.map(record, ended, outcomes))
                 yield from ((task, problems) for task, (problems, *_) in zip(ended, outcomes, strict=True))
     finally:
-        with suppress(CatalogueError, OSError, ObjectStoreError):  # the next run does it again
+        with suppress(CatalogueError, OSError, BaseError):  # the next run does it again
             target.admit("")
         client.cancel(list(sent))
     target.sweep()  # of what killed workers were still writing
@@ -266,13 +267,11 @@ def _do(errand: _Errand) -> _Outcome:
     if block.problems:
         return block.problems, [], {}, {}
     objects = shard_objects(task.array, task.first, block.pixels)
-    try:
+    with writing(places.store, lambda: f"; {_RESUME}"):  # errors of obstore cannot all be sent
         target = _target(places)
         if not target.admits(places.run):
             raise StoreError(f"{places.store} is not written by this run any more; {_RESUME}")
         written = target.write(objects)
-    except (OSError, ObjectStoreError) as error:  # theirs cannot all be sent
-        raise StoreError(f"{places.store} cannot be written: {error}; {_RESUME}") from error
     return [], block.findings, written, {key: task.array.digest(shard) for key, shard in objects.items()}
 
 
@@ -287,7 +286,7 @@ def _check_here(places: Places) -> None:
     except unreadable(ValueError, ImportError) as error:
         raise ReleaseError(
             f"it does not see the release {places.release}: {error}; workers read it under the same path or URL"
-        ) from error
+        ) from without_secrets(error)
     if hashlib.md5(table, usedforsecurity=False).hexdigest() != places.table_md5:
         raise ReleaseError(f"it sees another release at {places.release}; its {TABLE_FILE} differs")
     if not _target(places).admits(places.run):

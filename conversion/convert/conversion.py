@@ -1,4 +1,4 @@
-"""Convert a release into a store: template, regions, publish; resume where a run was killed."""
+"""Convert a release into a store: order of the steps, resuming after a kill, the report."""
 
 import json
 import logging
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc._redact import redacted
-from s2cmc.errors import CatalogueError, ReleaseError, StoreError
+from s2cmc.errors import ArgumentError, CatalogueError, ReleaseError, StoreError
 from s2cmc.schema import ReflectanceType
 from s2cmc.storage import Access
 
@@ -30,7 +29,7 @@ from ..source import (
     quality_coordinates,
     table_coordinates,
 )
-from ..targets import State, Step, Target, digests_in
+from ..targets import State, Step, Target, digests_in, writing
 from .cluster import check_workers, connected, done_elsewhere, make_places
 from .load import load_block
 from .plan import Options, Plan, Task, make_plan
@@ -200,36 +199,36 @@ def convert(
     """
     began = time.monotonic()
     if workers is not None and scheduler is not None:
-        raise CatalogueError(
+        raise ArgumentError(
             "workers are threads of this process, and those of a scheduler have their own; leave one of them out"
         )
     target = Target(store, access)
     target.check_free(overwrite=overwrite)
-    try:
-        with nullcontext() if scheduler is None else connected(scheduler) as client, target.claimed():
-            source = open_release(release, scenes=scenes, release_options=release_options)
-            for line in source.warnings:
-                logger.warning(line)
-            plan = make_plan(source, Options(reflectance, thumbnails))
-            target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
-            run = uuid4().hex
-            target.admit(run)  # from here on workers that an earlier run left behind write nothing
-            if client is not None:
-                check_workers(client, make_places(plan, target, run, release, release_options))
-            command = plan.command(target.url, scenes, target.access.spoken(), scheduler=_address(scheduler))
-            _start_or_resume(plan, target, {"identity": plan.identity(), "command": command}, overwrite)
-            todo = _todo(plan, target)
-            if client is None:
-                done = _done_here(plan, target, todo, workers or os.cpu_count() or 1)
-            else:
-                places = make_places(plan, target, run, release, release_options)
-                done = done_elsewhere(client, plan, target, places, todo)
-            with closing(done):  # what is under way ends before the target is let go of
-                _collect(plan, todo, done, progress)
-            quality = _publish(plan, target)
-    except (OSError, ObjectStoreError) as error:
-        kept = "; what is done is kept, the same command resumes" if target.is_begun() else ""
-        raise StoreError(f"{store} cannot be written: {error}{kept}") from error
+    with (
+        writing(store, lambda: "; what is done is kept, the same command resumes" if target.is_begun() else ""),
+        nullcontext() if scheduler is None else connected(scheduler) as client,
+        target.claimed(),
+    ):
+        source = open_release(release, scenes=scenes, release_options=release_options)
+        for line in source.warnings:
+            logger.warning(line)
+        plan = make_plan(source, Options(reflectance, thumbnails))
+        target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
+        run = uuid4().hex
+        target.admit(run)  # from here on workers that an earlier run left behind write nothing
+        if client is not None:
+            check_workers(client, make_places(plan, target, run, release, release_options))
+        command = plan.command(target.url, scenes, target.access.spoken(), scheduler=_address(scheduler))
+        _start_or_resume(plan, target, {"identity": plan.identity(), "command": command}, overwrite)
+        todo = _todo(plan, target)
+        if client is None:
+            done = _done_here(plan, target, todo, workers or os.cpu_count() or 1)
+        else:
+            places = make_places(plan, target, run, release, release_options)
+            done = done_elsewhere(client, plan, target, places, todo)
+        with closing(done):  # what is under way ends before the target is let go of
+            _collect(plan, todo, done, progress)
+        quality = _publish(plan, target)
     return make_report(
         plan, quality, store=redacted(store), nbytes=target.nbytes(), resumed=len(plan.tasks()) - len(todo), began=began
     )

@@ -1,4 +1,4 @@
-"""What a conversion will take, said before it is begun: tasks, bytes, requests, time. Nothing is written."""
+"""Forecast of a conversion: tasks, bytes, requests, time. Nothing is written."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -115,12 +115,12 @@ def forecast(
     thumbnails: bool = True,
     release_options: Mapping[str, object] | None = None,
 ) -> Forecast:
-    """Plan a conversion and load and encode a few scenes in memory; see `write.convert`.
+    """Plan a conversion and load and encode a few scenes in memory; see `convert`.
 
     Parameters
     ----------
     release, scenes, reflectance, thumbnails, release_options
-        As `write.convert` takes them.
+        As `convert` takes them.
     workers : int
         Threads that will do the tasks.
 

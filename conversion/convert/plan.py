@@ -1,4 +1,4 @@
-"""What a conversion will do, decided before anything is written."""
+"""Plan of a conversion: arrays, tasks and identity, before anything is written."""
 
 import hashlib
 import os

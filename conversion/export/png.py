@@ -1,4 +1,4 @@
-"""How a scene looks: its PNGs, and the file beside them that tells GDAL the rest."""
+"""PNGs of a scene, and the sidecar with CRS and category names for GDAL."""
 
 import io
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from affine import Affine
 from PIL import Image
 from pyproj import CRS
 
-from s2cmc.report import CLASS_COLOURS
+from s2cmc.report import CLASS_COLOURS, rgb
 from s2cmc.schema import BAND_NAMES, CLASS_NAMES, MASK_MISSING, PIXEL_SIZE, RGB_NAMES
 from s2cmc.store import read_array, to_mask, to_reflectance
 
@@ -73,7 +73,7 @@ def encode_true_colour(pixels: np.ndarray) -> bytes:
     reflectance = xr.DataArray(
         np.nan_to_num(pixels, posinf=0, neginf=0), dims=("y", "x", "band"), coords={"band": list(TRUE_COLOUR)}
     )
-    stretched = xr.Dataset({"reflectance": reflectance}).clouds.rgb().transpose("y", "x", "rgb")
+    stretched = rgb(reflectance).transpose("y", "x", "rgb")
     return _png(Image.fromarray(np.rint(255 * stretched.sel(rgb=list(RGB_NAMES)).to_numpy()).astype(np.uint8)))
 
 

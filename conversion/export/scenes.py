@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 import xarray as xr
-from obstore.exceptions import BaseError as ObjectStoreError
 
 from s2cmc.errors import QueryError, StoreError
 from s2cmc.geo import position
+from s2cmc.query import select
 from s2cmc.release import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
 from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
 from s2cmc.storage import Access
-from s2cmc.store import CHECKSUM_ATTRIBUTE, open_group, open_with
+from s2cmc.store import CHECKSUM_ATTRIBUTE, open_catalogue, open_group
 
-from ..targets import Bucket, Folder, place_to_write, refuse_within_store
+from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writing
 from ..verify import Readback
 from .geotiff import geotiff_files, refuse_unplaced
 from .png import png_files
@@ -131,11 +131,11 @@ def export(
     out = str(out)
     place = place_to_write(out, out_access or access)
     group = open_group(store, access)
-    catalogue = open_with(group.store, access or Access())  # the same version, whatever is published meanwhile
+    catalogue = open_catalogue(group.store, access or Access())  # the same version, whatever is published meanwhile
     positions = _positions(catalogue, store, where, split, scenes)
     workers = workers or os.cpu_count() or 1
     done: tuple[int, ...]
-    try:
+    with writing(out, lambda: "; what is done is kept, the same command resumes" if _is_begun(place) else ""):
         if format == "zarr":
             done = write_subset(
                 group,
@@ -156,9 +156,6 @@ def export(
                 identity["scenes"] = [stored.scenes[i] for i in positions]
             refuse_within_store(out, out_access or access)
             done = _export_files(place, identity, files, common, workers, overwrite, progress)
-    except (OSError, ObjectStoreError) as error:
-        kept = "; what is done is kept, the same command resumes" if _is_begun(place) else ""
-        raise StoreError(f"{out} cannot be written: {error}{kept}") from error
     return Exported(len(positions), *done)
 
 
@@ -188,7 +185,7 @@ def _positions(
 ) -> list[int]:
     """Where the chosen scenes stand, in the order of the store."""
     names = [str(scene) for scene in catalogue["scene"].to_numpy()]
-    chosen = {str(scene) for scene in catalogue.clouds.select(where, split=split)["scene"].to_numpy()}
+    chosen = {str(scene) for scene in select(catalogue, where, split=split)["scene"].to_numpy()}
     if scenes is not None:
         chosen &= {names[position(catalogue, scene)] for scene in scenes}
     if not chosen:

@@ -1,4 +1,4 @@
-"""How a store is laid out: chunks, shards, codecs and metadata of every array."""
+"""Layout of a store: chunks, shards, codecs and metadata of every array, and encoding of shards."""
 
 import json
 import math

@@ -22,17 +22,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from obstore.exceptions import BaseError as ObjectStoreError
 from zarr.core.sync import sync
 
 from s2cmc._redact import redacted
-from s2cmc.errors import StoreError
+from s2cmc.errors import ArgumentError, StoreError
 from s2cmc.geo import footprints
 from s2cmc.schema import check_names
 from s2cmc.storage import Access, scheme_of
-from s2cmc.store import CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, open_group, open_with, place_of
+from s2cmc.store import CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, open_catalogue, open_group, place_of
 
-from ..targets import Bucket, Folder, place_to_write, refuse_within_store
+from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writing
 from .croissant import make_croissant
 from .geoparquet import write_footprints
 from .stac import CROISSANT, PARQUET, PART, make_collection, make_items
@@ -110,12 +109,12 @@ def describe(
     """
     access = access or Access()
     objects = open_group(store, access).store
-    catalogue = open_with(objects, access)
+    catalogue = open_catalogue(objects, access)
     check_names(catalogue["scene"].to_numpy().tolist(), store)  # Items are named by them
     source = str(catalogue.encoding["source"])  # of several versions, the one that was opened
     out = _beside(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
     if store_url is not None and (not store_url.strip() or redacted(store_url) != store_url):
-        raise StoreError(
+        raise ArgumentError(
             f"store_url {store_url!r} names no place for all; give the public URL of the store, without user and query"
         )
     href = _href(source, out) if store_url is None else _public(store_url, str(place_of(store, access)), source)
@@ -135,10 +134,8 @@ def describe(
         CROISSANT_FILE: _json(make_croissant(catalogue, table, (FOOTPRINTS, parquet), href, root)),
         COLLECTION: _json(collection.to_dict(include_self_link=False, transform_hrefs=False)),
     }
-    try:
+    with writing(out):
         _write(place, items, files)
-    except (OSError, ObjectStoreError) as error:
-        raise StoreError(f"{out} cannot be written: {error}") from error
     return Description(
         url=out,
         paths=tuple(files),

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import zarr
-from obstore.exceptions import BaseError as ObjectStoreError
 
-from s2cmc.errors import DamagedError, MissingObjectError, ReleaseError, StoreError
+from s2cmc.errors import DamagedError, MissingObjectError, ReleaseError
 from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES
 from s2cmc.storage import Access
 from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, DIGESTS_ATTRIBUTE, ROOT, CatalogueStore, Place
@@ -22,7 +21,7 @@ from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, DIGESTS_ATTRIBUTE, ROOT, Cata
 from ..convert import Options, Plan, Task, load_block, make_plan, small_objects
 from ..layout import array_objects, shard_objects
 from ..source import count_extremes, count_labels, open_release, quality_coordinates
-from ..targets import Target
+from ..targets import Target, writing
 from ..verify import read_shard, unreadable_scenes
 from .survey import Remains, is_own, survey
 
@@ -259,7 +258,7 @@ def repair(
     access : Access, optional
         How a bucket is reached; by default with the credentials of the environment.
     progress : callable, optional
-        See `mending.Progress`.
+        See `Progress`.
 
     Returns
     -------
@@ -274,15 +273,13 @@ def repair(
     """
     url = survey(store, access).url
     target = Target(url, access)
-    try:
-        with nullcontext() if dry_run else target.claimed():
-            remains = survey(url, access)
-            job = Job(remains, _plan(remains, release, release_options), target, dry_run)
-            return _finish(job, mended(job, workers or os.cpu_count() or 1, progress))
-    except (OSError, ObjectStoreError) as error:
-        raise StoreError(
-            f"{url} cannot be repaired: {error}; what is done is kept, and the same command goes on"
-        ) from error
+    with (
+        writing(url, lambda: "; what is done is kept, and the same command goes on", verb="repaired"),
+        nullcontext() if dry_run else target.claimed(),
+    ):
+        remains = survey(url, access)
+        job = Job(remains, _plan(remains, release, release_options), target, dry_run)
+        return _finish(job, mended(job, workers or os.cpu_count() or 1, progress))
 
 
 def _plan(remains: Remains, release: str, release_options: Mapping[str, object] | None) -> Plan:

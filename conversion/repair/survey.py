@@ -1,4 +1,4 @@
-"""What a store that may be damaged still tells of itself: how it was made, of which scenes, and what proves it."""
+"""Survey of a store that may be damaged: how it was made, its scenes, and what of it is proved."""
 
 import io
 import json

@@ -17,7 +17,8 @@ from typing import Literal
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from s2cmc.errors import ReleaseError
+from s2cmc._redact import without_secrets
+from s2cmc.errors import MissingReleaseError, ReleaseError
 from s2cmc.release import PARTS
 from s2cmc.storage import file_info, filesystem_of, scheme_of, unreadable
 
@@ -106,12 +107,14 @@ def verify_published(
     try:
         filesystem, root = filesystem_of(release, release_options)
         web = scheme_of(release.rpartition("::")[2]).startswith("http")
-        if not web and not filesystem.isdir(root):
-            raise ReleaseError(f"there is no folder {release}; expected one with {', '.join(published)}")
-        there = {} if web else {basename(path["name"].rstrip("/")): path for path in filesystem.ls(root, detail=True)}
+        is_missing = not web and not filesystem.isdir(root)
+        listed = [] if web or is_missing else filesystem.ls(root, detail=True)
+        there = {basename(path["name"].rstrip("/")): path for path in listed}
         sizes = {name: _nbytes(filesystem, f"{root}/{name}") for name in published}
     except unreadable(ValueError, ImportError) as error:
-        raise ReleaseError(f"{release} cannot be read: {error}") from error
+        raise ReleaseError(f"{release} cannot be read: {error}") from without_secrets(error)
+    if is_missing:
+        raise MissingReleaseError(f"there is no folder {release}; expected one with {', '.join(published)}")
     counted = _Counted(sum(size or 0 for size in sizes.values()), progress)
 
     def look(name: str) -> FileReport:

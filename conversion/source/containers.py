@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from s2cmc._redact import without_secrets
 from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import FILE_BYTES, METHODS, open_zip
 from s2cmc.storage import unreadable
@@ -71,7 +72,7 @@ def read_pieces(
             if end is None or found <= end - start:
                 yield piece
     except unreadable() as error:
-        raise ReleaseError(f"{name} cannot be read: {error}") from error
+        raise ReleaseError(f"{name} cannot be read: {error}") from without_secrets(error)
     if end is not None and found != end - start:
         raise ReleaseError(
             f"{name}: asked for {end - start} bytes, got {found}; the file is cut short, or its "
@@ -427,7 +428,7 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
             infos = archive.infolist()
             directory = archive.start_dir
     except unreadable(zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise ReleaseError(f"{path} is not a readable zip: {error}") from error
+        raise ReleaseError(f"{path} is not a readable zip: {error}") from without_secrets(error)
     offsets = sorted({info.header_offset for info in infos} | {directory})
     following = dict(pairwise(offsets))
     top = basename(path).removesuffix(".zip") + "/"

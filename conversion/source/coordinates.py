@@ -20,7 +20,7 @@ from s2cmc.schema import (
 from .checks import percentages_agree, shadows_consistent, tags_consistent
 
 Findings = Mapping[str, Mapping[str, int]]
-"""What was counted in one scene, by variable: see `check.count_labels` and `check.count_extremes`."""
+"""What was counted in one scene, by variable: see `checks.count_labels` and `checks.count_extremes`."""
 
 
 def table_coordinates(table: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 import pandas as pd
 from fsspec import AbstractFileSystem
 
-from s2cmc._redact import redacted
-from s2cmc.errors import CatalogueError, ReleaseError
+from s2cmc._redact import redacted, without_secrets
+from s2cmc.errors import CatalogueError, MissingReleaseError, ReleaseError
 from s2cmc.files import TABLE_BYTES
 from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.schema import SPLITS, Product
@@ -150,14 +150,14 @@ def open_release(
     try:
         filesystem, root = filesystem_of(url, release_options)
     except (ValueError, ImportError) as error:
-        raise ReleaseError(f"{url} cannot be read: {error}") from error
+        raise ReleaseError(f"{url} cannot be read: {error}") from without_secrets(error)
     try:
         info = file_info(filesystem, f"{root}/{TABLE_FILE}")
         synthetic = info and file_info(filesystem, f"{root}/{SYNTHETIC_FILE}")
     except unreadable(ValueError) as error:
-        raise ReleaseError(f"{url} cannot be read: {error}") from error
+        raise ReleaseError(f"{url} cannot be read: {error}") from without_secrets(error)
     if info is None:
-        raise ReleaseError(
+        raise MissingReleaseError(
             f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
             "(or folders of those names)"
         )
@@ -168,7 +168,7 @@ def open_release(
         try:
             members = _part_members(filesystem, root, part)
         except unreadable() as error:
-            raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from error
+            raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from without_secrets(error)
         listing.add_part(part, members)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])

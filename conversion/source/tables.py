@@ -1,4 +1,4 @@
-"""From bytes to tables and thumbnails: csv, png."""
+"""Decode the published table (CSV) and thumbnails (PNG) within bounds."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""A bucket that is listed and written to. Objects appear whole or not at all; conditional puts decide who wins."""
+"""Bucket as a place to write, and the lease that admits one writer. Objects appear whole or not at all."""
 
 import json
 import logging

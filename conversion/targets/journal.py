@@ -1,4 +1,4 @@
-"""Where a store is written: its objects, and the journal of a conversion that is not complete yet.
+"""Target of a conversion: objects of a store, and the journal until it is complete.
 
 Every object appears whole or not at all. The journal lives in the target, so that a conversion killed at any moment is
 resumed by the next run, wherever that runs. A finished store that is to be replaced stays as it is while the new one

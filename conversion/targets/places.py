@@ -1,9 +1,14 @@
 """Places that are written to, and those where nothing else belongs."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from s2cmc.errors import DeniedError, StoreError
+from obstore.exceptions import BaseError
+
+from s2cmc._redact import without_secrets
+from s2cmc.errors import ArgumentError, CatalogueError, DeniedError, StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access, scheme_of
 from s2cmc.store import ROOT
@@ -25,11 +30,38 @@ def place_to_write(url: str, access: Access | None = None, *, unchanging: bool =
     if scheme_of(url) in ("", "file"):
         path = url.removeprefix("file://")
         if not path.strip():
-            raise StoreError(f"{url!r} names no place; give a folder, or the URL of a bucket")
+            raise ArgumentError(f"{url!r} names no place; give a folder, or the URL of a bucket")
         return Folder(path)
     if not is_bucket(url):
-        raise StoreError(f"cannot write to {url}: expected a local path, or s3://, gs:// or az://")
+        raise ArgumentError(f"cannot write to {url}: expected a local path, or s3://, gs:// or az://")
     return Bucket(url.rstrip("/"), (access or Access()).signed(), unchanging=unchanging)
+
+
+@contextmanager
+def writing(url: str, remark: Callable[[], str] = str, *, verb: str = "written") -> Iterator[None]:
+    """Translate errors of the system and of obstore into a `StoreError`, while a place is written.
+
+    Parameters
+    ----------
+    url : str
+        The place, for the message.
+    remark : callable
+        Gives the end of the message, e.g. how to resume.
+    verb : str
+        What was tried.
+
+    Raises
+    ------
+    StoreError
+        If the place cannot be written; a `DeniedError` if that is not allowed.
+    """
+    try:
+        yield
+    except CatalogueError:  # some of them are OSErrors too
+        raise
+    except (OSError, BaseError) as error:
+        kind = DeniedError if isinstance(error, PermissionError) else StoreError
+        raise kind(f"{url} cannot be {verb}: {error}{remark()}") from without_secrets(error)
 
 
 def refuse_within_store(url: str, access: Access | None = None, *, is_store: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The objects of a store: those that must be there, those that are, and whether copies of the same thing agree."""
+"""Objects of a store: expected, present, consistent with their copies; whole shards with their digests."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
 """Prove a store: every chunk decodes, every checksum holds, and everything equals its source bit for bit.
 
-The files are read, counted and placed on Earth by the rooms that conversion uses too. What turns them into a store is
-not used: stored values are turned into published ones and compared with the files.
+The files are read, counted and placed on Earth by `conversion.source`, which conversion uses too. What turns them into
+a store is not used: stored values are turned into published ones and compared with the files.
 """
 
 import os

@@ -10,27 +10,47 @@ from s2cmc.accessor import (
     ResultAccessor,  # and this one result.evaluation
 )
 from s2cmc.errors import (
+    ArgumentError,
     CatalogueError,
+    DamagedError,
+    DeniedError,
+    MissingObjectError,
+    MissingPredictionError,
+    MissingProductError,
+    MissingReleaseError,
+    MissingStoreError,
     PredictionError,
     QueryError,
     ReleaseError,
     SceneError,
     StoreError,
+    TimeLimitError,
     UnfinishedStoreError,
 )
+from s2cmc.storage import Access
 from s2cmc.store import open_catalogue
 
 __version__ = version("s2cmc")
 
 __all__ = [
+    "Access",
+    "ArgumentError",
     "CatalogueError",
     "CloudsAccessor",
+    "DamagedError",
+    "DeniedError",
+    "MissingObjectError",
+    "MissingPredictionError",
+    "MissingProductError",
+    "MissingReleaseError",
+    "MissingStoreError",
     "PredictionError",
     "QueryError",
     "ReleaseError",
     "ResultAccessor",
     "SceneError",
     "StoreError",
+    "TimeLimitError",
     "UnfinishedStoreError",
     "open_catalogue",
 ]

@@ -1,4 +1,4 @@
-"""What may be said of URLs and options, and by errors that name them: no password, no signature, no token."""
+"""Remove passwords, signatures and tokens from URLs, options and errors."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,10 +47,23 @@ def secret_values(options: Mapping[str, Any]) -> Iterator[str]:
             yield from secret_values(value)
 
 
-def redact_error(error: BaseException | None, secrets: Iterable[str] = ()) -> None:
-    """Take what `redacted` takes out of the messages of an error, of its causes, and of what it was raised from."""
+def without_secrets[E: BaseException](foreign: E, secrets: Iterable[str] = ()) -> E:
+    """Redact the messages of an error of another library, of its causes and contexts, in place.
+
+    Parameters
+    ----------
+    foreign : BaseException
+        What a translated error is raised from: ``raise StoreError(...) from without_secrets(error)``.
+    secrets : iterable of str
+        Texts to take out wherever they are.
+
+    Returns
+    -------
+    BaseException
+        The same error.
+    """
     hidden, seen = tuple(secrets), set[int]()
-    todo = [error]
+    todo: list[BaseException | None] = [foreign]
     while todo:
         error = todo.pop()
         if error is None or id(error) in seen:
@@ -67,6 +80,7 @@ def redact_error(error: BaseException | None, secrets: Iterable[str] = ()) -> No
         todo += [error.__cause__, error.__context__]
         if isinstance(error, BaseExceptionGroup):
             todo += error.exceptions
+    return foreign
 
 
 def _without_user(url: re.Match[str]) -> str:

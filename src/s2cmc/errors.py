@@ -1,20 +1,24 @@
-"""Errors of the catalogue. Each message says what, where, what was expected and what to do."""
+"""Errors of the catalogue. Each message says what, where, what was expected and what to do.
 
-import sys
-from collections.abc import Sequence
+Where Python has a class of its own for what went wrong, ours is that one too: ``except FileNotFoundError`` works as it
+does for `open` and for `xarray.open_zarr`.
+"""
 
-from s2cmc._redact import redact_error, redacted
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from s2cmc._redact import redacted
 
 
 class CatalogueError(Exception):
-    """Base of every error that s2cmc raises on purpose.
+    """Base of every error that s2cmc raises on purpose. Its message shows no user, password or query of a URL."""
 
-    Neither its message nor that of the error it is raised from shows a user, password or query of a URL.
-    """
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
-    def __init__(self, *said: object) -> None:
-        redact_error(sys.exception())  # which is being handled, and will be the cause
-        super().__init__(*(redacted(part) if isinstance(part, str) else part for part in said))
+
+class ArgumentError(CatalogueError, ValueError):
+    """An argument is none of those that a function takes."""
 
 
 class ReleaseError(CatalogueError):
@@ -25,7 +29,7 @@ class ReleaseError(CatalogueError):
     message : str
         One-line summary.
     problems : sequence of str, optional
-        One line for each thing found.
+        One line for each problem.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -33,24 +37,51 @@ class ReleaseError(CatalogueError):
         super().__init__("\n  - ".join([message, *self.problems]))
 
 
+class MissingReleaseError(ReleaseError, FileNotFoundError):
+    """There is no release where one is expected."""
+
+
 class SceneError(CatalogueError):
-    """One scene cannot be stored without loss, or cannot be read."""
+    """One scene cannot be stored without loss, or cannot be read.
+
+    Parameters
+    ----------
+    scene : str
+        Product ID.
+    message : str
+    """
 
     def __init__(self, scene: str, message: str) -> None:
         self.scene = scene
+        self.message = redacted(message)
         super().__init__(f"{scene}: {message}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.scene, self.message)
+
+
+class MissingProductError(SceneError, FileNotFoundError):
+    """The original product of a scene, or a band of it, is not where it is expected."""
 
 
 class StoreError(CatalogueError):
     """A store is missing, is no catalogue, is of another version, or must not be overwritten."""
 
 
-class MissingObjectError(StoreError):
+class MissingStoreError(StoreError, FileNotFoundError):
+    """There is no store where one is expected."""
+
+
+class MissingObjectError(StoreError, FileNotFoundError):
     """An object of a store is not where it must be."""
 
 
-class DeniedError(StoreError):
-    """An object of a store may not be read with these credentials, or is not there."""
+class DeniedError(StoreError, PermissionError):
+    """An object of a store may not be read or written with these credentials, or is not there."""
+
+
+class TimeLimitError(StoreError, TimeoutError):
+    """An object of a store did not come within the time limit."""
 
 
 class DamagedError(StoreError):
@@ -73,7 +104,7 @@ class PredictionError(CatalogueError, ValueError):
     message : str
         One-line summary.
     problems : sequence of str, optional
-        One line for each thing found; the first ones are shown.
+        One line for each problem; the first ones are shown.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -83,4 +114,21 @@ class PredictionError(CatalogueError, ValueError):
         super().__init__("\n  - ".join([message, *shown]))
 
 
+class MissingPredictionError(PredictionError, FileNotFoundError):
+    """There are no predictions where some are expected."""
+
+    def __new__(cls, *args: object) -> "MissingPredictionError":
+        """Make an OSError; the method of ValueError, which comes first, cannot."""
+        return OSError.__new__(cls, *args)
+
+
+def name_hint(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known ones, or all of them."""
+    names = list(known)
+    close = get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+
+
 _SHOWN = 10
+_LONGEST_NAME = 100
+"""Characters of a name that are compared; the time that takes grows with their square."""

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from s2cmc.errors import ReleaseError
+from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.schema import Outline
 
 TABLE_FILE = "classification_tags.csv"
@@ -130,7 +130,7 @@ class ReleaseWriter:
         if error is not None:
             # It was empty before; half a release would only look like one.
             shutil.rmtree(self._out, ignore_errors=True)
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not isinstance(error, CatalogueError):
                 raise ReleaseError(f"{self._out} cannot be written: {error}; nothing was left there") from error
 
     def add_subscene(self, scene: str, reflectance: np.ndarray) -> None:

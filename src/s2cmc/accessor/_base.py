@@ -1,4 +1,4 @@
-"""What the parts of ``ds.clouds`` share: the Dataset, and the check that it has what a question needs."""
+"""Base of the parts of ``ds.clouds``: the Dataset, and the check that it has the coordinates a method needs."""
 
 import xarray as xr
 

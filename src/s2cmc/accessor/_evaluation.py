@@ -1,4 +1,4 @@
-"""The part of ``ds.clouds`` that evaluates. Every method only forwards to the room that does the work."""
+"""Methods of ``ds.clouds`` on evaluation; each forwards to a package."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""``ds.clouds``: questions of place. Every method only forwards to the room that does the work."""
+"""Methods of ``ds.clouds`` on place; each forwards to a package."""
 
 from collections.abc import Sequence
 from pathlib import Path

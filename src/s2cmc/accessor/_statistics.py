@@ -1,4 +1,4 @@
-"""The part of ``ds.clouds`` that describes the catalogue. Every method only forwards to the room that does the work."""
+"""Methods of ``ds.clouds`` on statistics; each forwards to a package."""
 
 from collections.abc import Sequence
 from pathlib import Path

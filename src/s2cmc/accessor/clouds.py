@@ -1,6 +1,6 @@
-"""``ds.clouds``: what a catalogue can be asked. Every method only forwards to the room that does the work.
+"""The accessor ``ds.clouds``. Every method checks that its coordinates are there and forwards to a package.
 
-Questions of statistics, of evaluation and of place stand in rooms of their own and are inherited.
+Methods of statistics, evaluation and place are inherited from modules beside this one.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the labels of common algorithms mean in the catalogue's classes."""
+"""Class maps: labels of common algorithms in the catalogue's classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from numbers import Integral
 
 import numpy as np
 
-from s2cmc.errors import QueryError
-from s2cmc.query import hint
+from s2cmc.errors import QueryError, name_hint
 from s2cmc.schema import MASK_MISSING, MaskClass
 
 IGNORED = 3
@@ -118,7 +117,7 @@ def find_class_map(wanted: str | Mapping[int, int | None]) -> ClassMap:
     """
     if isinstance(wanted, str):
         if wanted not in CLASS_MAPS:
-            raise QueryError(f"no class map {wanted!r}, and no mapping of labels; {hint(wanted, CLASS_MAPS)}")
+            raise QueryError(f"no class map {wanted!r}, and no mapping of labels; {name_hint(wanted, CLASS_MAPS)}")
         return CLASS_MAPS[wanted]
     if not isinstance(wanted, Mapping):
         raise QueryError(f"a class map is a name or a mapping of label to class; got {type(wanted).__name__}")

@@ -38,7 +38,7 @@ def confusion(
     truth : DataArray (scene, y, x), uint8
         0 clear, 1 cloud, 2 cloud_shadow, 255 no label.
     prediction : DataArray (scene, y, x)
-        The same scenes in the same order, as `prediction.fit` gives them: whole numbers or booleans are labels, floats
+        The same scenes in the same order, as `predictions.fit` gives them: whole numbers or booleans are labels, floats
         with `threshold` probabilities of cloud, 0 to 1, NaN for none.
     class_map : ClassMap
         What the labels mean; of probabilities, one without shadow.

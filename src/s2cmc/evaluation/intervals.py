@@ -1,4 +1,4 @@
-"""From the confusion tables of scenes to scores of strata, with intervals. Arrays in memory; no pixel is read."""
+"""Scores of strata with bootstrap intervals, from the confusion tables of scenes. No pixel is read."""
 
 from dataclasses import dataclass
 from numbers import Integral

@@ -1,4 +1,4 @@
-"""Predictions as arrays: made to fit the scenes of a catalogue, or refused with one error that says all."""
+"""Predictions, from arrays or files: put into the order of a catalogue's scenes, or refused with one error."""
 
 import io
 import re
@@ -17,7 +17,8 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 
-from s2cmc.errors import CatalogueError, PredictionError
+from s2cmc._redact import without_secrets
+from s2cmc.errors import CatalogueError, MissingPredictionError, PredictionError
 from s2cmc.evaluation.class_maps import ClassMap, advice, value_problems
 from s2cmc.files import METHODS, SIDE, open_array, open_zip
 from s2cmc.schema import DIMS
@@ -179,11 +180,11 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
             filesystem, root = _in_zip(filesystem.open(root, "rb")), ""
         names = [] if is_store or not there else filesystem.find(root)
     except unreadable(ValueError, ImportError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise PredictionError(f"{path} cannot be read: {error}") from error
+        raise PredictionError(f"{path} cannot be read: {error}") from without_secrets(error)
     if is_store:
         return _of_zarr(path, catalogue, class_map, threshold)
     if not there:
-        raise PredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
+        raise MissingPredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
     scenes = [str(scene) for scene in catalogue["scene"].to_numpy()]
     files, problems = _by_scene(names, scenes)
     shape = (catalogue.sizes["y"], catalogue.sizes["x"])
@@ -252,7 +253,7 @@ def _read(filesystem: AbstractFileSystem, path: str, shape: tuple[int, int]) -> 
     try:
         content = _content(filesystem, path, limit)
     except unreadable(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # of zips: damaged, encrypted
-        raise PredictionError(f"{path} cannot be read: {error}") from error
+        raise PredictionError(f"{path} cannot be read: {error}") from without_secrets(error)
     if path.lower().endswith((".tif", ".tiff")):
         return _read_tiff(content, path, shape)
     array = open_array(io.BytesIO(content), path)
@@ -320,7 +321,7 @@ def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: f
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on metadata that is not consolidated
             opened = xr.open_dataset(path, engine="zarr", chunks={}, mask_and_scale=False, decode_times=False)
     except unreadable(ValueError, KeyError, TypeError) as error:
-        raise PredictionError(f"{path} cannot be read: {error}") from error
+        raise PredictionError(f"{path} cannot be read: {error}") from without_secrets(error)
     fitting = sorted(str(name) for name, array in opened.data_vars.items() if set(array.dims) == set(DIMS["mask"]))
     if len(fitting) != 1:
         raise PredictionError(
@@ -336,4 +337,4 @@ def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: f
     except PredictionError:
         raise
     except unreadable(ValueError, RuntimeError) as error:  # a damaged chunk
-        raise PredictionError(f"{path} cannot be read: {error}") from error
+        raise PredictionError(f"{path} cannot be read: {error}") from without_secrets(error)

@@ -1,4 +1,4 @@
-"""Evaluation of predictions by stratum beside the human ceiling, and agreement between the annotators."""
+"""Evaluation, comparison and precision-recall curves of predictions by stratum; agreement of the annotators."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

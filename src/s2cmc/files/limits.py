@@ -1,4 +1,4 @@
-"""How much is taken from files of strangers; what exceeds it is refused before memory is asked for.
+"""Upper bounds on what is read from untrusted files; larger ones are refused before memory is allocated.
 
 Of the published release a scene has 1022 x 1022 pixels, its table 78 kB, an outline 0.6 kB, a thumbnail some 0.3 MB,
 and the largest directory of a zip 0.5 MB.

@@ -1,4 +1,4 @@
-"""Whether a scene lies where the catalogue says: its pixels against those of its original Level-1C product."""
+"""Proof of a scene's position: its pixels against those of its original Level-1C product."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

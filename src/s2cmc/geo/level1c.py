@@ -1,4 +1,4 @@
-"""Where a scene lies in its original Level-1C product: pixels, file names, public copies."""
+"""The window of a scene in its original Level-1C product, and reading it: file names, public copies, pixels."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from s2cmc.errors import CatalogueError, QueryError, SceneError
+from s2cmc.errors import CatalogueError, MissingProductError, QueryError, SceneError
 from s2cmc.geo.scenes import SceneKey, position
 from s2cmc.schema import (
     BAND_NAMES,
@@ -388,7 +388,7 @@ def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) ->
         elif parts[-1] in wanted:
             found[wanted[parts[-1]]].append(path)
     if missing := [name for name, band in wanted.items() if not found[band]]:
-        raise SceneError(window.product_id, _what_is_missing(source, missing, sorted(others)))
+        raise MissingProductError(window.product_id, _what_is_missing(source, missing, sorted(others)))
     if twice := [path for paths in found.values() if len(paths) > 1 for path in paths]:
         raise SceneError(window.product_id, f"{source} holds bands more than once: {', '.join(twice)}; name one folder")
     files = {band: paths[0] for band, paths in found.items()}
@@ -411,7 +411,7 @@ def _jp2_files(window: L1CWindow, source: Path) -> Iterator[str]:
         own = source / window.product_name  # spares a walk through all the others
         yield from (str(path) for path in sorted((own if own.is_dir() else source).rglob("*.jp2")))
     elif not source.exists():
-        raise SceneError(window.product_id, f"there is no {source}; expected its SAFE folder or a zip of it")
+        raise MissingProductError(window.product_id, f"there is no {source}; expected its SAFE folder or a zip of it")
     else:
         try:
             with zipfile.ZipFile(source) as archive:

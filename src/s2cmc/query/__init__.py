@@ -1,7 +1,6 @@
 """Which scenes: by expression, place, stratum and annotator. No pixel is read."""
 
 from s2cmc.query.annotators import Annotator, annotated, masks, other_masks
-from s2cmc.query.expression import hint
 from s2cmc.query.selection import random_split, select, tag_groups, tags
 from s2cmc.query.stratification import By, scenes_of_stratum, strata, with_scene_names
 
@@ -9,7 +8,6 @@ __all__ = [
     "Annotator",
     "By",
     "annotated",
-    "hint",
     "masks",
     "other_masks",
     "random_split",

@@ -7,18 +7,16 @@ expression from a stranger can do nothing but select.
 import ast
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from s2cmc.errors import QueryError
+from s2cmc.errors import QueryError, name_hint
 from s2cmc.schema import coordinate_name
 
 _MAX_LENGTH = 4000
-_LONGEST_NAME = 100  # beyond, nothing is like it, and finding that out takes long
 
 _TOKEN = re.compile(r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`(?P<name>[^`]*)`|(?P<operator>[&|])""")
 
@@ -57,13 +55,6 @@ def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarr
     except RecursionError as error:
         raise QueryError("the expression is nested too deeply; write it with fewer levels of not, ~ and -") from error
     return np.array(np.broadcast_to(result, np.shape(next(iter(coordinates.values())))))
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not known: the nearest ones, or all."""
-    names = list(known)
-    close = get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 
 def _parse(expression: str) -> ast.expr:
@@ -171,7 +162,7 @@ class _Evaluator:
 
     def _coordinate(self, name: str) -> np.ndarray:
         if name not in self._coordinates:
-            raise QueryError(f"no scene coordinate {name!r}; {hint(name, self._coordinates)}")
+            raise QueryError(f"no scene coordinate {name!r}; {name_hint(name, self._coordinates)}")
         return self._coordinates[name]
 
     def _error(self, node: ast.expr, message: str) -> QueryError:

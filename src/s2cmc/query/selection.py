@@ -16,18 +16,18 @@ from s2cmc.store import take_scenes
 
 def select(
     catalogue: xr.Dataset,
-    expression: str | None,
+    expression: str | None = None,
     *,
-    split: str | None,
-    shadows_marked: bool | None,
-    difficulty: int | Collection[int] | None,
-    dataset: str | Collection[str] | None,
-    annotator: str | Collection[str] | None,
-    has_alt_mask: bool | None,
-    time: Moment | slice | tuple[Moment, Moment],
-    bbox: Box | None,
-    intersects: object | None,
-    bands: Sequence[str] | None,
+    split: str | None = None,
+    shadows_marked: bool | None = None,
+    difficulty: int | Collection[int] | None = None,
+    dataset: str | Collection[str] | None = None,
+    annotator: str | Collection[str] | None = None,
+    has_alt_mask: bool | None = None,
+    time: Moment | slice | tuple[Moment, Moment] = None,
+    bbox: Box | None = None,
+    intersects: object | None = None,
+    bands: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Scenes that meet every condition; see `CloudsAccessor.select`."""
     keep = np.ones(catalogue.sizes["scene"], bool)

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.query.expression import hint
+from s2cmc.errors import CatalogueError, QueryError, name_hint
 from s2cmc.schema import (
     ANNOTATORS,
     DATASETS,
@@ -159,7 +158,7 @@ def _coordinate(catalogue: xr.Dataset, name: str) -> np.ndarray:
     known = [str(key) for key, c in catalogue.coords.items() if c.dims == ("scene",)]
     if name not in known:
         questions = [*map(str, TagGroup), "split", "season", "latitude_band", *known]
-        raise QueryError(f"no question {name!r} to ask by; {hint(name, questions)}")
+        raise QueryError(f"no question {name!r} to ask by; {name_hint(name, questions)}")
     values = catalogue[name].to_numpy()
     if values.dtype.kind == "M":
         raise QueryError(f"{name} is a time; ask by 'season', or by=ds[{name!r}].dt.month")

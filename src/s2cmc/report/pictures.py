@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import ArgumentError, CatalogueError
 from s2cmc.schema import RGB_NAMES, MaskClass
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ CLASS_COLOURS = {
 _OUTLINED = (MaskClass.CLOUD, MaskClass.CLOUD_SHADOW)
 
 
-def rgb(reflectance: xr.DataArray, *, gain: float, gamma: float) -> xr.DataArray:
+def rgb(reflectance: xr.DataArray, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
     """True-colour composite of bands B04, B03, B02; see `CloudsAccessor.rgb`."""
     for name, value in (("gain", gain), ("gamma", gamma)):
         if not value > 0:
-            raise CatalogueError(f"{name} {value} makes no picture; it must be above 0")
+            raise ArgumentError(f"{name} {value} makes no picture; it must be above 0")
     if reflectance["band"].ndim != 1:
         raise CatalogueError("a composite needs bands B02, B03 and B04; there is only one")
     try:
@@ -53,7 +53,7 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
         raise CatalogueError("pictures need matplotlib; install it with: pip install 's2cmc[plot]'") from error
 
     if columns < 1 or most < 1:
-        raise CatalogueError(f"columns {columns} and most {most}: a gallery has at least one of both")
+        raise ArgumentError(f"columns {columns} and most {most}: a gallery has at least one of both")
     shown = dataset.isel(scene=slice(most))
     count = shown.sizes["scene"]
     if count == 0:

@@ -1,4 +1,4 @@
-"""Results as short tables for people: rounded, with intervals and the human ceiling beside the scores."""
+"""Results as short tables, Markdown, CSV and JSON; all tables of a catalogue gathered."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the catalogue is: classes, tags, bands, product IDs, outlines, dates. Nothing is read or written."""
+"""Definitions of the catalogue: classes, tags, bands, product IDs, outlines, dates. No I/O."""
 
 from s2cmc.schema.bands import BAND_NAMES, BANDS, RGB_NAMES, Band, bands_of
 from s2cmc.schema.catalogue import (
@@ -43,7 +43,7 @@ from s2cmc.schema.geometry import (
     lonlat_bounds,
     outline_margin,
 )
-from s2cmc.schema.polygons import footprint, footprints, outlines
+from s2cmc.schema.polygons import footprints, outlines
 from s2cmc.schema.products import (
     BAND_LETTERS,
     METRES_PER_DEGREE,
@@ -109,7 +109,6 @@ __all__ = [
     "coordinate_name",
     "dependence_groups",
     "edge_and_step",
-    "footprint",
     "footprints",
     "interval",
     "lonlat_bounds",

@@ -1,4 +1,4 @@
-"""Names, units and descriptions of the catalogue: the one source that every other room reads.
+"""Names, units and descriptions of the catalogue, the one source for all other packages.
 
 Source of classes and tags: the catalogue's own description (doi 10.5281/zenodo.4172871). Those of the bands stand in
 `s2cmc.schema.bands`.

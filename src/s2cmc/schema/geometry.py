@@ -1,4 +1,4 @@
-"""Where a scene lies on Earth: its outline, its UTM zone, its bounds in longitude and latitude."""
+"""Outline, UTM zone and bounds in longitude and latitude of a scene."""
 
 from dataclasses import dataclass
 

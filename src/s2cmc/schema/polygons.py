@@ -35,15 +35,14 @@ def outlines(catalogue: xr.Dataset) -> list[Outline | None]:
     return found
 
 
-def footprint(outline: Outline) -> "BaseGeometry":
-    """Polygon of an outline in degrees on WGS 84, or MultiPolygon where the antimeridian cuts it, as in RFC 7946."""
-    from pyproj import Transformer
-
-    return _lonlat_polygon(outline, Transformer.from_crs(outline.epsg, 4326, always_xy=True))
-
-
 def footprints(outlines: Iterable[Outline | None]) -> "list[BaseGeometry | None]":
-    """Footprint of every outline, as `footprint` makes it; None where there is no outline."""
+    """Footprints of outlines in degrees on WGS 84.
+
+    Returns
+    -------
+    list of Polygon
+        MultiPolygon where the antimeridian cuts it, as in RFC 7946; None where there is no outline.
+    """
     from pyproj import Transformer
 
     transformers: dict[int, Transformer] = {}  # each takes 10 ms to make

@@ -1,11 +1,11 @@
-"""The Sentinel-2 Level-1C product ID, which names a scene."""
+"""Sentinel-2 Level-1C product IDs, which name scenes, and the MGRS tiles in them."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from s2cmc.errors import CatalogueError, StoreError
+from s2cmc.errors import ArgumentError, CatalogueError, StoreError
 
 _PATTERN = re.compile(
     r"(?P<mission>S2[A-D])_MSIL1C_(?P<time>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
@@ -56,20 +56,20 @@ class Product:
         """
         match = _PATTERN.fullmatch(product_id)
         if match is None:
-            raise CatalogueError(
+            raise ArgumentError(
                 f"{product_id!r} is no Sentinel-2 Level-1C product ID; expected a form like "
                 "'S2A_MSIL1C_20180101T010721_N0206_R045_T53HLD_20180101T041600'"
             )
         try:
             time = datetime.strptime(match["time"], "%Y%m%dT%H%M%S")
         except ValueError as error:
-            raise CatalogueError(f"{product_id!r} holds an impossible sensing time: {error}") from error
+            raise ArgumentError(f"{product_id!r} holds an impossible sensing time: {error}") from error
         zone = int(match["zone"])
         if not 1 <= zone <= 60:
-            raise CatalogueError(f"{product_id!r} names UTM zone {zone}; zones go from 1 to 60")
+            raise ArgumentError(f"{product_id!r} names UTM zone {zone}; zones go from 1 to 60")
         orbit = int(match["orbit"])
         if not 1 <= orbit <= 143:
-            raise CatalogueError(f"{product_id!r} names relative orbit {orbit}; orbits go from 1 to 143")
+            raise ArgumentError(f"{product_id!r} names relative orbit {orbit}; orbits go from 1 to 143")
         return cls(
             id=product_id,
             platform=f"Sentinel-{match['mission'][1:]}",
@@ -165,7 +165,7 @@ def square_corner(tile: str) -> tuple[int, int]:
     zone = int(tile[:2])
     column, row = SQUARE_COLUMNS[zone % 3].find(tile[3]), SQUARE_ROWS[zone % 2].find(tile[4])
     if column < 0 or row < 0:
-        raise CatalogueError(f"there is no MGRS square {tile[3:]} in UTM zone {zone}; {tile!r} is no tile")
+        raise ArgumentError(f"there is no MGRS square {tile[3:]} in UTM zone {zone}; {tile!r} is no tile")
     equator = _equator(tile)
     top = (row + 1) * SQUARE_SIZE - equator
     # Rows have the same letters every 2000 km; the latitude band, 1330 km high at most, says which are meant.

@@ -1,4 +1,4 @@
-"""What the catalogue holds: masks counted, and histograms and statistics of its bands."""
+"""Statistics of the catalogue: masks counted, histograms and statistics of bands, spectral indices."""
 
 from s2cmc.statistics.bands import Within, band_statistics
 from s2cmc.statistics.histograms import band_histograms, cached_histograms

@@ -1,4 +1,4 @@
-"""Histograms of digital numbers (DN) by scene, class and band."""
+"""Histograms of digital numbers (DN) by scene, class and band: counted, and kept in a Zarr cache."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
+from s2cmc._redact import without_secrets
 from s2cmc.errors import SceneError, StoreError
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
 from s2cmc.storage import filesystem_of, unreadable
@@ -214,7 +215,7 @@ def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
     try:
         found: dict[str, object] = dict(_group(path).attrs)
     except unreadable(ValueError) as error:
-        raise StoreError(f"{path} holds no band histograms; choose another place") from error
+        raise StoreError(f"{path} holds no band histograms; choose another place") from without_secrets(error)
     complete = found.pop("complete", False)
     if found != identity:
         raise StoreError(

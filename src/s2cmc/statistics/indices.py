@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from s2cmc.errors import CatalogueError, QueryError
-from s2cmc.query import hint
+from s2cmc.errors import CatalogueError, QueryError, name_hint
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ INDICES = {
 def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
     """One index of every pixel; see `CloudsAccessor.spectral_index`."""
     if name not in INDICES:
-        raise QueryError(f"no spectral index {name!r}; {hint(name, INDICES)}")
+        raise QueryError(f"no spectral index {name!r}; {name_hint(name, INDICES)}")
     index = INDICES[name]
     of_band = [str(key) for key, c in reflectance.coords.items() if "band" in c.dims]
     names = reflectance["band"].values.tolist() if "band" in reflectance.dims else []

@@ -1,10 +1,7 @@
 """Bytes from anywhere, in time, or an error that says what to do."""
 
 from s2cmc.storage.access import (
-    DEFAULT_CACHE_SIZE,
-    DEFAULT_TIMEOUT,
     Access,
-    Backend,
     has_obstore,
     make_access,
     scheme_of,
@@ -25,10 +22,7 @@ from s2cmc.storage.failures import explain, first_error
 from s2cmc.storage.filesystems import file_info, filesystem_of, unreadable
 
 __all__ = [
-    "DEFAULT_CACHE_SIZE",
-    "DEFAULT_TIMEOUT",
     "Access",
-    "Backend",
     "Bytes",
     "Connection",
     "DiskCache",

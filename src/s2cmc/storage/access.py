@@ -1,4 +1,4 @@
-"""How a store is reached: transport, credentials, time limit, cache."""
+"""Options of access to a store: transport, credentials, time limit, cache; S3 configuration as its clients find it."""
 
 import os
 from collections.abc import Mapping
@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from s2cmc._redact import redacted, secret_values
-from s2cmc.errors import StoreError
+from s2cmc.errors import ArgumentError, StoreError, name_hint
 
 Backend = Literal["obstore", "fsspec"]
-
-DEFAULT_TIMEOUT = 60.0
-DEFAULT_CACHE_SIZE = 10_000_000_000
 
 _OBSTORE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
 _SYNONYMS = {
@@ -28,7 +25,10 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class Access:
-    """How a store is reached.
+    """How a store is reached: transport, credentials, time limit, cache.
+
+    ``s2cmc.open_catalogue(url, s2cmc.Access(profile="archive"))``, or its options by name:
+    ``s2cmc.open_catalogue(url, profile="archive")``. All functions of `s2cmc.conversion` take one too.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Access:
         Sign no request. By default so for buckets, unless credentials are given here; with False the environment, the
         configuration files and the instance are asked for them, as the usual clients do.
     endpoint_url : str, optional
-        Of a service that is not the provider's own.
+        Of a service that is not the provider's own. ``AWS_ENDPOINT_URL`` and ``~/.aws/config`` are honoured.
     region : str, optional
-        Of the bucket.
+        Of the bucket. ``AWS_REGION`` and ``~/.aws/config`` are honoured.
     key, secret : str, optional
         Access key of ``s3://``.
     profile : str, optional
@@ -46,15 +46,26 @@ class Access:
     requester_pays : bool
         Pay for what is read.
     backend : {"obstore", "fsspec"}
-        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec.
+        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. So does a process that was
+        forked from one that uses s2cmc: obstore does not survive a fork.
     timeout : float
         Seconds after which an object that cannot be read is given up. A download that goes on is not cut.
     cache_dir : path, optional
-        Folder in which objects that were read are kept for the next time.
+        Folder in which objects that were read are kept for the next time; any number of processes may share it.
     cache_size : int
         Bytes that it holds at most.
     storage_options : mapping
         What else the transport takes: configuration of obstore, or options of the fsspec file system.
+
+    Raises
+    ------
+    ArgumentError
+        If a value is not one that can be.
+
+    Examples
+    --------
+    >>> Access(endpoint_url="https://storage.example.org", cache_dir="~/.cache/s2cmc").timeout
+    60.0
     """
 
     anonymous: bool | None = None
@@ -65,25 +76,27 @@ class Access:
     profile: str | None = None
     requester_pays: bool = False
     backend: Backend = "obstore"
-    timeout: float = DEFAULT_TIMEOUT
+    timeout: float = 60.0
     cache_dir: str | Path | None = None
-    cache_size: int = DEFAULT_CACHE_SIZE
+    cache_size: int = 10_000_000_000
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.backend not in get_args(Backend):
-            raise StoreError(f"backend is {self.backend!r}; expected one of {', '.join(get_args(Backend))}")
+            raise ArgumentError(f"backend is {self.backend!r}; expected one of {', '.join(get_args(Backend))}")
         for name, unit in (("timeout", "seconds"), ("cache_size", "bytes")):
             number = getattr(self, name)
             if not isinstance(number, int | float) or not 0 < number < inf:
-                raise StoreError(f"{name} is {number!r}; expected {unit} above 0")
+                raise ArgumentError(f"{name} is {number!r}; expected {unit} above 0")
         for name in ("anonymous", "requester_pays"):
             if getattr(self, name) not in (True, False, None):
-                raise StoreError(f"{name} is {getattr(self, name)!r}; expected True or False")
+                raise ArgumentError(f"{name} is {getattr(self, name)!r}; expected True or False")
         if self.endpoint_url is not None and scheme_of(self.endpoint_url) not in ("http", "https"):
-            raise StoreError(f"endpoint_url is {self.endpoint_url.rpartition('@')[2]!r}; expected http:// or https://")
+            raise ArgumentError(
+                f"endpoint_url is {self.endpoint_url.rpartition('@')[2]!r}; expected http:// or https://"
+            )
         if (self.key is None) != (self.secret is None):
-            raise StoreError("key and secret go together: one of them is missing")
+            raise ArgumentError("key and secret go together: one of them is missing")
 
     @property
     def is_anonymous(self) -> bool:
@@ -116,16 +129,19 @@ _CREDENTIALS = {
 
 
 def make_access(storage_options: Mapping[str, Any] | None = None, **named: Any) -> Access:
-    """An `Access`; names in `storage_options` that it has itself are taken as such, as fsspec spells them too.
+    """Make an `Access` of its options; those in `storage_options` may be spelled as fsspec spells them.
 
     Raises
     ------
-    StoreError
-        If a value is not one that can be.
+    ArgumentError
+        If there is no such option, or a value is not one that can be.
     """
+    if unknown := [name for name in named if name not in _DEFAULTS]:
+        hint = name_hint(unknown[0], _DEFAULTS)
+        raise ArgumentError(f"no option {unknown[0]!r} of access; {hint}; other options go into storage_options")
     options = {_SYNONYMS.get(name, name): value for name, value in (storage_options or {}).items()}
     if "storage_options" in options:
-        raise StoreError("storage_options are given within storage_options")
+        raise ArgumentError("storage_options are given within storage_options")
     own = {name: options.pop(name) for name in list(options) if name in _DEFAULTS}
     named = {name: value for name, value in named.items() if value != _DEFAULTS[name]}
     return Access(**(own | named), storage_options=options)

@@ -1,7 +1,7 @@
-"""Bytes kept on disk for the next time: bounded in size, shared by any number of processes.
+"""Caches of bytes: on disk, bounded and shared by processes; in memory, each object fetched once.
 
-Ours, because fsspec's caches hold whole files without a bound, zarr's keeps its books in one process, and diskcache is
-not maintained.
+The disk cache is our own, because fsspec's caches hold whole files without a bound, zarr's keeps its books in one
+process, and diskcache is not maintained.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Connections to where stores are: obstore, fsspec, or a store of zarr."""
+"""Connections to stores by obstore, fsspec, a local folder or a zarr store; reading after a fork."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
-from s2cmc._redact import redact_error
+from s2cmc._redact import without_secrets
 from s2cmc.errors import StoreError
 from s2cmc.storage.access import Access, has_obstore, scheme_of
 from s2cmc.storage.failures import is_passing
@@ -75,7 +75,7 @@ class Connection(Protocol):
         Raises
         ------
         FileNotFoundError
-            If it is not there. What else is raised depends on the transport; `faults.explain` knows.
+            If it is not there. What else is raised depends on the transport; `failures.explain` knows.
         """
 
 
@@ -126,7 +126,7 @@ def object_store(url: str, access: Access) -> "ObjectStore":
             case _:
                 return AzureStore.from_url(url, **(_unsigned(access, "endpoint") | config))
     except (BaseError, TypeError, ValueError) as error:
-        redact_error(error, access.secrets())
+        without_secrets(error, access.secrets())
         reason = str(error).partition("\n")[0]
         hint = "; options of fsspec file systems need backend='fsspec'" if access.storage_options else ""
         raise StoreError(f"{url} cannot be opened: {reason}{hint}") from error
@@ -242,7 +242,7 @@ class FsspecConnection:
         try:
             self._connection: Connection = _file_system(url, access)
         except (ValueError, TypeError, ImportError) as error:
-            redact_error(error, access.secrets())
+            without_secrets(error, access.secrets())
             forked = "; a forked process needs it, one that is spawned does not" if is_forked() else ""
             raise StoreError(f"{url} cannot be opened: {error}{forked}") from error
 

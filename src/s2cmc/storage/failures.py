@@ -1,10 +1,10 @@
-"""What transports raise, told as one error that names the object and what to do."""
+"""Translate errors of transports into a StoreError that names the object and the remedy."""
 
 import re
 from collections.abc import Iterator
 
-from s2cmc._redact import redact_error
-from s2cmc.errors import DeniedError, MissingObjectError, StoreError
+from s2cmc._redact import without_secrets
+from s2cmc.errors import DeniedError, MissingObjectError, StoreError, TimeLimitError
 from s2cmc.storage.access import Access, scheme_of
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -16,6 +16,7 @@ _LASTING = (
     *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
     *(ValueError, TypeError, AttributeError, NotImplementedError, ImportError),
 )
+_LATE = re.compile(r"\btimed? ?out\b", re.IGNORECASE)
 _REDIRECTED = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301 Moved")
 
 
@@ -33,7 +34,7 @@ def explain(error: BaseException, name: str, access: Access, *, verb: str = "rea
     verb : str
         What was tried.
     """
-    redact_error(error, access.secrets())
+    without_secrets(error, access.secrets())
     said = " ".join(str(cause) for cause in _chain(error))
     if any(sign in said for sign in _NO_BUCKET):
         return MissingObjectError(f"{name} cannot be {verb}: there is no such bucket; check the URL and endpoint_url")
@@ -41,14 +42,19 @@ def explain(error: BaseException, name: str, access: Access, *, verb: str = "rea
         return MissingObjectError(f"{name} is missing")
     if _is_denied(error):
         return DeniedError(f"{name} cannot be {verb}: {_denied(said, name, access)}")
-    return StoreError(f"{name} cannot be {verb}: {_reason(error, said, access)}")
+    if _is_late(error, said):
+        return TimeLimitError(f"{name} cannot be {verb}: no answer within {access.timeout:g} s")
+    return StoreError(f"{name} cannot be {verb}: {_reason(error, said)}")
 
 
-def _reason(error: BaseException, said: str, access: Access) -> str:
+def _is_late(error: BaseException, said: str) -> bool:
+    redirected = any(sign in said for sign in _REDIRECTED)
+    return not redirected and (isinstance(error, TimeoutError) or bool(_LATE.search(said)))
+
+
+def _reason(error: BaseException, said: str) -> str:
     if any(sign in said for sign in _REDIRECTED):
         return "the bucket is in another region; say which with region="
-    if isinstance(error, TimeoutError) or re.search(r"\btimed? ?out\b", said, re.IGNORECASE):
-        return f"no answer within {access.timeout:g} s"
     if any(sign in said for sign in _UNREACHABLE):
         return f"the host cannot be reached; check the URL, endpoint_url and the network ({_text(error)})"
     return _text(error)

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import fsspec
 from fsspec import AbstractFileSystem
 
-from s2cmc._redact import redact_error, secret_values
+from s2cmc._redact import secret_values, without_secrets
 
 
 def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> tuple[AbstractFileSystem, str]:
@@ -23,7 +23,7 @@ def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> tuple[A
     try:
         filesystem, path = fsspec.url_to_fs(url, **options)
     except (OSError, ValueError, TypeError, ImportError) as error:
-        redact_error(error, secret_values(options))
+        without_secrets(error, secret_values(options))
         raise
     return filesystem, path.rstrip("/")
 

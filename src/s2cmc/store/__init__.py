@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from s2cmc.store.backend import CatalogueBackend
 from s2cmc.store.blocks import along_scenes, graph_of_blocks, is_lazy, map_scenes, scene_spans, tasks_of_blocks
 from s2cmc.store.format import (
     BUNDLE,
@@ -25,7 +26,7 @@ from s2cmc.store.format import (
     versions_document,
     with_checksum,
 )
-from s2cmc.store.geozarr import STORE_ATTRIBUTES
+from s2cmc.store.geozarr import STORE_ATTRIBUTES, as_geozarr
 from s2cmc.store.lazy import (
     Source,
     digital_numbers,
@@ -55,11 +56,13 @@ __all__ = [
     "ROOT",
     "STORE_ATTRIBUTES",
     "VERSIONS_FORMAT",
+    "CatalogueBackend",
     "CatalogueStore",
     "Place",
     "Shards",
     "Source",
     "along_scenes",
+    "as_geozarr",
     "as_stored",
     "bundle_attributes",
     "check_checksum",

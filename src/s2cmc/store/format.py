@@ -1,4 +1,4 @@
-"""The root document of a store, ``zarr.json``: its own checksum, and the pointer to the newest of several versions."""
+"""Documents of a store beside its arrays: zarr.json with its checksum, coordinates.zip, shards.json."""
 
 import hashlib
 import io

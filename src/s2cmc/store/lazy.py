@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
-from xarray.core.indexing import (
-    CopyOnWriteArray,
-    IndexingSupport,
-    LazilyIndexedArray,
-    VectorizedIndexer,
-    explicit_indexing_adapter,
-)
+from xarray.core.indexing import IndexingSupport, VectorizedIndexer, explicit_indexing_adapter
 
+from s2cmc._compat import array_and_key, data_of, is_lazily_indexed, lazily_indexed
 from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT
 from s2cmc.store.reading import as_stored, read_as
 from s2cmc.store.shards import Shards, Transfer
@@ -59,22 +54,13 @@ class Pixels(BackendArray):
 
 def indexed_variable(source: Readable, dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
     """A variable that keeps what is asked of it until values are; what is written to it stays in memory."""
-    lazy: Any = LazilyIndexedArray(Pixels(source))  # xarray's types know only what is an array already
-    data: Any = CopyOnWriteArray(lazy)
-    return xr.Variable(dims, data, attributes)
+    return xr.Variable(dims, lazily_indexed(Pixels(source)), attributes)
 
 
-def is_indexed(variable: xr.Variable) -> bool:
-    """Whether its values have not been read, and are not those of a dask array."""
-    return isinstance(variable._data, CopyOnWriteArray)  # `data` would read them
-
-
-def asked_of(variable: xr.Variable) -> tuple[Readable, tuple[Any, ...]] | None:
-    """What a variable reads and its index for each dimension of that; None where several dimensions share an index."""
-    indexed = variable._data.array if isinstance(variable._data, CopyOnWriteArray) else None
-    if not isinstance(indexed, LazilyIndexedArray) or not isinstance(indexed.array, Pixels):
-        return None
-    return indexed.array.source, indexed.key.tuple
+def asked_of(data: object) -> tuple[Readable, tuple[Any, ...]] | None:
+    """What lazily indexed data reads and its index for each dimension of that; None where it is not `Pixels`."""
+    array, key = array_and_key(data) or (None, ())
+    return (array.source, key) if isinstance(array, Pixels) else None
 
 
 def is_one(index: Any) -> bool:
@@ -115,12 +101,12 @@ def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
 
 def in_blocks(dataset: xr.Dataset) -> xr.Dataset:
     """The Dataset with dask arrays for all pixels that have not been read, however it was opened."""
-    indexed = {name: v.variable for name, v in dataset.data_vars.items() if is_indexed(v.variable)}
+    indexed = {name: v.variable for name, v in dataset.data_vars.items() if is_lazily_indexed(v.variable)}
     return dataset.assign({name: _in_blocks(variable) for name, variable in indexed.items()}) if indexed else dataset
 
 
 def _in_blocks(variable: xr.Variable) -> xr.Variable:
-    source, key = asked_of(variable) or (None, ())
+    source, key = asked_of(data_of(variable)) or (None, ())
     if not isinstance(source, Source):
         return variable.chunk({"scene": 1} if "scene" in variable.dims else {})
     dims = iter(variable.dims)
@@ -135,14 +121,21 @@ def source_of(variable: xr.Variable) -> "Source | None":
 
     It is found in what is lazy and kept nowhere else: what is loaded knows no store, and no credentials of one.
     """
-    if (asked := asked_of(variable)) is not None:
-        indexed, key = asked
-        return indexed.take(*key) if isinstance(indexed, Source) and not any(map(is_one, key)) else None
-    if variable.chunks is None:
-        return None
-    original = f"original-{variable.data.name}"  # as dask calls what `from_array` is given
-    source = variable.data.dask.layers.get(original, {}).get(original)
-    return source if isinstance(source, Source) else None
+    data: Any = data_of(variable)
+    if variable.chunks is not None:
+        original = f"original-{data.name}"  # as dask calls what `from_array` is given
+        data = data.dask.layers.get(original, {}).get(original)
+    if isinstance(data, Source):
+        return data
+    indexed, key = asked_of(data) or (None, ())
+    return indexed.take(*key) if isinstance(indexed, Source) and not any(map(is_one, key)) else None
+
+
+def preferred_chunks(variable: xr.Variable) -> dict[str, Any]:
+    """Encoding by which xarray makes the chunks of a catalogue that is opened in blocks."""
+    source = source_of(variable)
+    chunks = {} if source is None else dict(zip(variable.dims, source.chunks, strict=True))
+    return {"preferred_chunks": chunks} if chunks else {}
 
 
 _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype")
@@ -181,7 +174,7 @@ def _like(
     variable: xr.Variable, source: "Source | _BandFirst", dims: tuple[Hashable, ...] | None = None
 ) -> xr.Variable:
     """What is read of a source, in blocks if another variable is."""
-    make = indexed_variable if is_indexed(variable) else _lazy
+    make = indexed_variable if is_lazily_indexed(variable) else _lazy
     return make(source, dims or variable.dims, variable.attrs)
 
 

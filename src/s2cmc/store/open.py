@@ -3,17 +3,25 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from s2cmc.errors import CatalogueError, DamagedError, DeniedError, MissingObjectError, StoreError, UnfinishedStoreError
+from s2cmc.errors import (
+    ArgumentError,
+    DamagedError,
+    DeniedError,
+    MissingObjectError,
+    MissingStoreError,
+    StoreError,
+    UnfinishedStoreError,
+)
 from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
-from s2cmc.storage import DEFAULT_CACHE_SIZE, DEFAULT_TIMEOUT, Access, Backend, make_access, survive_forks
+from s2cmc.storage import Access, make_access, survive_forks
 from s2cmc.store.format import (
     BUNDLE_ATTRIBUTE,
     BUNDLE_CHECKSUM_ATTRIBUTE,
@@ -48,21 +56,11 @@ _THREADS = 16  # coordinates of a store without bundle are fetched side by side
 
 
 def open_catalogue(
-    store: "str | Path | Store",
+    store: "str | os.PathLike[str] | Store",
+    access: Access | None = None,
     *,
-    anonymous: bool | None = None,
-    endpoint_url: str | None = None,
-    region: str | None = None,
-    key: str | None = None,
-    secret: str | None = None,
-    profile: str | None = None,
-    requester_pays: bool = False,
-    backend: Backend = "obstore",
-    timeout: float = DEFAULT_TIMEOUT,
-    cache_dir: str | Path | None = None,
-    cache_size: int = DEFAULT_CACHE_SIZE,
-    storage_options: Mapping[str, Any] | None = None,
     chunks: Literal["auto"] | None = "auto",
+    **options: Any,
 ) -> xr.Dataset:
     """Open a catalogue as a lazy Dataset.
 
@@ -71,37 +69,17 @@ def open_catalogue(
 
     Parameters
     ----------
-    store : str, Path or zarr Store
+    store : str, path or zarr Store
         Local path; ``s3://``, ``gs://``, ``az://`` or ``https://`` URL; any other that fsspec knows; a zarr store.
-    anonymous : bool, optional
-        Sign no request. By default so for buckets, unless credentials are given here; with False the environment, the
-        configuration files and the instance are asked for them, as the usual clients do.
-    endpoint_url : str, optional
-        Of a service that is not the provider's own. ``AWS_ENDPOINT_URL`` and ``~/.aws/config`` are honoured.
-    region : str, optional
-        Of the bucket. ``AWS_REGION`` and ``~/.aws/config`` are honoured.
-    key, secret : str, optional
-        Access key of ``s3://``.
-    profile : str, optional
-        Of the AWS configuration files.
-    requester_pays : bool
-        Pay for what is read.
-    backend : {"obstore", "fsspec"}
-        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. So does a process that was
-        forked from one that uses s2cmc: obstore does not survive a fork.
-    timeout : float
-        Seconds after which an object that cannot be read is given up. A download that goes on is not cut.
-    cache_dir : str or Path, optional
-        Folder in which what was read is kept for the next time; any number of processes may share it.
-    cache_size : int
-        Bytes that it holds at most.
-    storage_options : mapping, optional
-        What else the transport takes: configuration of obstore, or options of the fsspec file system.
+    access : Access, optional
+        How the store is reached: transport, credentials, time limit, cache.
     chunks : "auto" or None
         As `xarray.open_zarr` has it. By default pixels are dask arrays: a chunk is a scene of reflectance, eight masks,
         or sixteen thumbnails. With None there is no dask: an array is indexed without being read, and read when its
         values are asked for, ``ds.reflectance[3].values`` in little more than half the time. What computes with it
         directly, as ``ds.reflectance > 0.2``, then reads it whole; questions of ``ds.clouds`` stay lazy.
+    **options
+        Those of `Access`, instead of one: ``open_catalogue(url, endpoint_url="https://...", cache_dir="~/cache")``.
 
     Returns
     -------
@@ -118,36 +96,25 @@ def open_catalogue(
 
     Raises
     ------
-    CatalogueError
+    ArgumentError
         If an argument is none of those it takes.
+    MissingStoreError
+        If there is no catalogue; a FileNotFoundError too.
+    DeniedError
+        If it may not be read; a PermissionError too.
+    TimeLimitError
+        If there is no answer in time; a TimeoutError too.
     UnfinishedStoreError
         If its conversion is not complete; the message says how to complete it.
     StoreError
-        If there is no catalogue, one of a newer format, or one that cannot be read; the message says why.
+        If it is a store of another kind or format, or cannot be read for another reason; the message says which.
     """
-    access = make_access(
-        storage_options,
-        anonymous=anonymous,
-        endpoint_url=endpoint_url,
-        region=region,
-        key=key,
-        secret=secret,
-        profile=profile,
-        requester_pays=requester_pays or None,
-        backend=backend,
-        timeout=timeout,
-        cache_dir=cache_dir,
-        cache_size=cache_size,
-    )
-    return open_with(store, access, chunks=chunks)
-
-
-def open_with(store: "str | Path | Store", access: Access, *, chunks: Literal["auto"] | None = "auto") -> xr.Dataset:
-    """Open a catalogue reached in a certain way; see `open_catalogue`."""
+    if access is not None and options:
+        raise ArgumentError(f"give access or its options ({', '.join(options)}), not both")
     if chunks not in ("auto", None):
-        raise CatalogueError(f"chunks={chunks!r} is unknown; use 'auto' or None, and Dataset.chunk for other chunks")
+        raise ArgumentError(f"chunks={chunks!r} is unknown; use 'auto' or None, and Dataset.chunk for other chunks")
     survive_forks()
-    group = open_group(store, access)
+    group = open_group(store, access or make_access(**options))
     arrays = dict(group.arrays())
     pixels = {
         name: lazy_variable(arrays.pop(name), blocks=chunks == "auto") for name in PIXEL_VARIABLES if name in arrays
@@ -158,7 +125,11 @@ def open_with(store: "str | Path | Store", access: Access, *, chunks: Literal["a
     return opened
 
 
-def open_group(store: "str | Path | Store", access: Access | None = None) -> "zarr.Group":
+def open_with(store, access, *, chunks="auto"):  # type: ignore
+    return open_catalogue(store, access, chunks=chunks)
+
+
+def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "zarr.Group":
     """Open the Zarr group of a catalogue as it is stored; see `open_catalogue`."""
     import zarr
 
@@ -178,7 +149,7 @@ def open_group(store: "str | Path | Store", access: Access | None = None) -> "za
         ) from error
 
 
-def place_of(store: "str | Path | Store", access: Access | None = None) -> "Place":
+def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "Place":
     """Where a store is, and how it is reached."""
     from zarr.abc.store import Store
 
@@ -189,7 +160,7 @@ def place_of(store: "str | Path | Store", access: Access | None = None) -> "Plac
         return Place(str(store), access, given=store)
     scheme, mark, path = str(store).partition("://")
     if not str(store) or (mark and not path.strip("/")):
-        raise StoreError(f"{str(store)!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
+        raise ArgumentError(f"{str(store)!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
     url = (f"{scheme.lower()}{mark}{path}" if mark else str(store)).rstrip("/") or "/"
     return Place(url.removeprefix("file://"), access)
 
@@ -208,7 +179,7 @@ def _root(place: "Place") -> bytes:
     except MissingObjectError as error:
         if "no such bucket" in str(error):
             raise
-        raise StoreError(
+        raise MissingStoreError(
             f"{place} holds no catalogue: there is no zarr.json; check the path, convert a release into it, or mend a "
             "store that has lost it with `s2cmc repair`"
         ) from error

@@ -1,4 +1,4 @@
-"""Read shards: object, index and chunks, decoded side by side straight to where they belong.
+"""Reader of shards and of one-chunk arrays: chunks decoded in parallel, straight to where they belong.
 
 zarr reads the same, some milliseconds slower for each call, and copies each chunk once more. The format is that of the
 codec ``sharding_indexed``, https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/.

@@ -1,7 +1,7 @@
 """The maker of small synthetic releases: sample data for a first look, for tests and for benchmarks.
 
-`s2cmc.sampletable` makes the tables, `s2cmc.synthesis` the pixels, `s2cmc.quirks` what is odd in the real release, and
-`s2cmc.published.ReleaseWriter` writes it all as published.
+`table` makes the tables and the quirks of the real release, `pixels` the pixels, and `s2cmc.release.ReleaseWriter`
+writes them as published.
 """
 
 import zlib
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import ArgumentError
 from s2cmc.release import ArrayFormat, Layout, ReleaseWriter
 from s2cmc.schema import (
     BAND_NAMES,
@@ -167,10 +167,10 @@ def make_release(
         If there are too few scenes for the quirks, or `table` lacks columns or comes with `quirks`.
     """
     if quirks and table is not None:
-        raise CatalogueError("quirks are planted in a sample table only; leave out `table`, or `quirks`")
+        raise ArgumentError("quirks are planted in a sample table only; leave out `table`, or `quirks`")
     missing = [] if table is None else [name for name in TABLE_COLUMNS if name not in table.columns]
     if missing:
-        raise CatalogueError(f"the table lacks the published columns {missing}; expected {list(TABLE_COLUMNS)}")
+        raise ArgumentError(f"the table lacks the published columns {missing}; expected {list(TABLE_COLUMNS)}")
     rows = to_rows(sample_table(scenes, seed) if table is None else table)
     planted = {}
     if quirks:

@@ -1,4 +1,4 @@
-"""Tables of made-up products, for synthetic releases: plausible IDs, tags and skies."""
+"""Tables of synthetic releases, plausible IDs, tags and skies, and the quirks of the real release."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import ArgumentError
 from s2cmc.schema import (
     BAND_LETTERS,
     BAND_NAMES,
@@ -130,7 +130,7 @@ NO_CLASS_PIXELS, TWO_CLASS_PIXELS, ZERO_PIXELS, SATURATED_PIXELS = 3, 2, 5, 3
 def quirk_scenes(table: pd.DataFrame) -> dict[str, str]:
     """Product ID of each quirk of `QUIRKS`, in the table of a release made with ``quirks=True``."""
     if len(table) < len(QUIRKS):
-        raise CatalogueError(f"quirks need at least {len(QUIRKS)} scenes, one for each; got {len(table)}")
+        raise ArgumentError(f"quirks need at least {len(QUIRKS)} scenes, one for each; got {len(table)}")
     return dict(zip(QUIRKS, table["scene"].iloc[: len(QUIRKS)].tolist(), strict=True))
 
 

@@ -4,7 +4,7 @@ s2cloudless (github.com/sentinel-hub/sentinel2-cloud-detector) is a gradient-boo
 bands of Level-1C reflectance; its model comes with the package. ::
 
     pip install "s2cmc[ml,plot]"
-    python -m s2cmc.example demo/catalogue.zarr s2cloudless.html
+    python docs/examples/evaluate_s2cloudless.py demo/catalogue.zarr s2cloudless.html
 """
 
 from pathlib import Path
@@ -13,8 +13,7 @@ import numpy as np
 import typer
 import xarray as xr
 
-from s2cmc.errors import CatalogueError
-from s2cmc.store import open_catalogue
+import s2cmc
 
 THRESHOLD = 0.4
 """Probability from which on s2cloudless calls a pixel cloud by default."""
@@ -41,7 +40,7 @@ def cloud_probability(reflectance: xr.DataArray) -> xr.DataArray:
     try:
         import s2cloudless  # noqa: F401
     except (ModuleNotFoundError, OSError) as error:  # OSError: libgomp, which LightGBM needs, is not there
-        raise CatalogueError(
+        raise s2cmc.CatalogueError(
             f"the example needs s2cloudless ({error}); install it with: pip install 's2cmc[ml]', and on Debian libgomp1"
         ) from error
     return xr.apply_ufunc(
@@ -56,7 +55,7 @@ def cloud_probability(reflectance: xr.DataArray) -> xr.DataArray:
 
 
 def _cloud_probability(reflectance: np.ndarray) -> np.ndarray:
-    from s2cloudless import S2PixelCloudDetector  # type: ignore[attr-defined]
+    from s2cloudless import S2PixelCloudDetector
 
     detector = S2PixelCloudDetector(all_bands=True)
     probability: np.ndarray = detector.get_cloud_probability_maps(reflectance, num_threads=1)  # dask has the cores
@@ -68,12 +67,12 @@ def main(store: str, html_file: Path) -> None:
     if not html_file.parent.is_dir():
         raise typer.BadParameter(f"{html_file} cannot be written: there is no folder {html_file.parent}")
     try:
-        ds = open_catalogue(store)
+        ds = s2cmc.open_catalogue(store)
         counts = ds.clouds.confusion(cloud_probability(ds.reflectance), threshold=THRESHOLD).compute()
         by = ["surface_type", "cloud_type"]
         typer.echo(ds.clouds.evaluate(counts, by).evaluation)
         html_file.write_text(ds.clouds.evaluation_page(counts, by), encoding="utf-8")
-    except CatalogueError as error:
+    except s2cmc.CatalogueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -1,0 +1,39 @@
+"""The xarray engine: ``xr.open_dataset(url, engine="s2cmc")``."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import xarray as xr
+from xarray.backends import BackendEntrypoint
+
+from s2cmc.storage import Access
+from s2cmc.store.lazy import preferred_chunks
+from s2cmc.store.open import open_catalogue
+
+
+class CatalogueBackend(BackendEntrypoint):
+    """Opens a catalogue as `open_catalogue` does; options of `s2cmc.Access` are keyword arguments.
+
+    As with every engine, ``chunks=None``, the default of `xarray.open_dataset`, gives arrays without dask that are read
+    when their values are asked for, and ``chunks={}`` the chunks of `open_catalogue`.
+    """
+
+    description = "Open the Sentinel-2 Cloud Mask Catalogue"
+    open_dataset_parameters = ("filename_or_obj", "drop_variables", *(field.name for field in fields(Access)))
+
+    def open_dataset(
+        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **options: Any
+    ) -> xr.Dataset:
+        """Open a catalogue; see `open_catalogue`."""
+        store = os.fspath(filename_or_obj) if isinstance(filename_or_obj, os.PathLike) else filename_or_obj
+        opened = open_catalogue(store, chunks=None, **options)
+        for variable in opened.variables.values():
+            variable.encoding |= preferred_chunks(variable)
+        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+        return opened.drop_vars(dropped, errors="ignore")
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ARG002
+        """Return False: stores of others are not claimed, and to look into a store may take requests."""
+        return False
