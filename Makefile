@@ -14,19 +14,33 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+DEMO := $(VENV)/demo
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test quick check audit format wheel bench bench-scale bench-remote fuzz gdal hardship soak lock clean
 
-$(READY): requirements.lock pyproject.toml .python-version
+# An environment with nothing but uv, of the version and hashes in the lock.
+$(UV): requirements.lock pyproject.toml .python-version
 	@python3 -c 'import sys; v = sys.version_info; v >= (3, 12) or sys.exit("Python >= 3.12 is needed, python3 is %d.%d; install the version in .python-version" % v[:2])'
 	python3 -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement $(VENV)/uv.txt
+	touch $(UV)
+
+# What users install, with versions and hashes of the lock.
+$(DEMO): $(UV)
+	$(INSTALL) --constraint requirements.lock --build-constraint requirements.lock --editable '.[convert,plot]'
+	touch $(DEMO)
+
+$(READY): $(UV)
+	$(INSTALL) --require-hashes --requirement requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-demo: $(READY)
+demo: $(DEMO)
 	rm -rf demo && mkdir demo
 	$(BIN)/s2cmc sample demo/release --scenes 8 --size 256
 	$(BIN)/s2cmc convert demo/release demo/catalogue.zarr
@@ -35,6 +49,10 @@ demo: $(READY)
 	$(BIN)/s2cmc fractions demo/catalogue.zarr --where "cumulus and not snow_ice"
 	$(BIN)/s2cmc stats demo/catalogue.zarr --by difficulty --html demo/statistics.html
 	$(BIN)/s2cmc gallery demo/catalogue.zarr demo/gallery.png
+	@printf '\nLook at demo/gallery.png and demo/statistics.html, of synthetic scenes. Then try:\n\n'
+	@printf '  %s\n' "$(BIN)/s2cmc select demo/catalogue.zarr 'cumulus or cirrus'" \
+		"$(BIN)/s2cmc export demo/catalogue.zarr demo/scenes --format cog --where cirrus" \
+		"$(BIN)/python -ic \"import s2cmc; ds = s2cmc.open_catalogue('demo/catalogue.zarr'); print(ds)\""
 
 test: $(READY)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
@@ -55,18 +73,18 @@ format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+INTO_EMPTY := $(UV) pip install --quiet --python build/empty/bin/python --constraint requirements.lock
 wheel: $(READY)
 	rm -rf build dist && mkdir -p build dist
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	python3 -m venv --clear build/empty
-	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock > build/constraints.txt
-	build/empty/bin/pip install --quiet --constraint build/constraints.txt "$$(echo dist/s2cmc-*.whl)[convert]"
+	$(INTO_EMPTY) "$$(echo dist/s2cmc-*.whl)[convert]"
 	cd build && empty/bin/s2cmc sample release --scenes 2 --size 64
 	cd build && empty/bin/s2cmc convert release store.zarr
 	cd build && empty/bin/s2cmc verify store.zarr release
 	cd build && empty/bin/s2cmc stats store.zarr --json statistics.json > statistics.txt
 	cd build && empty/bin/s2cmc export store.zarr export --format cog
-	build/empty/bin/pip install --quiet --constraint build/constraints.txt "$$(echo dist/s2cmc-*.whl)[geo]"
+	$(INTO_EMPTY) "$$(echo dist/s2cmc-*.whl)[geo]"
 	cd build && empty/bin/s2cmc metadata store.zarr
 
 BENCH := $(VENV)/bench
@@ -75,10 +93,7 @@ bench: $(BENCH)
 
 # The peers; what the lock names keeps its version.
 $(BENCH): $(READY)
-	mkdir -p build
-	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock > build/constraints.txt
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint build/constraints.txt --group bench
+	$(INSTALL) --constraint requirements.lock --group bench
 	touch $(BENCH)
 
 bench-scale: $(READY)
@@ -105,9 +120,8 @@ $(GDAL)/usr/lib/python3/dist-packages/osgeo:
 	rm -rf $(GDAL) && mkdir -p $(GDAL)
 	mmdebstrap --quiet --variant=apt --include=python3-gdal,python3-numpy $(MMDEBSTRAP_OPTIONS) sid $(GDAL)
 
-lock: $(READY)
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
+lock: $(UV)
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
 		--all-extras --group dev --output-file requirements.lock pyproject.toml
 
 clean:

@@ -1,4 +1,4 @@
-"""Stores made, proved, mended and published: conversion of a published release into a store, and the ways back."""
+"""Convert a published release into a store; verify, repair, publish, describe, export and restore stores."""
 
 from .convert import Forecast, convert, forecast
 from .export import export, restore

@@ -1,10 +1,10 @@
-"""Publish a finished store: copied object by object, proved, and only then announced.
+"""Publish a finished store: copy it object by object, prove the copy, and only then announce it.
 
 A place holds any number of versions, each in a folder of its own that is never changed again, and a small root document
-that names the latest. Whoever opens the place gets the latest; whoever has opened a version, or cites one, goes on
-reading just that, in caches too. The keys of Zarr chunks are fixed, so that two versions cannot share a folder, and a
-server that forwards would need rights that few have. The price is one more small request. To go back to an earlier
-version, publish it again: nothing is copied.
+that names the latest. Readers that open the place get the latest; readers that have opened a version, or cite one, go
+on reading that version, in caches too. The keys of Zarr chunks are fixed, so that two versions cannot share a folder,
+and a server that forwards requests would need rights that few have. The price is one more small request. To go back to
+an earlier version, publish it again: nothing is copied.
 """
 
 import hashlib
@@ -26,26 +26,26 @@ from .targets import Bucket, Folder, place_to_write, writing
 from .verify import expected_objects, list_objects
 
 Progress = Callable[[int, int], None]
-"""Called with the objects done so far, and with all."""
+"""Called with the number of objects done so far, and of all."""
 
-_TRIES = 5  # to announce a version while others announce theirs
+_TRIES = 5  # at announcing a version while others announce theirs
 _MD5_DIGITS = 32
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published.
+    """A published version of a store.
 
     Attributes
     ----------
     url : str
-        Of the version; it never changes.
+        URL of the version; it never changes.
     version : str
-        Its name.
+        Name of the version.
     copied, kept : int
-        Objects that were copied now, and that were there already.
+        Objects that were copied now, and that an earlier run had copied.
     nbytes : int
-        Bytes of all of them.
+        Bytes of all objects.
     """
 
     url: str
@@ -64,10 +64,10 @@ def publish(
     access: Access | None = None,
     progress: Progress | None = None,
 ) -> Publication:
-    """Copy a finished store to where others read it. Killed and run again, it goes on where it was.
+    """Copy a finished store to where others read it. A run that was killed is resumed by calling it again.
 
-    Every object is held against its source by MD5, or by its bytes where the place tells no MD5; the root document of
-    the version is written last, and the place names it as its latest after that.
+    Every copy is compared with its source by MD5, or by its bytes where the place states no MD5. The root document of
+    the version is written last; after that the place names the version as its latest.
 
     Parameters
     ----------
@@ -97,10 +97,10 @@ def publish(
         raise TypeError(f"expected a store that open_group opened, got {source!r}")
     keys = sorted(expected_objects(group))
     _refuse_incomplete(source.place, set(keys))
-    root = _content(source, ROOT)
+    root = _fetch(source, ROOT)
     place = place_to_write(url, access)
-    _versions(place)  # what else lies there is told before anything is copied
-    version = _name(root, str(group.attrs.get("date_created", "")))
+    _read_versions(place)  # so that a place with other content is refused before anything is copied
+    version = _version_name(root, str(group.attrs.get("date_created", "")))
     folder = place_to_write(f"{url.rstrip('/')}/{version}", access, unchanging=True)
     with writing(url, lambda: "; what is copied is kept, the same command resumes" if _is_begun(folder) else ""):
         copied, nbytes = _copy_all(source, folder, keys, workers or 4 * (os.cpu_count() or 1), progress)
@@ -121,8 +121,8 @@ def _is_begun(folder: Folder | Bucket) -> bool:
 def _copy_all(
     source: CatalogueStore, folder: Folder | Bucket, keys: Sequence[str], workers: int, progress: Progress | None
 ) -> tuple[int, int]:
-    """Copy objects side by side, the root last; how many were copied, and the bytes of all."""
-    copy = partial(_copy, source, folder, _tags(folder))
+    """Copy objects side by side, the root last; return the number copied now, and the bytes of all."""
+    copy = partial(_copy, source, folder, _stored_tags(folder))
     copied, nbytes = 0, 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-publish")
     try:
@@ -139,51 +139,51 @@ def _copy_all(
 
 
 def _copy(
-    source: CatalogueStore, folder: Folder | Bucket, there: Mapping[str, tuple[int, str]], key: str
+    source: CatalogueStore, folder: Folder | Bucket, stored: Mapping[str, tuple[int, str]], key: str
 ) -> tuple[bool, int]:
-    """Copy an object unless it is there already, and prove that it arrived; whether it was copied, and its bytes."""
-    content = _content(source, key)
-    if _is_there(folder, key, content, *there.get(key, (-1, ""))):
+    """Copy an object unless it is copied already, and prove the copy; return whether it was sent, and its bytes."""
+    content = _fetch(source, key)
+    if _is_copied(folder, key, content, *stored.get(key, (-1, ""))):
         return False, len(content)
     tag = folder.put(key, content)
-    if not _is_there(folder, key, content, len(content), tag):
+    if not _is_copied(folder, key, content, len(content), tag):
         raise StoreError(f"{folder.url}/{key} is not what was sent; run the same command again")
     return True, len(content)
 
 
-def _is_there(folder: Folder | Bucket, key: str, content: bytes, nbytes: int, tag: str) -> bool:
+def _is_copied(folder: Folder | Bucket, key: str, content: bytes, nbytes: int, tag: str) -> bool:
     if nbytes != len(content):
         return False
     if len(tag) == _MD5_DIGITS and hashlib.md5(content, usedforsecurity=False).hexdigest() == tag:
         return True
-    # A tag may also be something else, where objects are encrypted or the provider is another.
+    # The tag is not an MD5 where objects are encrypted, and with some providers.
     return folder.read(key) == content
 
 
 def _refuse_incomplete(place: Place, expected: set[str]) -> None:
-    found = list_objects(place)
-    if found is not None and (missing := sorted(expected - found)):
+    present = list_objects(place)
+    if present is not None and (missing := sorted(expected - present)):
         raise StoreError(f"{place.url} lacks {len(missing)} objects, {missing[0]} first; see s2cmc verify")
 
 
-def _content(store: CatalogueStore, key: str) -> bytes:
+def _fetch(store: CatalogueStore, key: str) -> bytes:
     return bytes(sync(store.fetch(key)))
 
 
-def _tags(folder: Folder | Bucket) -> dict[str, tuple[int, str]]:
+def _stored_tags(folder: Folder | Bucket) -> dict[str, tuple[int, str]]:
     if isinstance(folder, Bucket):
         return folder.tags()
     return {key: (nbytes, "") for key, nbytes in folder.sizes().items()}
 
 
-def _name(root: bytes, created: str) -> str:
-    """Name of a version: when it was made, so that names sort, and what it is, so that the same has the same name."""
+def _version_name(root: bytes, created: str) -> str:
+    """Return the name of a version: its date, so that names sort, and a hash, so that equal stores have equal names."""
     day = created.replace("-", "").replace(":", "")
     return f"{day or 'undated'}-{hashlib.sha256(root).hexdigest()[:8]}"
 
 
-def _versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
-    """Versions that a place holds, and the document that says so."""
+def _read_versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
+    """Return the versions that a place holds, and the document that lists them; none and None for an empty place."""
     content = place.read(ROOT)
     if content is None:
         if place.read(JOURNAL_PLAN) is not None:
@@ -202,9 +202,9 @@ def _versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
 
 
 def _announce(place: Folder | Bucket, version: str) -> None:
-    """Name a version as the latest; of two that do so at once, both are listed."""
+    """Announce a version as the latest; if two do so at once, both are listed."""
     for _ in range(_TRIES):
-        versions, before = _versions(place)
+        versions, before = _read_versions(place)
         after = versions_document(version, [*(name for name in versions if name != version), version])
         if after == before or place.replace(ROOT, before, after):
             return

@@ -23,7 +23,7 @@ add_header Access-Control-Allow-Headers Range always;
 add_header Access-Control-Expose-Headers "Content-Range, Content-Length, ETag" always;
 if ($request_method = OPTIONS) { return 204; }
 """
-"""What serves a store well, in a browser too: these lines stand in README.md."""
+"""What serves a store well, in a browser too: these lines stand in docs/how-to/publish.md."""
 
 WITHOUT_RANGES = "max_ranges 0;"
 

@@ -173,3 +173,13 @@ def test_a_part_is_taken_by_its_name(catalogue: xr.Dataset) -> None:
 def test_fractions_that_do_not_add_up_are_refused(fractions: dict[str, float]) -> None:
     with pytest.raises(QueryError, match=r"fractions .* must be positive and add up to 1"):
         _grouped([0, 1]).clouds.random_split(fractions)
+
+
+PUBLIC = sorted(name for name in dir(CloudsAccessor) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_question_has_an_example(name: str) -> None:
+    """`test_tutorial` runs them."""
+    doc = inspect.getdoc(getattr(CloudsAccessor, name)) or ""
+    assert re.search(r"\n\nExamples\n--------\n>>> .*ds\.", doc)

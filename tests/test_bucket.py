@@ -47,10 +47,12 @@ def url(bucket):
 def stopped(url, bucket, small, monkeypatch):
     """A conversion that failed after its second task."""
     calls = []
-    done = conversion._do
+    done = conversion._convert_task
     with monkeypatch.context() as patch:
         patch.setattr(
-            conversion, "_do", lambda *args: calls.append(args) or (_fail() if len(calls) > 2 else done(*args))
+            conversion,
+            "_convert_task",
+            lambda *args: calls.append(args) or (_fail() if len(calls) > 2 else done(*args)),
         )
         with pytest.raises(s2cmc.StoreError, match=r"cannot be written: the network is down.*same command resumes"):
             convert(small, url, access=bucket.access, workers=1)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.report import charts
-from s2cmc.schema.catalogue import CLASS_DIM
+from s2cmc.schema.catalogue import CLASS_COLORS, CLASS_DIM, MaskClass
 
 
 def test_prevalence_is_stacked_to_100_percent(opened: xr.Dataset) -> None:
@@ -17,6 +17,9 @@ def test_prevalence_is_stacked_to_100_percent(opened: xr.Dataset) -> None:
     np.testing.assert_allclose(widths, prevalence.percent.transpose(CLASS_DIM, "stratum"))
     ends = [bar.get_x() + bar.get_width() for bar in panel.containers[-1]]
     np.testing.assert_allclose(ends, 100)
+    for bars, mask_class in zip(panel.containers, MaskClass, strict=True):
+        assert bars.get_label() == mask_class.label
+        np.testing.assert_allclose(bars[0].get_facecolor()[:3], np.array(CLASS_COLORS[mask_class]) / 255)
     assert panel.yaxis_inverted(), "the first stratum is at the top, as in the table"
 
 
@@ -43,8 +46,9 @@ def test_scores_have_their_interval_and_the_human_ceiling(opened: xr.Dataset, co
         at = result.sel({CLASS_DIM: name}).isel(stratum=there)
         assert panel.get_title() == name
         drawn = [line.get_xdata() for line in panel.lines]
-        for found, score in zip(drawn, ("f1", "doubly_f1", "human_f1"), strict=True):
-            np.testing.assert_array_equal(found, at[score])
+        for values, score in zip(drawn, ("f1", "doubly_f1", "human_f1"), strict=True):
+            np.testing.assert_array_equal(values, at[score])
+        np.testing.assert_allclose(panel.lines[0].get_color(), np.array(CLASS_COLORS[MaskClass[name.upper()]]) / 255)
         (intervals,) = panel.collections
         ends = [segment[:, 0] for segment in intervals.get_segments() if np.size(segment)]
         there_too = at.f1_lower.notnull().values
@@ -52,6 +56,13 @@ def test_scores_have_their_interval_and_the_human_ceiling(opened: xr.Dataset, co
             np.reshape(ends, (-1, 2)), np.stack([at.f1_lower, at.f1_upper], axis=1)[there_too]
         )
     assert [label.get_text() for label in panels[0].get_yticklabels()] == result.stratum.values[there].tolist()
+
+
+def test_non_cloud_has_the_color_of_clear(opened: xr.Dataset, counts: xr.Dataset) -> None:
+    merged = opened.clouds.evaluate(counts, resamples=20).assign_coords({CLASS_DIM: ["non_cloud", "cloud", "x"]})
+    panels = charts.scores_chart(merged.isel({CLASS_DIM: [0, 1]})).axes
+    for panel, mask_class in zip(panels, (MaskClass.CLEAR, MaskClass.CLOUD), strict=True):
+        np.testing.assert_allclose(panel.lines[0].get_color(), np.array(CLASS_COLORS[mask_class]) / 255)
 
 
 def test_agreement_is_drawn_as_what_it_is(opened: xr.Dataset) -> None:

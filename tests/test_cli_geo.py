@@ -79,8 +79,6 @@ def test_metadata_lie_beside_the_store(run, store, tmp_path):
 
 def test_metadata_without_the_geo_extra_say_what_to_install(run, store, monkeypatch):
     monkeypatch.setitem(sys.modules, "pystac", None)
-    for module in ("", ".documents", ".stac"):
-        monkeypatch.delitem(sys.modules, f"s2cmc.conversion.metadata{module}", raising=False)
     assert run("metadata", store).is_one_message("pystac is missing; install it with: pip install 's2cmc[convert,geo]'")
 
 

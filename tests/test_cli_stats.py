@@ -107,13 +107,13 @@ def _check_long_csv(file: Path, tables: dict[str, xr.Dataset]) -> None:
 def test_stats_writes_a_page(store: Path, opened: xr.Dataset, tmp_path: Path, run: Callable[..., Answer]) -> None:
     file = tmp_path / "statistics.html"
     assert run("stats", store, *BY, "--html", file).code == 0
-    text, tables = file.read_text(encoding="utf-8"), _tables(opened)
+    text, statistics = file.read_text(encoding="utf-8"), _tables(opened)
     for shown in (
-        tables.prevalence_table(tables["prevalence"]),
-        tables.share_table(tables["difficulty"]),
-        tables.share_table(tables["tags"]),
-        tables.class_table(tables["agreement"]),
-        tables.overall_table(tables["agreement"]),
+        tables.prevalence_table(statistics["prevalence"]),
+        tables.share_table(statistics["difficulty"]),
+        tables.share_table(statistics["tags"]),
+        tables.class_table(statistics["agreement"]),
+        tables.overall_table(statistics["agreement"]),
     ):
         assert pages.table(shown) in text
 

@@ -16,7 +16,7 @@ from s2cmc.conversion.export.scenes import export
 from s2cmc.conversion.metadata.documents import describe
 from s2cmc.conversion.publish import publish
 from s2cmc.conversion.verify.verification import verify
-from s2cmc.errors import StoreError
+from s2cmc.errors import ArgumentError, StoreError
 
 pytestmark = [
     pytest.mark.slow,
@@ -236,15 +236,15 @@ def test_a_folder_that_cannot_be_made_is_named(own: Path) -> None:
 def test_a_place_needs_a_name(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "data")
     for out in ("", " ", "file://"):
-        with pytest.raises(StoreError, match=f"'{out}' names no place; give a folder"):
+        with pytest.raises(ArgumentError, match=f"'{out}' names no place; give a folder"):
             describe(str(own), out)
-    with pytest.raises(StoreError, match="store_url '' names no place"):
+    with pytest.raises(ArgumentError, match="store_url '' names no place"):
         describe(str(own), store_url="")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["catalogue.zarr"]
 
 
 def test_what_cannot_be_written_to_is_named(own: Path) -> None:
-    with pytest.raises(StoreError, match=r"cannot write to https://example\.org/out: expected a local path, or s3://"):
+    with pytest.raises(ArgumentError, match=r"cannot write to https://example\.org/out: expected a local path, or s3://"):
         describe(str(own), "https://example.org/out", store_url="https://example.org/catalogue.zarr")
 
 

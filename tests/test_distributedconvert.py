@@ -164,7 +164,7 @@ def test_what_is_sent_of_a_plan_with_a_task_does_not_grow_with_the_release(tmp_p
     for scenes in (2, 40):
         plan = make_plan(open_release(str(make_release(tmp_path / f"{scenes}", scenes=scenes, size=16))), Options())
         assert len(pickle.dumps(plan)) > 10_000 * scenes
-        sizes[scenes] = len(pickle.dumps(cluster._part(plan, plan.tasks()[1])))
+        sizes[scenes] = len(pickle.dumps(cluster._plan_of_task(plan, plan.tasks()[1])))
     assert sizes[40] < 1.02 * sizes[2] < 10_000
 
 
@@ -253,8 +253,8 @@ def test_workers_that_do_not_see_the_release_are_refused(client, release, tmp_pa
 def test_a_worker_that_sees_another_release_or_no_store_says_so(release, tmp_path):
     seen = cluster.Places("run", str(release), str(tmp_path / "store"), table_md5="0")
     with pytest.raises(s2cmc.ReleaseError, match=r"it sees another release at .*; its .*\.csv differs"):
-        cluster._check_here(seen)
+        cluster._check_worker(seen)
     table = (release / "classification_tags.csv").read_bytes()
     seen = cluster.Places("run", str(release), str(tmp_path / "store"), cluster.hashlib.md5(table).hexdigest())
     with pytest.raises(s2cmc.StoreError, match=r"it does not see the store .*; workers write it under the same path"):
-        cluster._check_here(seen)
+        cluster._check_worker(seen)

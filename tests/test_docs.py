@@ -75,11 +75,6 @@ def test_files_it_names_exist(path):
     assert (ROOT / path).exists() or (FOLDERS["s2cmc"] / path).exists()
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", PAGE))))
-def test_its_links_lead_somewhere(target):
-    assert (ROOT / "docs" / target).exists()
-
-
 @pytest.mark.parametrize("title", WALKS)
 def test_a_walk_says_which_packages_it_passes(title):
     """Those of all functions that its steps name; and each step names one."""

@@ -16,8 +16,7 @@ from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.export.png import encode_true_colour
 from s2cmc.conversion.export.scenes import export
 from s2cmc.conversion.verify.verification import verify
-from s2cmc.report.pictures import CLASS_COLOURS
-from s2cmc.schema.catalogue import PIXEL_VARIABLES, MaskClass
+from s2cmc.schema.catalogue import CLASS_COLORS, PIXEL_VARIABLES, MaskClass
 
 pytestmark = pytest.mark.slow
 
@@ -206,8 +205,8 @@ def test_pictures_are_those_of_the_accessor(store, names, catalogue, tmp_path):
             with Image.open(tmp_path / f"{scene}_{name}.png") as image:
                 assert (image.mode, image.info["transparency"]) == ("P", 255)
                 np.testing.assert_array_equal(np.asarray(image), part[name][i])
-                colours = np.array(image.getpalette()).reshape(-1, 3)
-                assert {label: tuple(colours[label].tolist()) for label in MaskClass} == CLASS_COLOURS
+                colors = np.array(image.getpalette()).reshape(-1, 3)
+                assert {label: tuple(colors[label].tolist()) for label in MaskClass} == CLASS_COLORS
 
 
 def test_pictures_of_floats_are_the_same(release, names, whole, tmp_path):

@@ -16,7 +16,7 @@ from needed import without
 
 from s2cmc.conversion.export.scenes import export
 from s2cmc.schema.bands import BAND_NAMES
-from s2cmc.schema.catalogue import CLASS_NAMES
+from s2cmc.schema.catalogue import CLASS_COLORS, CLASS_NAMES, MaskClass
 
 SCRIPT = Path(__file__).with_name("readers") / "gdal_geotiff.py"
 
@@ -122,14 +122,14 @@ def test_it_sees_labels_with_their_names_and_colours(folder, pictures, read, ope
                 np.testing.assert_array_equal(found.pixels[0], opened[name][i])
                 (band,) = found.told["bands"]
                 assert (band["categories"], band["nodata"]) == (list(CLASS_NAMES), 255)
-                assert band["colours"] == [[46, 92, 66, 255], [255, 212, 0, 255], [255, 47, 168, 255]]
+                assert band["colours"] == [[*CLASS_COLORS[mask_class], 255] for mask_class in MaskClass]
 
 
 def test_its_command_shows_the_same(folder, gdalinfo, opened, scenes):
     scene = opened.scene.values[scenes[0]]
     (band,) = gdalinfo(folder / f"{scene}_mask.tif")["bands"]
     assert (band["categories"], band["colorInterpretation"], band["noDataValue"]) == (list(CLASS_NAMES), "Palette", 255)
-    assert band["colorTable"]["entries"][2] == [255, 47, 168, 255]
+    assert band["colorTable"]["entries"][2] == [*CLASS_COLORS[MaskClass.CLOUD_SHADOW], 255]
     told = gdalinfo(folder / f"{scene}_reflectance.tif")
     assert [band["description"] for band in told["bands"]] == list(BAND_NAMES)
     assert told["metadata"][""]["scene"] == scene

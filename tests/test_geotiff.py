@@ -20,9 +20,8 @@ from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.export.geotiff import encode_labels, encode_reflectance
 from s2cmc.conversion.export.releases import restore
 from s2cmc.conversion.export.scenes import export
-from s2cmc.report.pictures import CLASS_COLOURS
 from s2cmc.schema.bands import BAND_NAMES, BANDS
-from s2cmc.schema.catalogue import MaskClass
+from s2cmc.schema.catalogue import CLASS_COLORS, MaskClass
 from s2cmc.synthetic.make import make_release
 from s2cmc.synthetic.table import NO_CLASS_PIXELS, TWO_CLASS_PIXELS, quirk_scenes
 
@@ -178,11 +177,11 @@ def test_the_other_mask_names_its_annotator_and_no_percentages(folder, catalogue
 
 def test_labels_have_the_colours_of_the_gallery_and_their_meaning(folder, catalogue):
     with rasterio.open(folder / f"{catalogue.scene.values[0]}_mask.tif") as file:
-        colours = file.colormap(1)
-        for label, colour in CLASS_COLOURS.items():
-            assert colours[label] == (*colour, 255)
-        assert len({colours[label] for label in (*MaskClass, 255)}) == 4
-        assert colours[255][3] == 0
+        colors = file.colormap(1)
+        for label, color in CLASS_COLORS.items():
+            assert colors[label] == (*color, 255)
+        assert len({colors[label] for label in (*MaskClass, 255)}) == 4
+        assert colors[255][3] == 0
         assert file.tags(1) == {"flag_values": "0 1 2", "flag_meanings": "clear cloud cloud_shadow"}
         assert file.descriptions == ("mask",)
 

@@ -58,6 +58,8 @@ def test_a_header_is_read_however_it_is_written(header: str) -> None:
         (f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({'1, ' * 40}), }}", "its shape is"),
         ("{'descr': '<u2', 'fortran_order': False, 'shape': (999999999999999999, 0), }", "more than the"),
         ("{'descr': '<u3', 'fortran_order': False, 'shape': (3, 4), }", "its dtype is"),
+        ("{'descr': 'M8[ns/0]', 'fortran_order': False, 'shape': (3, 4), }", "its dtype is"),  # NumPy 2.5 would crash
+        ("{'descr': 'M8[0ns]', 'fortran_order': False, 'shape': (3, 4), }", "its dtype is"),
         ("{'descr': '|S0', 'fortran_order': False, 'shape': (3, 4), }", "whose values have no bytes"),
         ("{'descr': '(9,9)u2', 'fortran_order': False, 'shape': (3, 4), }", "expected plain values"),
         ("{'descr': [('a', '<u2')], 'fortran_order': False, 'shape': (3, 4), }", "expected plain values"),
@@ -166,13 +168,16 @@ LAST = 100 + 8 + 44 + 4  # where the points begin
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ((100 + 8 + 36, b"\xff\xff\xff\x7f"), r"a polygon of 2147483647 rings and 5 points in 128 bytes"),
-        ((100 + 8 + 40, b"\xff\xff\xff\xff"), r"a polygon of 1 rings and -1 points"),
-        ((100 + 8 + 44, b"\3\0\0\0"), r"a polygon whose rings begin at points \[3, 5\]"),
-        ((100 + 8, b"\x1f\0\0\0"), r"holds 1 shapes \(shape of type 31 of 0 rings\); expected one polygon of one ring"),
-        ((100 + 4, b"\0\0\0\1"), "a record of 2 bytes"),
-        ((100 + 4, b"\x80\0\0\0"), "a record of -"),
+        # The reasons for wrong lengths and types are those of pyshp.
+        ((100 + 8 + 36, b"\xff\xff\xff\x7f"), "its shapefile cannot be read"),
+        ((100 + 8 + 40, b"\xff\xff\xff\xff"), "its shapefile cannot be read"),
+        ((100 + 8 + 44, b"\3\0\0\0"), r"polygon, rings begin at points \[3\]\); expected one polygon of one ring"),
+        ((100 + 8, b"\x1f\0\0\0"), "its shapefile cannot be read"),
+        ((100 + 8, b"\x63\0\0\0"), r"its shapefile cannot be read: KeyError\(99\)"),
+        ((100 + 4, b"\0\0\0\1"), "its shapefile cannot be read"),
+        ((100 + 4, b"\x80\0\0\0"), "its shapefile cannot be read"),
         ((0, b"PK\3\4"), r"\.shp begins with \d+; expected 9994"),
+        ((24, b"\0\0\0\x77"), r"\.shp is not as long as its header says"),
         ((LAST, NAN), "its outline is not an upright rectangle"),
         ((LAST, INFINITE), "its outline is not an upright rectangle"),
     ],
@@ -180,6 +185,20 @@ LAST = 100 + 8 + 44 + 4  # where the points begin
 def test_an_outline_that_is_not_plain_is_an_error(change: tuple[int, bytes], said: str) -> None:
     with pytest.raises(SceneError, match=rf"{PRODUCT.id}: .*{said}"):
         read_outline(shp(change), PRODUCT)
+
+
+def test_a_shapefile_whose_records_never_end_is_an_error() -> None:
+    null = struct.pack(">2ii8x", 1, -4, 0)  # of -8 bytes, so that the next record is this one again
+    content = shp((24, struct.pack(">i", (100 + len(null)) // 2)))[".shp"][:100] + null
+    with pytest.raises(SceneError, match="its shapefile holds 2 or more shapes"):
+        read_outline({".shp": content}, PRODUCT)
+
+
+def test_a_record_of_another_length_than_stated_gives_the_same_outline() -> None:
+    # pyshp reads as many bytes as a polygon needs; all corners are checked behind it.
+    plain = shp()
+    longer = shp((24, struct.pack(">i", len(plain[".shp"]) // 2)), (100 + 4, struct.pack(">i", 100)))
+    assert read_outline(longer, PRODUCT) == read_outline(plain, PRODUCT)
 
 
 def test_an_outline_lies_in_its_zone() -> None:

@@ -85,9 +85,9 @@ def test_a_face_says_all_it_has(face):
 
 
 @pytest.mark.parametrize("name", sorted(name for name in modules() if not name.startswith("s2cmc.conversion")))
-def test_only_the_command_imports_the_conversion_and_when_it_needs_it(name):
+def test_only_the_command_and_the_tutorial_import_the_conversion_and_when_they_need_it(name):
     found = [at_top for module, _, at_top in imports(name, modules()[name]) if module.startswith("s2cmc.conversion")]
-    assert not found or package_of(name) == "s2cmc.cli"
+    assert not found or package_of(name) in ("s2cmc.cli", "s2cmc.tutorial")
     assert not any(found)
 
 

@@ -49,7 +49,7 @@ def written(place: Path, values: np.ndarray, **options: Any) -> "zarr.Array[Any]
 def test_it_reads_what_zarr_reads(folder: Path, values: np.ndarray, data: st.DataObject) -> None:
     place = Path(mkdtemp(dir=folder))
     array = written(place, values)
-    assert OneChunk.of(array) is not None
+    assert OneChunk.from_array(array) is not None
     selection = data.draw(st.one_of(st.slices(len(values)), st.lists(st.integers(0, len(values) - 1), min_size=1)))
     expected = zarr.open_array(place / "a", mode="r")[:][selection]
     np.testing.assert_array_equal(read_array(array, selection), expected, strict=True)
@@ -70,7 +70,7 @@ def test_it_reads_what_zarr_reads(folder: Path, values: np.ndarray, data: st.Dat
 )
 def test_what_is_something_else_is_read_by_zarr(tmp_path: Path, values: np.ndarray, options: dict[str, Any]) -> None:
     array = written(tmp_path, values, **options)
-    assert OneChunk.of(array) is None
+    assert OneChunk.from_array(array) is None
     np.testing.assert_array_equal(read_array(array, slice(None)), values)
 
 

@@ -4,15 +4,17 @@ import base64
 import io
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from html.parser import HTMLParser
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from PIL import Image
 
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import CatalogueError, QueryError
 from s2cmc.report import pages, tables
 
 VOID = {"meta", "img", "br"}  # elements without an end
@@ -261,29 +263,74 @@ def test_statistics_do_without_the_masks_of_the_other_annotator(opened: xr.Datas
 
 
 @pytest.mark.parametrize(
-    "of",
+    "make_page",
     [lambda ds, counts: ds.clouds.evaluation_page(counts, resamples=20), lambda ds, _: ds.clouds.statistics_page()],
     ids=["evaluation", "statistics"],
 )
 def test_pages_without_matplotlib_say_what_to_install(
-    of: object, opened: xr.Dataset, counts: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+    make_page: Callable, opened: xr.Dataset, counts: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(CatalogueError, match=r"charts need matplotlib; install it with: pip install 's2cmc\[plot\]'"):
-        of(opened, counts)
+        make_page(opened, counts)
 
 
-# The parts of a page, and its charts before they are drawn.
+@pytest.mark.parametrize(
+    "make_page",
+    [
+        lambda ds, counts: ds.clouds.evaluation_page(counts, resamples=20),
+        lambda ds, _: ds.clouds.statistics_page(),
+        lambda ds, counts: ds.clouds.evaluate(counts, resamples=20).evaluation.to_html(),
+    ],
+    ids=["evaluation", "statistics", "result"],
+)
+def test_pages_without_jinja2_say_what_to_install(
+    make_page: Callable, opened: xr.Dataset, counts: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(CatalogueError, match=r"pages need jinja2; install it with: pip install 's2cmc\[plot\]'"):
+        make_page(opened, counts)
 
 
-def test_a_page_escapes_its_title() -> None:
-    parsed = Parsed(
-        pages.page("Clouds <i>& more", [pages.heading("a < b"), pages.paragraph("<script>alert(1)</script>")])
-    )
-    assert parsed.texts["title"] == parsed.texts["h1"] == ["Clouds <i>& more"]
-    assert parsed.texts["h2"] == ["a < b"]
-    assert parsed.texts["p"] == ["<script>alert(1)</script>"]
+@pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
+def test_the_packages_of_pages_are_asked_for_before_anything_is_computed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages.require_page_packages()
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(CatalogueError, match=rf"need {name}; install it with: pip install 's2cmc\[plot\]'"):
+        pages.require_page_packages()
+
+
+def test_a_page_needs_at_least_one_scene_to_show(opened: xr.Dataset, counts: xr.Dataset) -> None:
+    with pytest.raises(QueryError, match="worst 0 is no number of scenes from 1 on"):
+        opened.clouds.evaluation_page(counts, worst=0, resamples=20)
+
+
+# Texts of users, and the parts of a page.
+
+
+def test_a_result_shows_its_tables_and_escapes_its_title(opened: xr.Dataset, counts: xr.Dataset) -> None:
+    result = opened.clouds.evaluate(counts, resamples=20).assign_attrs(title='Clouds <i>& "more"')
+    text = result.evaluation.to_html()
+    _check_loads_nothing(text)
+    _check_pictures(text)
+    parsed = Parsed(text)
+    assert parsed.texts["title"] == parsed.texts["h1"] == ['Clouds <i>& "more"']
+    assert parsed.texts["p"][: 1 + len(tables.remarks(result))] == [tables.settings(result), *tables.remarks(result)]
+    assert "i" not in parsed.texts
+    for table in (tables.class_table(result), tables.overall_table(result)):
+        assert pages.table(table) in text
+
+
+@pytest.mark.slow
+def test_statistics_escape_the_attributes_of_the_catalogue(opened: xr.Dataset) -> None:
+    attributes = {"title": "Clouds <i>& more", "summary": "<script>alert(1)</script>", "synthetic": 1}
+    text = opened.drop_vars("alt_mask").assign_attrs(attributes).clouds.statistics_page(None)
+    parsed = Parsed(text)
+    assert parsed.texts["title"] == parsed.texts["h1"] == [attributes["title"]]
+    assert attributes["summary"] in parsed.texts["p"]
     assert "script" not in parsed.texts
 
 
@@ -295,11 +342,15 @@ def test_a_table_holds_a_frame_whole() -> None:
     assert parsed.texts["td"] == [long, "0.5", "<b>", "-"]
 
 
-def test_a_scene_shows_its_pixels_and_a_caption() -> None:
+def test_a_picture_holds_its_bytes_and_a_description() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3)).astype("uint8")
-    parsed = Parsed(pages.scene(pixels, 'of "x"', "accuracy < 1"))
+    macros = pages._environment().get_template("macros.html").module
+    parsed = Parsed(macros.image(pages._encode(pixels, 'of "x" > y')))
     (png,) = parsed.pictures("image/png")
     np.testing.assert_array_equal(Image.open(io.BytesIO(png)).convert("RGB"), pixels)
-    assert ("img", 'of "x"') in [(tag, attrs.get("alt")) for tag, attrs in parsed.elements]
-    assert parsed.texts["figcaption"] == ["accuracy < 1"]
-    assert "<img" not in pages.scene(None, "nothing", "no picture")
+    assert [(tag, attrs["alt"]) for tag, attrs in parsed.elements] == [("img", 'of "x" > y')]
+
+
+def test_a_template_refuses_a_value_that_it_is_not_given() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="'title' is undefined"):
+        pages._render("result.html", settings="", remarks=[], scores={})

@@ -13,6 +13,7 @@ from shards import bytes_of_bands
 
 import s2cmc
 from s2cmc.errors import CatalogueError
+from s2cmc.schema.catalogue import CLASS_COLORS, MaskClass
 
 
 def test_rgb_is_red_green_blue_stretched(catalogue: xr.Dataset) -> None:
@@ -98,8 +99,8 @@ def test_gallery_draws_every_scene(catalogue: xr.Dataset, tmp_path: Path) -> Non
     assert len(panels) == 6
     for panel in panels[:4]:
         assert panel.std() > 10
-        yellow = (np.abs(panel - (255, 212, 0)) < 60).all(axis=-1)
-        assert yellow.any(), "the outline of the clouds"
+        outline = (np.abs(panel - CLASS_COLORS[MaskClass.CLOUD]) < 60).all(axis=-1)
+        assert outline.any(), "the outline of the clouds"
     for panel in panels[4:]:
         assert (panel == 255).all()
 
@@ -108,6 +109,13 @@ def test_gallery_names_each_scene(catalogue: xr.Dataset) -> None:
     one = catalogue.clouds.select("mgrs_tile == '24HWD'")
     (panel,) = one.clouds.gallery().axes
     assert panel.get_title() == "24HWD  2018-08-13\ncloud 17 %"
+
+
+def test_gallery_has_a_legend_of_its_outlines(catalogue: xr.Dataset) -> None:
+    (legend,) = catalogue.isel(scene=[0]).clouds.gallery().legends
+    colors = [np.rint(255 * np.array(line.get_color())).tolist() for line in legend.get_lines()]
+    assert colors == [list(CLASS_COLORS[c]) for c in (MaskClass.CLOUD, MaskClass.CLOUD_SHADOW)]
+    assert [text.get_text() for text in legend.get_texts()] == ["cloud", "cloud shadow"]
 
 
 def test_gallery_says_that_its_data_are_synthetic(catalogue: xr.Dataset) -> None:

@@ -96,7 +96,7 @@ def test_of_two_writers_one_is_refused(four, copy):
 def test_a_repair_that_failed_is_gone_on_with(four, copy, monkeypatch):
     for i in range(4):
         flip(copy / SHARD.format(i))
-    made = repairs._make_anew
+    made = repairs._remake
 
     def fail_later(job: repairs.Job, task: Any) -> repairs.Shard:
         if task.first == 2:
@@ -104,7 +104,7 @@ def test_a_repair_that_failed_is_gone_on_with(four, copy, monkeypatch):
         return made(job, task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(repairs, "_make_anew", fail_later)
+        patch.setattr(repairs, "_remake", fail_later)
         with pytest.raises(s2cmc.StoreError, match=r"cannot be repaired: no space left.*the same command goes on"):
             repair(str(copy), str(four / "release"), workers=1)
     assert s2cmc.open_catalogue(copy).sizes["scene"] == 4

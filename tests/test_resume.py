@@ -34,9 +34,9 @@ def interrupted(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             raise OSError("no space left on device")
         return done(*args)
 
-    done = conversion._do
+    done = conversion._convert_task
     with monkeypatch.context() as patch:
-        patch.setattr(conversion, "_do", fail_later)
+        patch.setattr(conversion, "_convert_task", fail_later)
         with pytest.raises(s2cmc.StoreError, match=r"no space left.*the same command resumes"):
             convert(str(release), str(tmp_path / "store.zarr"), workers=1)
     return tmp_path / "store.zarr"

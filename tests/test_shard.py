@@ -94,7 +94,7 @@ def test_a_folder_reads_as_zarr_reads_it(folder, layout, data):
     place = Path(tempfile.mkdtemp(dir=folder))
     layout.write(place)
     array = array_of(place)
-    assert Shards.of(array) is not None
+    assert Shards.from_array(array) is not None
     for _ in range(4):
         selection = data.draw(selections(layout.shape))
         np.testing.assert_array_equal(read_array(array, selection), by_zarr(place, selection), strict=True)
@@ -116,7 +116,7 @@ def test_a_server_reads_as_zarr_reads_it(folder, url, layout, data):
 @given(data=st.data())
 def test_arrays_of_a_catalogue_read_as_zarr_reads_them(catalogue_like, url, name, data):
     here, there = array_of(catalogue_like, name), array_of(f"{url}/catalogue", name)
-    assert Shards.of(here) is not None
+    assert Shards.from_array(here) is not None
     selection = data.draw(selections(here.shape))
     expected = by_zarr(catalogue_like, selection, name)
     np.testing.assert_array_equal(read_array(here, selection), expected, strict=True)
@@ -132,7 +132,7 @@ def test_values_are_converted_on_their_way(folder, layout, data):
     selection = data.draw(selections(layout.shape))
     stored = by_zarr(place, selection)
     transfer, dtype = (to_mask, "uint8") if layout.dtype == "uint8" else (to_reflectance, "float32")
-    found = read_as(array, Shards.of(array), selection, transfer, np.dtype(dtype))
+    found = read_as(array, Shards.from_array(array), selection, transfer, np.dtype(dtype))
     np.testing.assert_array_equal(found, transfer(np.asarray(stored)), strict=True)
 
 
@@ -157,7 +157,7 @@ def test_many_windows_read_as_each_by_itself(folder, url, layout, data):
     for array in (array_of(place), array_of(f"{url}/{place.name}")):
         found = [np.empty([part.stop - part.start for part in window], layout.dtype) for window in windows]
         positions = [[np.arange(part.start, part.stop) for part in window] for window in windows]
-        Shards.of(array).read_windows(array.store, zip(positions, found, strict=True), as_stored)
+        Shards.from_array(array).read_windows(array.store, zip(positions, found, strict=True), as_stored)
         for window, read in zip(windows, found, strict=True):
             np.testing.assert_array_equal(read, by_zarr(place, window), strict=True)
 
@@ -201,7 +201,7 @@ def test_many_threads_read_one_array(tmp_path, serve):
 def test_other_shards_are_read_by_zarr(tmp_path, layout, options):
     values = layout.write(tmp_path, **options)
     array = array_of(tmp_path)
-    assert Shards.of(array) is None
+    assert Shards.from_array(array) is None
     np.testing.assert_array_equal(read_array(array, slice(None)), values, strict=True)
     np.testing.assert_array_equal(read_array(array, (slice(1, 3), 2)), values[1:3, 2], strict=True)
 
@@ -209,7 +209,7 @@ def test_other_shards_are_read_by_zarr(tmp_path, layout, options):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_arrays_without_shards_are_read_by_zarr(tmp_path, zarr_format):
     array = zarr.create_array(tmp_path / "pixels", shape=(4, 3), chunks=(2, 3), dtype="uint16", zarr_format=zarr_format)
-    assert Shards.of(array) is None
+    assert Shards.from_array(array) is None
 
 
 def test_bands_in_another_order_stay_band_by_band(tmp_path):

@@ -201,9 +201,9 @@ def test_what_is_replaced_is_not_mixed_with_what_is_kept(tmp_path, serve):
         assert indices(proxy) == [2, 2]
 
 
-def test_a_renewed_store_uses_nothing_that_was_kept(proxy, pixels):
+def test_a_store_without_cache_uses_nothing_that_was_kept(proxy, pixels):
     window(pixels, 2)
-    again = zarr.open_array(pixels.store.renewed(), path="pixels", mode="r", zarr_format=3)
+    again = zarr.open_array(pixels.store.without_cache(), path="pixels", mode="r", zarr_format=3)
     asked(proxy)
     window(again, 2)
     assert indices(proxy) == [2]
@@ -289,8 +289,8 @@ def test_what_was_damaged_on_its_way_is_not_kept(proxy, masks):
 def test_a_kept_index_does_not_hold_the_whole_object_of_a_server_without_ranges(proxy, pixels):
     proxy.faults = [Fault("noranges")]
     read_array(pixels, (2, slice(0, 3), slice(0, 3), 1))
-    ((_, memory),) = pixels.store._reached.values()
-    (content,) = memory._here.values()
+    ((_, memory),) = pixels.store._by_process.values()
+    (content,) = memory._contents.values()
     assert type(content) is bytes
     assert len(content) == INDEX
 

@@ -31,15 +31,15 @@ LINES = {
     "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.release:ReleaseWriter.write_table"),
     "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish:_announce"),
     "info": (["info", "{store}"], "s2cmc.store:open_group"),
-    "select": (["select", "{store}"], "s2cmc.store:open_with"),
-    "fractions": (["fractions", "{store}"], "s2cmc.store:open_with"),
-    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.store:open_with"),
+    "select": (["select", "{store}"], "s2cmc.store:open_catalogue"),
+    "fractions": (["fractions", "{store}"], "s2cmc.store:open_catalogue"),
+    "gallery": (["gallery", "{store}", "{tmp}/out.png"], "s2cmc.store:open_catalogue"),
     "stats": (["stats", "{store}"], "s2cmc.report:gather_statistics"),
-    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.store:open_with"),
+    "evaluate": (["evaluate", "{store}", "{store}"], "s2cmc.store:open_catalogue"),
     "export": (["export", "{store}", "{tmp}/out"], "s2cmc.conversion.export.scenes:_write_files"),
     "metadata": (["metadata", "{store}", "{tmp}/out"], "s2cmc.conversion.metadata.documents:open_catalogue"),
-    "window": (["window", "{store}", "0"], "s2cmc.store:open_with"),
-    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.store:open_with"),
+    "window": (["window", "{store}", "0"], "s2cmc.store:open_catalogue"),
+    "georeference": (["georeference", "{store}", "0", "{tmp}"], "s2cmc.store:open_catalogue"),
 }
 """Of each command: a line, and a function that the signal comes in."""
 
@@ -94,8 +94,10 @@ def test_what_is_ignored_stays_ignored(store, run, monkeypatch):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        open_with = stores.open_with
-        monkeypatch.setattr(stores, "open_with", lambda *args: signal.raise_signal(signal.SIGHUP) or open_with(*args))
+        open_catalogue = stores.open_catalogue
+        monkeypatch.setattr(
+            stores, "open_catalogue", lambda *args: signal.raise_signal(signal.SIGHUP) or open_catalogue(*args)
+        )
         assert run("select", store, "--ids").code == 0
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -129,7 +131,7 @@ def test_signals_at_random_moments_leave_the_old_store_a_start_or_the_new_one(tm
     assert int(done.stdout.split()[-1]) >= MOMENTS // 5, "hardly any conversion was ended before it was complete"
 
 
-def test_exit_codes_are_those_of_the_readme():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+def test_exit_codes_are_those_of_their_page():
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "exit-codes.md").read_text()
     for code in (0, 1, 2, 129, 130, 141, 143):
-        assert f"| {code} |" in readme
+        assert f"| {code} |" in page

@@ -178,7 +178,7 @@ def test_other_places_are_refused(store, small, names, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(s2cmc.StoreError, match=r"not empty and holds no catalogue.*choose another place"):
         export(str(store), str(tmp_path), format="zarr", overwrite=True)
-    with pytest.raises(s2cmc.StoreError, match="expected a local path, or s3://"):
+    with pytest.raises(s2cmc.ArgumentError, match="expected a local path, or s3://"):
         export(str(store), "http://127.0.0.1:9/out.zarr", format="zarr")
 
 

@@ -1,9 +1,10 @@
 """Tasks of a conversion on the workers of a Dask cluster.
 
-A worker loads, checks and encodes one shard and writes it straight to the target; the client sees no pixel. It alone
-holds the lock and writes the journal. Objects appear whole and a task gives the same object however often it is done,
-so that a worker may die at any moment and another repeats its task. A worker that comes late, after its client has
-ended, finds that its run is not admitted any more and writes nothing; what a put had begun by then may still end.
+A worker loads, checks and encodes one shard and writes it straight to the target; the client sees no pixel. The client
+alone holds the lock and writes the journal. Objects appear whole and a task gives the same object however often it
+runs, so that a worker may die at any moment and another repeats its task. A worker that is still at work after its
+client has ended finds that its run is not admitted any more and writes nothing; a put that had begun by then may still
+complete.
 """
 
 import asyncio
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 PATIENCE = 10.0
-"""Seconds in which a scheduler answers, and then a first worker."""
+"""Seconds to wait for a scheduler, and then for its first worker."""
 
 _Outcome = tuple[list[str], list[dict[str, int]], Written, dict[str, str]]
-"""Problems and findings of a task, what it has written, and digests of its shards."""
+"""Problems and findings of a task, objects that it has written, and digests of its shards."""
 
 _RESUME = "what is done is kept, the same command resumes"
+# Tasks at the scheduler at once: 64 for 10 threads, 160 for 40.
 _TASKS_A_THREAD = 4  # sent ahead, so that no worker waits for the client
 _TASKS_AT_LEAST = 64  # so that an adaptive cluster sees that there is work
 _RECORDERS = 16  # records of a bucket take a round trip each
@@ -48,7 +50,7 @@ _RECORDERS = 16  # records of a bucket take a round trip each
 
 @dataclass(frozen=True)
 class Places:
-    """Where the workers of one run read and write. The same paths and URLs must lead there from every machine.
+    """Places that the workers of one run read and write. Paths and URLs must be the same on every machine.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class Places:
     table_md5 : str
         MD5 of the table of the release.
     version : str
-        Of s2cmc.
+        Version of s2cmc.
     staged, release_options, access
         As `Target` and `convert` take them. Credentials in them are sent to workers, those of the environment are not.
     """
@@ -76,7 +78,7 @@ class Places:
 
 @dataclass(frozen=True)
 class _Errand:
-    """A task, with what of the plan it needs: a few kilobytes, however many scenes there are."""
+    """A task with its part of the plan: a few kilobytes, however many scenes there are."""
 
     places: Places
     plan: Plan
@@ -85,7 +87,7 @@ class _Errand:
 
 @contextmanager
 def connected(scheduler: "str | Client") -> Iterator["Client"]:
-    """Client of a scheduler by its address; one that is given is used and left open.
+    """Connect to a scheduler by its address; a client that is passed is used and left open.
 
     Raises
     ------
@@ -100,10 +102,10 @@ def connected(scheduler: "str | Client") -> Iterator["Client"]:
         yield scheduler
         return
     try:
-        with ThreadPoolExecutor(1) as pool:  # this thread may have a running loop
+        with ThreadPoolExecutor(1) as pool:  # asyncio.run refuses a thread with a running loop, as in a notebook
             pool.submit(asyncio.run, _greet(scheduler)).result()
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # what it makes of addresses
+    except (OSError, ValueError, TypeError) as error:  # Client raises any of them for a wrong address
         hint = "start one with `dask scheduler` and give the address that it shows, such as tcp://host:8786"
         raise CatalogueError(f"the scheduler {scheduler} cannot be reached: {error}; {hint}") from error
     with client:
@@ -111,7 +113,7 @@ def connected(scheduler: "str | Client") -> Iterator["Client"]:
 
 
 async def _greet(scheduler: str) -> None:
-    """See whether there is one: a Client that finds none lets its process wait at the end."""
+    """Connect to a scheduler once, as a Client that finds none delays the end of its process."""
     from distributed.comm.core import connect
     from distributed.security import Security
 
@@ -120,14 +122,14 @@ async def _greet(scheduler: str) -> None:
 
 
 def threads(client: "Client") -> int:
-    """Threads that the workers of a cluster have now."""
+    """Count the threads that the workers of a cluster have now."""
     return sum(client.nthreads().values())
 
 
 def make_places(
     plan: Plan, target: Target, run: str, release: str, release_options: Mapping[str, object] | None
 ) -> Places:
-    """Places of a run; relative paths are those of this process."""
+    """Return the places of a run; relative paths are those of this process."""
     return Places(
         run,
         release if "://" in release else abspath(release),
@@ -140,32 +142,32 @@ def make_places(
 
 
 def check_workers(client: "Client", places: Places) -> None:
-    """Make sure that every worker that is there now can do its part; later ones find out by themselves.
+    """Check that every worker that the cluster has now can do its part; later ones check themselves.
 
     Raises
     ------
     CatalogueError
-        One line for each that cannot.
+        If some cannot; one line for each.
     """
     if not client.nthreads():  # an adaptive cluster starts its first worker for a task
-        with _spoken(client):
+        with _explain_failures(client):
             try:
-                client.submit(_check_here, places, pure=False).result(timeout=PATIENCE)
+                client.submit(_check_worker, places, pure=False).result(timeout=PATIENCE)
             except TimeoutError as error:
                 raise CatalogueError(
-                    f"no worker has come to {_address(client)} in {PATIENCE:g} s; start some with `dask worker`"
+                    f"no worker has come to {_cluster_address(client)} in {PATIENCE:g} s; start some with `dask worker`"
                 ) from error
-    answers = client.run(_check_here, places, on_error="return")
-    if problems := [f"{worker}: {_said(answer)}" for worker, answer in answers.items() if answer is not None]:
+    answers = client.run(_check_worker, places, on_error="return")
+    if problems := [f"{worker}: {_worker_message(answer)}" for worker, answer in answers.items() if answer is not None]:
         raise ReleaseError(
-            f"{len(problems)} of {len(answers)} workers of {_address(client)} cannot convert", sorted(problems)
+            f"{len(problems)} of {len(answers)} workers of {_cluster_address(client)} cannot convert", sorted(problems)
         )
 
 
-def done_elsewhere(
+def run_on_workers(
     client: "Client", plan: Plan, target: Target, places: Places, tasks: Sequence[Task]
 ) -> Generator[tuple[Task, list[str]]]:
-    """Do tasks on the workers, a few at once; gives each that is done and recorded, and why scenes cannot be stored.
+    """Run tasks on the workers, a few at once; yield each recorded task, and why scenes of it cannot be stored.
 
     Raises
     ------
@@ -179,10 +181,10 @@ def done_elsewhere(
     done = as_completed(loop=client.loop)
 
     def send() -> None:
-        room = max(_TASKS_AT_LEAST, _TASKS_A_THREAD * threads(client)) - len(sent)
-        for task in islice(waiting, max(0, room)):
+        free = max(_TASKS_AT_LEAST, _TASKS_A_THREAD * threads(client)) - len(sent)
+        for task in islice(waiting, max(0, free)):
             key = f"s2cmc-{task.name}-{places.run}"
-            future = client.submit(_do, _Errand(places, _part(plan, task), task), key=key, pure=False)
+            future = client.submit(_run_task, _Errand(places, _plan_of_task(plan, task), task), key=key, pure=False)
             sent[future] = task
             done.add(future)
 
@@ -192,27 +194,27 @@ def done_elsewhere(
             target.record(task.name, plan.sources(task), findings, written, digests)
 
     try:
-        with ThreadPoolExecutor(_RECORDERS, thread_name_prefix="s2cmc-record") as recorders, _spoken(client):
+        with ThreadPoolExecutor(_RECORDERS, thread_name_prefix="s2cmc-record") as recorders, _explain_failures(client):
             send()
             for batch in done.batches():
                 outcomes = client.gather(batch)
-                ended = [sent.pop(future) for future in batch]
+                finished = [sent.pop(future) for future in batch]
                 send()
-                list(recorders.map(record, ended, outcomes))
-                yield from ((task, problems) for task, (problems, *_) in zip(ended, outcomes, strict=True))
+                list(recorders.map(record, finished, outcomes))
+                yield from ((task, problems) for task, (problems, *_) in zip(finished, outcomes, strict=True))
     finally:
-        with suppress(CatalogueError, OSError, BaseError):  # the next run does it again
+        with suppress(CatalogueError, OSError, BaseError):  # the next run admits itself anyway
             target.admit("")
         client.cancel(list(sent))
-    target.sweep()  # of what killed workers were still writing
+    target.sweep()  # unfinished files of killed workers
 
 
 @contextmanager
-def _spoken(client: "Client") -> Iterator[None]:
-    """Say what becomes of a cluster in words of the conversion."""
+def _explain_failures(client: "Client") -> Iterator[None]:
+    """Translate failures of a cluster into errors that say what happened and how to go on."""
     from distributed import KilledWorker
 
-    cluster = _address(client)
+    cluster = _cluster_address(client)
     try:
         yield
     except KilledWorker as error:
@@ -224,26 +226,30 @@ def _spoken(client: "Client") -> Iterator[None]:
     except CancelledError as error:
         raise CatalogueError(f"the cluster {cluster} has given tasks up, or is gone: {error}; {_RESUME}") from error
     except ImportError as error:
-        raise CatalogueError(f"a worker of {cluster} cannot convert: {_said(error)}; {_RESUME}") from error
+        raise CatalogueError(f"a worker of {cluster} cannot convert: {_worker_message(error)}; {_RESUME}") from error
 
 
-def _address(client: "Client") -> str:
+def _cluster_address(client: "Client") -> str:
     return str(client.scheduler.address) if client.scheduler else "the cluster"
 
 
-def _said(error: object) -> str:
-    """An error of a worker; what is none of ours is most often a package that it lacks."""
+def _worker_message(error: object) -> str:
+    """Return the message of an error of a worker; an error of others is most often a missing package."""
     return str(error) if isinstance(error, CatalogueError) else f"{error}; it needs s2cmc[convert], as it is here"
 
 
-def _part(plan: Plan, task: Task) -> Plan:
-    """What of a plan a task needs, its scenes counted from 0."""
-    scenes = tuple(map(_slim, plan.release.scenes[task.first : task.last]))
+def _plan_of_task(plan: Plan, task: Task) -> Plan:
+    """Return the part of a plan that a task needs, with its scenes only, counted from 0.
+
+    A task of scenes 64 to 127 gets a plan of 64 scenes. The worker loads scenes 0 to 63 of that plan, and writes them
+    as the shard that begins with scene 64: `Task` keeps the numbers of the whole store.
+    """
+    scenes = tuple(map(_without_archives, plan.release.scenes[task.first : task.last]))
     release = replace(plan.release, scenes=scenes, table=plan.release.table[:0], warnings=())
     return replace(plan, release=release, outlines=(), margins=())
 
 
-def _slim(source: SceneSource) -> SceneSource:
+def _without_archives(source: SceneSource) -> SceneSource:
     return replace(
         source,
         subscene=_without_archive(source.subscene),
@@ -255,19 +261,19 @@ def _slim(source: SceneSource) -> SceneSource:
 
 
 def _without_archive(member: Member) -> Member:
-    """A member that reads its own bytes: a whole zip would be sent with every task."""
+    """Return a member that fetches its own bytes: otherwise a whole small zip would be sent with every task."""
     return replace(member, whole=None) if isinstance(member, ZipMember) else member
 
 
-def _do(errand: _Errand) -> _Outcome:
-    """Do a task on a worker."""
+def _run_task(errand: _Errand) -> _Outcome:
+    """Run a task on a worker."""
     places, task = errand.places, errand.task
-    _check_here(places)
+    _check_worker(places)
     block = load_block(errand.plan, Task(task.array, 0, task.last - task.first))
     if block.problems:
         return block.problems, [], {}, {}
     objects = shard_objects(task.array, task.first, block.pixels)
-    with writing(places.store, lambda: f"; {_RESUME}"):  # errors of obstore cannot all be sent
+    with writing(places.store, lambda: f"; {_RESUME}"):  # not all errors of obstore can be pickled
         target = _target(places)
         if not target.admits(places.run):
             raise StoreError(f"{places.store} is not written by this run any more; {_RESUME}")
@@ -276,8 +282,8 @@ def _do(errand: _Errand) -> _Outcome:
 
 
 @cache
-def _check_here(places: Places) -> None:
-    """Make sure, on a worker, that it can do its part."""
+def _check_worker(places: Places) -> None:
+    """Check on a worker that it can do its part."""
     if version("s2cmc") != places.version:
         raise CatalogueError(f"it has s2cmc {version('s2cmc')}; install {places.version}, as it is here")
     try:
@@ -295,5 +301,5 @@ def _check_here(places: Places) -> None:
 
 @cache
 def _target(places: Places) -> Target:
-    """One of a process, which keeps its connections."""
+    """Return the target of a run, one for each process, as it keeps its connections."""
     return Target(places.store, places.access, staged=places.staged)

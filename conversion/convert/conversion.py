@@ -30,15 +30,13 @@ from ..source import (
     table_coordinates,
 )
 from ..targets import State, Step, Target, digests_in, writing
-from .cluster import check_workers, connected, done_elsewhere, make_places
+from .cluster import check_workers, connected, make_places, run_on_workers
 from .load import load_block
 from .plan import Options, Plan, Task, make_plan
 
 if TYPE_CHECKING:
     from distributed import Client
 
-
-# What a conversion has done and found.
 
 _ODDITIES = {
     "invalid_mask_pixels": "mask pixels are not one-hot; their bits are kept and they are shown as 255",
@@ -69,7 +67,7 @@ class ConversionReport:
     resumed : int
         Tasks that an earlier run had done.
     warnings : tuple of str
-        What the release lacks or holds besides.
+        Missing and extra files of the release.
     oddities : dict of str to dict of str to int
         By quality coordinate: the scenes in which something is odd, with the number of pixels, or false.
         Everything odd is kept in the store.
@@ -85,23 +83,23 @@ class ConversionReport:
     oddities: dict[str, dict[str, int]]
 
     def lines(self) -> list[str]:
-        """The report as text."""
-        found = [
+        """Return the report as lines of text."""
+        lines = [
             f"{self.scenes} scenes in {self.seconds:.1f} s: {self.source_nbytes / 1e6:,.1f} MB of arrays are "
             f"{self.nbytes / 1e6:,.1f} MB in {self.store}"
         ]
         if self.resumed:
-            found.append(f"resumed: {self.resumed} tasks had been done before")
-        found += list(self.warnings)
+            lines.append(f"resumed: {self.resumed} tasks had been done before")
+        lines += list(self.warnings)
         for name, scenes in self.oddities.items():
             named = [f"{scene} ({count})" if count else scene for scene, count in scenes.items()]
             shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
             text = (_ODDITIES | _CONTRADICTIONS)[name]
-            found.append(f"{text}, in {len(scenes)} of {self.scenes} scenes: {shown}")
-        return found
+            lines.append(f"{text}, in {len(scenes)} of {self.scenes} scenes: {shown}")
+        return lines
 
     def to_json(self) -> str:
-        """The report as JSON."""
+        """Return the report as JSON."""
         return json.dumps(asdict(self), indent=2)
 
 
@@ -133,7 +131,7 @@ def make_report(
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes of pixels done so far, and with all."""
+"""Called with the bytes of pixels done so far, and those of all pixels."""
 
 
 def convert(
@@ -171,7 +169,7 @@ def convert(
     thumbnails : bool
         Keep the thumbnails.
     overwrite : bool
-        Replace a finished store, or a conversion that was started otherwise.
+        Replace a finished store, or a conversion that was started with other arguments.
     release_options : mapping, optional
         Options of the fsspec file system of `release`.
     access : Access, optional
@@ -195,7 +193,7 @@ def convert(
     ReleaseError
         If the release is not whole, or scenes cannot be stored without loss: one line for each.
     StoreError
-        If the target holds something else, or cannot be written.
+        If `store` holds something else, or cannot be written.
     """
     began = time.monotonic()
     if workers is not None and scheduler is not None:
@@ -213,20 +211,22 @@ def convert(
         for line in source.warnings:
             logger.warning(line)
         plan = make_plan(source, Options(reflectance, thumbnails))
-        target.check_free(overwrite=overwrite)  # once more: listing the release may have taken minutes
+        target.check_free(overwrite=overwrite)  # again, as listing the release may have taken minutes
         run = uuid4().hex
         target.admit(run)  # from here on workers that an earlier run left behind write nothing
         if client is not None:
             check_workers(client, make_places(plan, target, run, release, release_options))
-        command = plan.command(target.url, scenes, target.access.spoken(), scheduler=_address(scheduler))
+        command = plan.command(
+            target.url, scenes, target.access.public_options(), scheduler=_scheduler_address(scheduler)
+        )
         _start_or_resume(plan, target, {"identity": plan.identity(), "command": command}, overwrite)
-        todo = _todo(plan, target)
+        todo = _remaining_tasks(plan, target)
         if client is None:
-            done = _done_here(plan, target, todo, workers or os.cpu_count() or 1)
+            done = _run_in_threads(plan, target, todo, workers or os.cpu_count() or 1)
         else:
             places = make_places(plan, target, run, release, release_options)
-            done = done_elsewhere(client, plan, target, places, todo)
-        with closing(done):  # what is under way ends before the target is let go of
+            done = run_on_workers(client, plan, target, places, todo)
+        with closing(done):  # tasks under way end before the target is released
             _collect(plan, todo, done, progress)
         quality = _publish(plan, target)
     return make_report(
@@ -234,8 +234,8 @@ def convert(
     )
 
 
-def _address(scheduler: "str | Client | None") -> str | None:
-    """Address of a scheduler that another process can reach, if there is one."""
+def _scheduler_address(scheduler: "str | Client | None") -> str | None:
+    """Return the address of a scheduler that another process can reach; None if there is none."""
     if scheduler is None or isinstance(scheduler, str):
         return scheduler
     return str(scheduler.scheduler.address) if scheduler.scheduler else None
@@ -253,7 +253,7 @@ def _start_or_resume(plan: Plan, target: Target, header: dict[str, Any], overwri
 
 
 def _differences(plan: Plan, target: Target, header: Mapping[str, Any], started: Mapping[str, Any]) -> list[str]:
-    """What a started conversion was started with otherwise. Files that no finished task has read may be mended."""
+    """Name the differences to the started conversion. Files that no finished task has read may have been repaired."""
     before = started.get("identity", {})
     differing = [key for key, value in header["identity"].items() if before.get(key) != value]
     if not differing and started.get("step") != Step.CLEARING:
@@ -265,22 +265,22 @@ def _differences(plan: Plan, target: Target, header: Mapping[str, Any], started:
     return differing
 
 
-def _todo(plan: Plan, target: Target) -> list[Task]:
+def _remaining_tasks(plan: Plan, target: Target) -> list[Task]:
     records = target.records()
     return [task for task in plan.tasks() if task.name not in records]
 
 
 def _collect(
-    plan: Plan, todo: Sequence[Task], each_done: Iterator[tuple[Task, list[str]]], progress: Progress | None
+    plan: Plan, todo: Sequence[Task], finished: Iterator[tuple[Task, list[str]]], progress: Progress | None
 ) -> None:
-    """Wait for tasks, show how far they are, and tell all their problems at once."""
+    """Wait for tasks, report progress, and raise one error with the problems of all."""
     total = sum(task.nbytes for task in plan.tasks())
     done = total - sum(task.nbytes for task in todo)
     problems: list[str] = []
     if progress:
         progress(done, total)
-    for task, found in each_done:
-        problems += found
+    for task, task_problems in finished:
+        problems += task_problems
         done += task.nbytes
         if progress:
             progress(done, total)
@@ -292,18 +292,20 @@ def _collect(
         )
 
 
-def _done_here(plan: Plan, target: Target, tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, list[str]]]:
-    """Do tasks in threads; gives each that is done, and why scenes of it cannot be stored."""
+def _run_in_threads(
+    plan: Plan, target: Target, tasks: Sequence[Task], workers: int
+) -> Generator[tuple[Task, list[str]]]:
+    """Run tasks in threads; yield each finished task, and why scenes of it cannot be stored."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-convert")
     try:
-        futures = {pool.submit(_do, plan, target, task): task for task in tasks}
+        futures = {pool.submit(_convert_task, plan, target, task): task for task in tasks}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _do(plan: Plan, target: Target, task: Task) -> list[str]:
+def _convert_task(plan: Plan, target: Target, task: Task) -> list[str]:
     block = load_block(plan, task)
     if not block.problems:
         shards = shard_objects(task.array, task.first, block.pixels)
@@ -329,8 +331,8 @@ def _findings(plan: Plan, records: Mapping[str, Mapping[str, Any]], url: str) ->
     for task in plan.tasks():
         if task.name not in records:
             raise CatalogueError(f"{url}: the record of {task.name} is gone; run the same command again")
-        for found, counts in zip(findings[task.first : task.last], records[task.name]["findings"], strict=True):
-            found[task.array.name] = counts
+        for scene, counts in zip(findings[task.first : task.last], records[task.name]["findings"], strict=True):
+            scene[task.array.name] = counts
     return list(findings)
 
 
@@ -340,7 +342,7 @@ def small_objects(
     digests: Mapping[str, str] | None,
     kept: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """Every object of a store but its shards, by key; see `layout.store_objects`.
+    """Make every object of a store except its shards, by key; see `layout.store_objects`.
 
     Parameters
     ----------
@@ -348,9 +350,9 @@ def small_objects(
     quality : mapping of str to ndarray (scene,)
         All of `schema.QUALITY_COORDINATES`.
     digests : mapping of str to str, optional
-        Of every shard, by key.
+        Digests of every shard, by key.
     kept : mapping, optional
-        Attributes that stay as they were.
+        Attributes that keep their values.
     """
     release = plan.release
     times = sorted(source.product.time for source in release.scenes)

@@ -20,7 +20,7 @@ _JOURNAL = 2  # objects: the plan, the run
 
 @dataclass(frozen=True)
 class ArrayForecast:
-    """What one array of pixels takes.
+    """Cost of one array of pixels.
 
     Attributes
     ----------
@@ -30,11 +30,11 @@ class ArrayForecast:
     reads : int
         Requests: one for each file or member of a zip, or for a whole zip if it is small.
     read_nbytes, written_nbytes : int
-        Bytes of these files as they lie in the release, and of the shards, estimated.
+        Bytes of these files as they are in the release, and of the shards, estimated.
     ratio : float
-        Bytes written for a byte read, as measured.
+        Bytes written for each byte read, as measured.
     seconds : float
-        Of one thread, for all tasks, as measured.
+        Time of one thread for all tasks, from the measured scenes.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ArrayForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a conversion takes.
+    """Cost of a conversion.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class Forecast:
     metadata_objects, metadata_nbytes : int
         Coordinates, twice, and metadata.
     measured_scene : str
-        Its reflectance was loaded and encoded in memory to measure ratio and seconds, because it is of middle size;
-        for the other arrays one chunk of scenes from there on.
+        Scene of median size, whose reflectance was loaded and encoded in memory to measure ratio and seconds. For the
+        other arrays one chunk of scenes from this one on was measured.
     """
 
     scenes: int
@@ -86,7 +86,7 @@ class Forecast:
 
     @property
     def puts(self) -> int:
-        """Requests that write: objects, the metadata of arrays twice, the record of each task, the journal."""
+        """Requests that write: objects, the metadata of arrays once more, the record of each task, the journal."""
         return self.objects + self.tasks + len(self.arrays) + _JOURNAL
 
     @property
@@ -101,7 +101,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Time of the tasks, if workers are as fast as the thread that measured, and do not slow each other down."""
+        """Time of the tasks, if workers are as fast as the measuring thread and do not slow each other down."""
         longest = max(array.seconds / array.tasks for array in self.arrays)
         return max(longest, sum(array.seconds for array in self.arrays) / self.workers)
 
@@ -127,14 +127,14 @@ def forecast(
     Raises
     ------
     ReleaseError
-        If the release is not whole, or scenes that are measured cannot be stored.
+        If the release is not whole, or the measured scenes cannot be stored.
     """
     plan = make_plan(
         open_release(release, scenes=scenes, release_options=release_options), Options(reflectance, thumbnails)
     )
     sizes = [_stored_nbytes(source.subscene) for source in plan.release.scenes]
     measured = sizes.index(median_low(sizes))
-    # Small arrays first: what is loaded only once is not counted into the time of the large one.
+    # Small arrays first, so that imports and other one-time costs do not count into the time of the large one.
     arrays = [_array_forecast(plan, name, measured) for name in sorted(plan.arrays, key=lambda n: n == "reflectance")]
     digests = {task.array.key(task.first): "0" * 64 for task in plan.tasks()}
     metadata = store_objects(plan.arrays, _coordinates(plan), {}, digests)
@@ -149,18 +149,22 @@ def forecast(
 
 
 def _array_forecast(plan: Plan, name: str, middle: int) -> ArrayForecast:
-    """Forecast of an array, measured on the scenes of one chunk: from the middle on, or the last that have it."""
+    """Forecast an array from the scenes of one chunk: from the middle on, or the last that have the variable.
+
+    60 of 513 scenes have an alt_mask, and 2 of the scenes that are measured. If these 2 take 0.1 s, and their files of
+    8 kB give 4 kB, the ratio is 0.5 and the time 0.1 s * 60 / 2 = 3 s.
+    """
     array, sources = plan.arrays[name], plan.release.scenes
     members = [member for source in sources for member in source.members(name)]
-    having = [i for i, source in enumerate(sources) if source.members(name)]
+    with_variable = [i for i, source in enumerate(sources) if source.members(name)]
     seconds, ratio = 0.0, 0.0
-    if having:
-        first = next((i for i in having if i >= middle), having[-1])
+    if with_variable:
+        first = next((i for i in with_variable if i >= middle), with_variable[-1])
         task = Task(array, first, min(first + array.chunks[0], len(sources)))
         seconds, written = _measure(plan, task)
-        measured = [member for source in sources[task.first : task.last] for member in source.members(name)]
-        ratio = written / sum(map(_stored_nbytes, measured))
-        seconds *= len(members) / len(measured)
+        measured_members = [member for source in sources[task.first : task.last] for member in source.members(name)]
+        ratio = written / sum(map(_stored_nbytes, measured_members))
+        seconds *= len(members) / len(measured_members)
     zips = {member.archive for member in members if isinstance(member, ZipMember) and member.whole is not None}
     read_nbytes = sum(map(_stored_nbytes, members))
     return ArrayForecast(
@@ -175,7 +179,7 @@ def _array_forecast(plan: Plan, name: str, middle: int) -> ArrayForecast:
 
 
 def _measure(plan: Plan, task: Task) -> tuple[float, int]:
-    """Seconds to load and encode some scenes in this thread, and bytes of what they become."""
+    """Load and encode some scenes in this thread; return the seconds, and the bytes of the shards."""
     alone = replace(task.array, shape=(task.last - task.first, *task.array.shape[1:]))
     began = time.perf_counter()
     block = load_block(plan, task)
@@ -186,14 +190,14 @@ def _measure(plan: Plan, task: Task) -> tuple[float, int]:
 
 
 def _stored_nbytes(member: Member) -> int:
-    """Bytes that reading it fetches."""
+    """Return the bytes that reading a member fetches."""
     if isinstance(member, ZipMember):
         return member.info.compress_size
     return member.nbytes
 
 
 def _coordinates(plan: Plan) -> dict[str, np.ndarray]:
-    """Coordinates as far as they are known without pixels; zeros for the others."""
+    """Return the coordinates that are known without pixels, and zeros for the others."""
     unknown = {c.name: np.zeros(len(plan.release.scenes), c.dtype) for c in QUALITY_COORDINATES}
     return (
         unknown

@@ -1,4 +1,4 @@
-"""From the files of some scenes to the checked block of pixels that one shard holds."""
+"""Load the checked pixels of one shard from the files of its scenes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,11 +31,11 @@ class Block:
     Attributes
     ----------
     pixels : ndarray (scene, ...)
-        Along the dimensions of the array, in whatever order they lie in memory.
+        Along the dimensions of the array; of any strides.
     findings : list of dict of str to int
-        What was counted, one for each scene; empty where a scene has none of it.
+        Counts, one dict for each scene; empty for a scene without this variable.
     problems : list of str
-        Why scenes cannot be stored.
+        Reasons why scenes cannot be stored.
     """
 
     pixels: np.ndarray
@@ -59,7 +59,11 @@ def load_block(plan: Plan, task: Task) -> Block:
 
 
 def _empty_pixels(task: Task) -> np.ndarray:
-    """Pixels of a shard; of reflectance each band lies by itself, as the chunks of the store do."""
+    """Make the array for the pixels of a shard. Bands of reflectance are contiguous in memory, as chunks are.
+
+    A shard of reflectance (1, 1022, 1022, 13) is a view of memory (1, 13, 1022, 1022); its chunks (1, 511, 511, 1) are
+    then cut from rows of one band.
+    """
     shape = (task.last - task.first, *task.array.shape[1:])
     if task.array.name != "reflectance":
         return np.full(shape, task.array.fill_value, task.array.dtype)

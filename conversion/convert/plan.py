@@ -53,18 +53,18 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Name in the journal."""
+        """Name in the journal, e.g. ``mask-000064``."""
         return f"{self.array.name}-{self.first:06d}"
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its pixels."""
+        """Bytes of the pixels of the shard."""
         return (self.last - self.first) * int(np.prod(self.array.shape[1:])) * np.dtype(self.array.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A release, the layout of its store, and what is known of its scenes from everything but their pixels.
+    """A release, the layout of its store, and all that is known of its scenes without reading pixels.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Plan:
     options : Options
     arrays : mapping of str to PixelArray
     outlines : tuple of Outline or None
-        As published, one for each scene.
+        Outlines as published, one for each scene.
     margins : tuple of int
         Pixels between outline and array; -1 without an outline.
     """
@@ -90,15 +90,15 @@ class Plan:
         return height, width
 
     def tasks(self) -> list[Task]:
-        """All shards to write."""
+        """Return a task for every shard of the store."""
         return [Task(array, first, last) for array in self.arrays.values() for first, last in array.spans()]
 
     def sources(self, task: Task) -> str:
-        """Fingerprint of the files that a task reads."""
+        """Return the fingerprint of the files that a task reads."""
         return self.release.fingerprint(task.array.name, task.first, task.last)
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a started conversion to be resumed."""
+        """Return the facts that must be equal for a started conversion to be resumed."""
         return {
             "format version": FORMAT_VERSION,
             "release": self.release.table_md5,
@@ -111,20 +111,20 @@ class Plan:
     def command(
         self,
         store: str,
-        scenes_asked: Sequence[str] | None,
+        requested_scenes: Sequence[str] | None,
         store_options: Mapping[str, str],
         *,
         scheduler: str | None = None,
     ) -> str:
-        """The command that starts, and resumes, this conversion; without credentials, as strangers may read it."""
+        """Return the command that starts and resumes this conversion, without credentials: others may read it."""
         places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (self.release.url, store)]
         words = ["s2cmc", "convert", *places]
         if self.options.reflectance != "uint16":
             words += ["--reflectance", self.options.reflectance]
         if not self.options.thumbnails:
             words.append("--no-thumbnails")
-        if scenes_asked is not None:
-            words += ["--scenes", ",".join(scenes_asked)]
+        if requested_scenes is not None:
+            words += ["--scenes", ",".join(requested_scenes)]
         if scheduler is not None:
             words += ["--scheduler", scheduler]
         for name, value in store_options.items():
@@ -133,12 +133,12 @@ class Plan:
 
 
 def make_plan(release: Release, options: Options) -> Plan:
-    """Look at the first files for sizes and dtypes, and at every outline.
+    """Plan a conversion: read the headers of the first arrays for size and dtypes, and every outline.
 
     Raises
     ------
     ReleaseError
-        If the first arrays are not as published, or outlines are not; one line for each.
+        If the first arrays or any outlines are not as published; one line for each.
     """
     first = release.scenes[0]
     size = _subscene_size(first)
@@ -158,7 +158,7 @@ def make_plan(release: Release, options: Options) -> Plan:
 
 
 def _subscene_size(source: SceneSource) -> tuple[int, int]:
-    """Pixels (y, x) of a subscene, of which only the header is read where its file is as large as that says."""
+    """Return the pixels (y, x) of a subscene; only its header is read, unless the file is smaller than that says."""
     with open_content(source.subscene) as content:
         subscene = open_array(content, source.subscene.path)
         if len(subscene.shape) != 3:
@@ -175,7 +175,7 @@ def _subscene_size(source: SceneSource) -> tuple[int, int]:
 
 
 def _mask_dtype(source: SceneSource, member: Member, part: str, size: tuple[int, int]) -> str:
-    """Dtype of the masks, of one of which only the header is read."""
+    """Return the dtype of the masks, from the header of one."""
     with open_content(member) as content:
         mask = open_array(content, member.path)
         check_mask(mask, size, source.scene, part)

@@ -1,4 +1,4 @@
-"""Scenes as files, parts of a store, and releases restored from one."""
+"""Export scenes as files or as a smaller store, and restore a release."""
 
 from .releases import restore
 from .scenes import export

@@ -16,10 +16,10 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
 from s2cmc.errors import CatalogueError
-from s2cmc.report import CLASS_COLOURS
 from s2cmc.schema import (
     ANNOTATORS,
     BAND_NAMES,
+    CLASS_COLORS,
     CLASS_NAMES,
     DN_PER_REFLECTANCE,
     MASK_MISSING,
@@ -201,12 +201,12 @@ def encode_labels(
     epsg, transform, tags, cog
         See `encode_reflectance`. Overviews hold the most frequent label.
     """
-    colours = {label: (*CLASS_COLOURS[MaskClass(label)], 255) for label in CLASS_COLOURS} | {MASK_MISSING: (0, 0, 0, 0)}
+    colors = {int(label): (*color, 255) for label, color in CLASS_COLORS.items()} | {MASK_MISSING: (0, 0, 0, 0)}
     odd = np.count_nonzero((stored >= MASK_NOT_ONE_HOT) & (stored != MASK_MISSING))
 
     def describe(file: "DatasetWriter") -> None:
         file.descriptions = [name]
-        file.write_colormap(1, colours)
+        file.write_colormap(1, colors)
         # Names of categories stand in a file beside this one; these go with it wherever it goes (CF, section 3.5).
         values = " ".join(str(int(label)) for label in MaskClass)
         file.update_tags(1, flag_values=values, flag_meanings=" ".join(CLASS_NAMES))

@@ -12,8 +12,8 @@ from affine import Affine
 from PIL import Image
 from pyproj import CRS
 
-from s2cmc.report import CLASS_COLOURS, rgb
-from s2cmc.schema import BAND_NAMES, CLASS_NAMES, MASK_MISSING, PIXEL_SIZE, RGB_NAMES
+from s2cmc.report import rgb
+from s2cmc.schema import BAND_NAMES, CLASS_COLORS, CLASS_NAMES, MASK_MISSING, PIXEL_SIZE, RGB_NAMES
 from s2cmc.store import read_array, to_mask, to_reflectance
 
 from ..verify import Readback
@@ -80,7 +80,10 @@ def encode_true_colour(pixels: np.ndarray) -> bytes:
 def encode_labels(stored: np.ndarray) -> bytes:
     """PNG with a palette, whose numbers are the labels."""
     image = Image.fromarray(to_mask(stored)).convert("L")
-    image.putpalette([value for label in range(256) for value in CLASS_COLOURS.get(label, (0, 0, 0))])  # type: ignore[call-overload]  # an IntEnum is its number
+    palette = np.zeros((256, 3), np.uint8)
+    for label, color in CLASS_COLORS.items():
+        palette[label] = color
+    image.putpalette(palette.tobytes())
     return _png(image, transparency=MASK_MISSING)
 
 

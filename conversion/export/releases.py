@@ -1,4 +1,4 @@
-"""The way back: from a store to a release in the published layout."""
+"""Restore a release in the published layout from a store."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +35,7 @@ def restore(
 ) -> None:
     """Write the release that a store was converted from.
 
-    Arrays equal the published ones bit for bit, table values too; shapefiles and PNGs hold the same outlines and
+    Arrays and table values equal the published ones bit for bit; shapefiles and PNGs hold the same outlines and
     pixels.
 
     Parameters
@@ -79,7 +79,7 @@ def restore(
 
 
 def published_files(stored: Readback, i: int, arrays: ArrayFormat) -> dict[str, Callable[[], bytes]]:
-    """Files of scene `i` in the published layout, by path. Nothing is read before one of them is made."""
+    """Return makers of the files of scene `i` in the published layout, by path. Pixels are read when one is called."""
     scene = stored.scenes[i]
     read: dict[str, Callable[[int], Any]] = {"subscenes": stored.reflectance, "masks": stored.mask}
     if stored.coordinates["has_alt_mask"][i]:

@@ -1,4 +1,4 @@
-"""Some scenes of a store in the formats of others: GeoTIFF, NumPy, PNG, or a smaller store."""
+"""Export scenes of a store as GeoTIFF, NumPy or PNG files, or as a smaller store."""
 
 import json
 import os
@@ -26,10 +26,10 @@ from .releases import published_files
 from .subset import export_command, write_subset
 
 Progress = Callable[[int, int], None]
-"""Called with the scenes, or shards of a store, done so far, and with all."""
+"""Called with the number of scenes, or shards of a store, done so far, and of all."""
 
 _Files = Mapping[str, Callable[[], bytes]]
-"""Files by path, each made when it is called."""
+"""Makers of files by path: the content is made when one is called."""
 
 _JOURNAL = ".s2cmc-export"
 _PLAN = f"{_JOURNAL}/plan.json"
@@ -38,7 +38,7 @@ _LOCK = f"{_JOURNAL}/lock"
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export has done.
+    """Result of an export.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Exported:
     nbytes : int
         Bytes of both.
     others : int
-        Files of other scenes that earlier exports have left there.
+        Files of other scenes in the same place, from earlier exports.
     """
 
     scenes: int
@@ -75,16 +75,16 @@ def export(
 ) -> Exported:
     """Write scenes of a store as files, or as a smaller store.
 
-    Every file appears whole or not at all; killed and run again, it goes on where it was. Files begin with the product
-    ID. Memory is bounded by `workers` times one scene and what is made of it: for scenes as published, about 400 MB and
-    150 MB more for each worker.
+    Every file appears whole or not at all; a run that was killed is resumed by calling it again. File names begin with
+    the product ID. Memory is bounded by `workers` times one scene and what is made of it: for scenes as published,
+    about 400 MB and 150 MB more for each worker.
 
     Parameters
     ----------
     store : str
         Path or URL.
     out : str or Path
-        Folder, or ``s3://``, ``gs://`` or ``az://`` URL; empty, or what an earlier run has left.
+        Folder, or ``s3://``, ``gs://`` or ``az://`` URL; empty, or with files of an earlier run.
     where : str, optional
         Tag expression, see `CloudsAccessor.select`; all scenes by default.
     format : {"cog", "geotiff", "npz", "npy", "png", "zarr"}
@@ -93,13 +93,13 @@ def export(
         palette. Zarr: a smaller store.
     split : {"train", "test"}, optional
     scenes : sequence of str, optional
-        Product IDs, or what else `CloudsAccessor.scene` takes; all conditions hold together.
+        Product IDs, or anything else that `CloudsAccessor.scene` takes; all conditions hold together.
     bands : sequence of str, optional
-        Of the GeoTIFFs, in their order; all by default.
+        Bands of the GeoTIFFs, in this order; all by default.
     workers : int, optional
         Threads; by default one for each core.
     overwrite : bool
-        Replace what another export has written to `out`. Files of others, and stores that were converted, are never
+        Replace the files of another export to `out`. Files of other origin, and stores that were converted, are never
         touched.
     access : Access, optional
         How `store` is reached.
@@ -115,11 +115,11 @@ def export(
     Raises
     ------
     QueryError
-        If no scene is chosen, or what is asked for does not exist.
+        If no scene is chosen, or a requested scene, band or format does not exist.
     CatalogueError
-        If GeoTIFFs are asked for of scenes of which nobody knows where they are.
+        If GeoTIFFs are requested of scenes without a georeference.
     StoreError
-        If there is no catalogue at `store`, if `out` holds something else, lies in a store, or cannot be written.
+        If there is no catalogue at `store`, if `out` holds something else, is inside a store, or cannot be written.
     """
     if format not in get_args(ExportFormat):
         raise QueryError(f"format {format!r} is none of {', '.join(map(repr, get_args(ExportFormat)))}")
@@ -160,7 +160,7 @@ def export(
 
 
 def _is_begun(place: Folder | Bucket) -> bool:
-    """Whether there is anything to resume."""
+    """Return True if there is an export to resume."""
     try:
         return any(place.read(plan) is not None for plan in (_PLAN, JOURNAL_PLAN))
     except (OSError, StoreError):
@@ -183,15 +183,15 @@ def _check_bands(bands: Sequence[str] | None, output: ExportFormat) -> None:
 def _positions(
     catalogue: xr.Dataset, store: str, where: str | None, split: str | None, scenes: Sequence[str] | None
 ) -> list[int]:
-    """Where the chosen scenes stand, in the order of the store."""
+    """Return the positions of the chosen scenes, in the order of the store."""
     names = [str(scene) for scene in catalogue["scene"].to_numpy()]
     chosen = {str(scene) for scene in select(catalogue, where, split=split)["scene"].to_numpy()}
     if scenes is not None:
         chosen &= {names[position(catalogue, scene)] for scene in scenes}
     if not chosen:
-        asked = {"where": where, "split": split, "scenes": scenes and ", ".join(scenes)}
-        said = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
-        raise QueryError(f"no scene of {store} meets {said}; there is nothing to export")
+        conditions = {"where": where, "split": split, "scenes": scenes and ", ".join(scenes)}
+        description = ", ".join(f"{name} {value!r}" for name, value in conditions.items() if value is not None)
+        raise QueryError(f"no scene of {store} meets {description}; there is nothing to export")
     return [i for i, name in enumerate(names) if name in chosen]
 
 
@@ -215,7 +215,7 @@ def _scene_files(
 def _common_files(
     stored: Readback, attributes: Mapping[str, Any], positions: Sequence[int], output: ExportFormat
 ) -> _Files:
-    """Files of all scenes together, which make a release of them."""
+    """Return the files of all scenes together: with them NumPy arrays are a release."""
     if output not in ("npz", "npy"):
         return {}
     files: dict[str, Callable[[], bytes]] = {TABLE_FILE: lambda: encode_table(stored.table().iloc[list(positions)])}
@@ -235,13 +235,13 @@ def _export_files(
     _refuse_foreign(place)
     with place.claimed(_LOCK):
         _refuse_foreign(place)
-        ours = _begin(place, identity, names, overwrite)
-        there = place.sizes().keys() & set(names)
-        _write(place, scenes, there, workers, progress)
-        _write_files(place, common, there)
+        exported = _begin(place, identity, names, overwrite)
+        present = place.sizes().keys() & set(names)
+        _write_scenes(place, scenes, present, workers, progress)
+        _write_files(place, common, present)
         sizes = place.sizes()
-    others = (ours - set(names)) & sizes.keys()
-    return len(names) - len(there), len(there), sum(sizes[name] for name in names), len(others)
+    others = (exported - set(names)) & sizes.keys()
+    return len(names) - len(present), len(present), sum(sizes[name] for name in names), len(others)
 
 
 def _refuse_foreign(place: Folder | Bucket) -> None:
@@ -250,7 +250,10 @@ def _refuse_foreign(place: Folder | Bucket) -> None:
 
 
 def _begin(place: Folder | Bucket, identity: dict[str, Any], names: Sequence[str], overwrite: bool) -> set[str]:
-    """Note what will be there, and return it. What an earlier export has left is gone on with, or removed."""
+    """Note the names of all files of this and earlier exports, and return them.
+
+    Files of an earlier export of the same identity are kept; with `overwrite`, those of any export are removed.
+    """
     before = _read_plan(place) or {"identity": identity}
     differing = [key for key in identity if before["identity"].get(key) != identity[key]]
     if differing and not overwrite:
@@ -269,22 +272,22 @@ def _begin(place: Folder | Bucket, identity: dict[str, Any], names: Sequence[str
 
 
 def _read_plan(place: Folder | Bucket) -> dict[str, Any] | None:
-    """What an earlier export has noted, if there was one; where it is damaged, of nothing."""
+    """Return the plan of an earlier export; None if there was none, one with an empty identity if it is damaged."""
     content = place.read(_PLAN)
     try:
-        found = None if content is None else json.loads(content)
+        plan = None if content is None else json.loads(content)
     except ValueError:
-        found = {}
-    return found if found is None or "identity" in found else {"identity": {}}
+        plan = {}
+    return plan if plan is None or "identity" in plan else {"identity": {}}
 
 
-def _write(
-    place: Folder | Bucket, scenes: Sequence[_Files], there: set[str], workers: int, progress: Progress | None
+def _write_scenes(
+    place: Folder | Bucket, scenes: Sequence[_Files], present: set[str], workers: int, progress: Progress | None
 ) -> None:
-    """Write the files that are not there, scenes side by side."""
+    """Write the files that are not `present`, scenes side by side."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-export")
     try:
-        futures = [pool.submit(_write_files, place, files, there) for files in scenes]
+        futures = [pool.submit(_write_files, place, files, present) for files in scenes]
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             if progress:
@@ -293,7 +296,7 @@ def _write(
         pool.shutdown(cancel_futures=True)
 
 
-def _write_files(place: Folder | Bucket, files: _Files, there: set[str]) -> None:
+def _write_files(place: Folder | Bucket, files: _Files, present: set[str]) -> None:
     for name, make in files.items():
-        if name not in there:
-            place.put(name, make(), durable=True)  # what is there is not looked at again
+        if name not in present:
+            place.put(name, make(), durable=True)  # files that are present are not looked at again

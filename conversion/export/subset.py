@@ -1,7 +1,7 @@
-"""A smaller store: some scenes of a store as a catalogue of their own, as if they alone had been converted.
+"""Smaller store: some scenes of a store as a catalogue of their own, as if they alone had been converted.
 
-Stored values are carried over as they are, through their checksums. The journal, the claim and the end are those of a
-conversion, so that it resumes, and opens only when it is complete.
+Stored values are copied as they are, through their checksums. Journal, lock and publication are those of a conversion,
+so that an export resumes, and the store opens only when it is complete.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from ..verify import Readback
 Progress = Callable[[int, int], None]
 
 _COMMAND = "s2cmc export "
-"""How the command of every smaller store begins."""
+"""Beginning of the command of every smaller store."""
 
 
 def write_subset(
@@ -57,17 +57,17 @@ def write_subset(
     Parameters
     ----------
     group : zarr.Group
-        As `s2cmc.store.open_group` gives it.
+        Group that `s2cmc.store.open_group` returned.
     positions : sequence of int
-        Of the scenes, ascending, each once.
+        Positions of the scenes, ascending, each once.
     out : str
         Folder, or URL of a bucket.
     command : str
-        What resumes it, for readers of an unfinished store.
+        Command that resumes the export, for readers of an unfinished store.
     workers : int
         Threads.
     overwrite : bool
-        Replace a finished export, or one that was started otherwise; never a store that was converted.
+        Replace a finished export, or one that was started with other arguments; never a store that was converted.
     access : Access, optional
         How a bucket is reached; by default with the credentials of the environment.
     progress : callable, optional
@@ -89,12 +89,12 @@ def write_subset(
     target = Target(out, access)
     header = {"identity": _identity(stored, positions, arrays, group.attrs), "command": command}
     refuse_within_store(out, access, is_store=True)
-    _refuse(target, group, overwrite)
+    _refuse_target(target, group, overwrite)
     with target.claimed():
-        _refuse(target, group, overwrite)
+        _refuse_target(target, group, overwrite)
         _start_or_resume(target, header, arrays, overwrite)
         todo = [task for task in tasks if target.recorded(task.name) is None]
-        _run(stored, positions, target, todo, len(tasks), workers, progress)
+        _run_tasks(stored, positions, target, todo, len(tasks), workers, progress)
         attributes = _attributes(stored, positions, group)
         target.publish(store_objects(arrays, _coordinates(stored, positions), attributes, digests_in(target.records())))
     return len(todo), len(tasks) - len(todo), target.nbytes()
@@ -106,20 +106,20 @@ def export_command(
     where: str | None,
     split: str | None,
     scenes: Sequence[str] | None,
-    reached: Mapping[str, Access | None],
+    accesses: Mapping[str, Access | None],
 ) -> str:
-    """The command that starts, and resumes, the export of a store; without credentials, as strangers may read it."""
+    """Return the command that starts and resumes the export of a store, without credentials: others may read it."""
     places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (store, out)]
     listed = None if scenes is None else ",".join(scenes)
     options = {"--format": "zarr", "--where": where, "--split": split, "--scenes": listed}
     words = [word for name, value in options.items() if value is not None for word in (name, value)]
-    for option, access in reached.items():
-        words += [word for item in (access or Access()).spoken().items() for word in (option, "=".join(item))]
+    for option, access in accesses.items():
+        words += [word for item in (access or Access()).public_options().items() for word in (option, "=".join(item))]
     return _COMMAND + shlex.join([*places, *words])
 
 
 def _arrays(stored: Readback, positions: Sequence[int]) -> dict[str, PixelArray]:
-    """The layout that a conversion of these scenes alone would choose."""
+    """Return the layout that a conversion of these scenes alone would choose."""
     _, height, width, _ = stored.array("reflectance").shape
     has_alt_mask, has_thumbnail = (
         stored.coordinates[name][positions].any() for name in ("has_alt_mask", "has_thumbnail")
@@ -140,7 +140,7 @@ def _arrays(stored: Readback, positions: Sequence[int]) -> dict[str, PixelArray]
 def _identity(
     stored: Readback, positions: Sequence[int], arrays: Mapping[str, PixelArray], attributes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What must be the same for a started subset to be resumed."""
+    """Return the facts that must be equal for a started export to be resumed."""
     return {
         "format version": FORMAT_VERSION,
         "store": attributes[CHECKSUM_ATTRIBUTE],
@@ -149,7 +149,7 @@ def _identity(
     }
 
 
-def _refuse(target: Target, group: zarr.Group, overwrite: bool) -> None:
+def _refuse_target(target: Target, group: zarr.Group, overwrite: bool) -> None:
     state = target.state()
     attributes = target.attributes() if state is State.FINISHED else {}
     if attributes and attributes.get(CHECKSUM_ATTRIBUTE) == group.attrs[CHECKSUM_ATTRIBUTE]:
@@ -174,7 +174,7 @@ def _start_or_resume(target: Target, header: dict[str, Any], arrays: Mapping[str
     target.begin(header, array_objects(arrays), same=started is not None and not differing)
 
 
-def _run(
+def _run_tasks(
     stored: Readback,
     positions: Sequence[int],
     target: Target,
@@ -204,21 +204,24 @@ def _copy(stored: Readback, positions: Sequence[int], target: Target, task: Task
 
 
 def _read(stored: Readback, name: str, positions: Sequence[int]) -> np.ndarray:
-    """Scenes as they are stored; those of one chunk by one read, and of it no more than they span."""
+    """Read scenes as they are stored; those of one chunk by one read, which takes no more scenes than they span.
+
+    Positions 3, 5 and 9 of masks in chunks of 8 scenes: one read of 3-5, of which 0 and 2 are kept, and one of 9.
+    """
     array = stored.array(name)
     parts = []
-    for _, members in groupby(positions, key=lambda i: i // array.chunks[0]):
-        near = list(members)
-        block = read_array(array, slice(near[0], near[-1] + 1))
-        parts.append(block[np.subtract(near, near[0])])
+    for _, group in groupby(positions, key=lambda i: i // array.chunks[0]):
+        chunk_positions = list(group)
+        block = read_array(array, slice(chunk_positions[0], chunk_positions[-1] + 1))
+        parts.append(block[np.subtract(chunk_positions, chunk_positions[0])])
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _coordinates(stored: Readback, positions: Sequence[int]) -> dict[str, np.ndarray]:
-    found = {c.name: stored.coordinates[c.name][positions] for c in SCENE_COORDINATES}
-    found["time"] = found["time"].astype("datetime64[s]")
-    found["group"] = np.array(dependence_groups([Product.parse(stored.scenes[i]) for i in positions]))
-    return found
+    coordinates = {c.name: stored.coordinates[c.name][positions] for c in SCENE_COORDINATES}
+    coordinates["time"] = coordinates["time"].astype("datetime64[s]")
+    coordinates["group"] = np.array(dependence_groups([Product.parse(stored.scenes[i]) for i in positions]))
+    return coordinates
 
 
 def _attributes(stored: Readback, positions: Sequence[int], group: zarr.Group) -> dict[str, Any]:

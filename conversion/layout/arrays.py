@@ -42,7 +42,7 @@ from s2cmc.store import (
 from .attributes import VARIABLE_ATTRIBUTES
 from .axes import Coordinate, fixed_coordinates
 
-# From pixels to a shard: one object of Zarr's sharding codec, made without zarr, whose own way costs much more.
+# Shards are objects of Zarr's sharding codec, but are encoded without zarr, whose own way costs much more.
 
 _ABSENT = 2**64 - 1
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
@@ -55,42 +55,51 @@ def encode_shard(
     fill_value: int,
     compressor: BytesBytesCodec,
 ) -> bytes:
-    """The object of one shard, equal to what zarr 3.4 writes.
+    """Encode one shard as an object, equal to the one that zarr 3.4 writes.
 
-    Chunks stand in C order, each compressed and followed by its crc32c; behind them a little-endian index of their
-    offsets and lengths, and the crc32c of that. A chunk of the fill value alone is written like any other; only those
-    that hold no pixel of the array, in the last shard, are absent.
+    Chunks are in C order, each compressed and followed by its crc32c; after them comes a little-endian index of their
+    offsets and lengths, and the crc32c of the index. A chunk of the fill value alone is written like any other; only
+    those that hold no pixel of the array, in the last shard, are absent.
     https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
+
+    A scene of reflectance, shard (1, 1022, 1022, 13) in chunks of (1, 511, 511, 1), has 1 x 2 x 2 x 13 = 52 chunks. The
+    chunk of band 3 in the lower left quarter is (0, 1, 0, 3), and so entry ((0 * 2 + 1) * 2 + 0) * 13 + 3 = 29 of the
+    index. If the first two chunks take 1000 and 900 bytes, crc32c included, the index begins with (0, 1000),
+    (1000, 900), (1900, ...). It has 52 x 16 bytes and 4 of crc32c.
 
     Parameters
     ----------
     pixels : ndarray
-        Of any strides; smaller than the shard where that reaches beyond the end of the array.
+        Pixels of the shard, of any strides; fewer than its shape where it reaches beyond the end of the array.
     shard, chunks : tuple of int
         Shapes; a shard is made of whole chunks.
     fill_value : int
-        What a chunk holds beyond the end of the array.
+        Value of a chunk beyond the end of the array.
     compressor : BytesBytesCodec
         blosc or zstd.
     """
-    codec = _codec(compressor)
+    codec = _c_codec(compressor)
     counts = [whole // part for whole, part in zip(shard, chunks, strict=True)]
     index = np.full((math.prod(counts), 2), _ABSENT, "<u8")
     encoded: list[bytes] = []
     offset = 0
     for i, chunk in enumerate(_chunks(pixels, counts, chunks, fill_value)):
         if chunk is not None:
-            encoded += _sealed(codec.encode(chunk))
-            length = sum(map(len, encoded[-2:]))
+            encoded += _with_crc32c(codec.encode(chunk))
+            length = sum(map(len, encoded[-2:]))  # of the chunk and its crc32c
             index[i] = offset, length
             offset += length
-    return b"".join([*encoded, *_sealed(index.tobytes())])
+    return b"".join([*encoded, *_with_crc32c(index.tobytes())])
 
 
 def _chunks(
     pixels: np.ndarray, counts: list[int], shape: tuple[int, ...], fill_value: int
 ) -> Iterator[np.ndarray | None]:
-    """Chunks of a shard in C order, contiguous and little-endian; None for one without a pixel."""
+    """Yield the chunks of a shard in C order, contiguous and little-endian; None for one without a pixel.
+
+    The last shard of 515 masks, of 64 scenes in chunks of 8, has 3 scenes: chunk 0 holds them and 5 scenes of the fill
+    value, chunks 1 to 7 are None.
+    """
     dtype = pixels.dtype.newbyteorder("<")
     for position in np.ndindex(*counts):
         part = pixels[tuple(slice(i * n, i * n + n) for i, n in zip(position, shape, strict=True))]
@@ -104,13 +113,13 @@ def _chunks(
             yield chunk
 
 
-def _sealed(content: bytes) -> tuple[bytes, bytes]:
-    """A content and its crc32c."""
+def _with_crc32c(content: bytes) -> tuple[bytes, bytes]:
+    """Return a content and its crc32c."""
     return content, int(google_crc32c.value(content)).to_bytes(4, "little")
 
 
-def _codec(compressor: BytesBytesCodec) -> Codec:
-    """The codec in C behind one of zarr, as zarr configures it; it leaves the other threads running."""
+def _c_codec(compressor: BytesBytesCodec) -> Codec:
+    """Return the C codec behind one of zarr, configured as zarr does; it runs without the GIL."""
     described: dict[str, Any] = compressor.to_dict()
     configuration = dict(described["configuration"])
     if "shuffle" in configuration:
@@ -119,8 +128,9 @@ def _codec(compressor: BytesBytesCodec) -> Codec:
 
 
 _BLOCK = 261_120
-"""Bytes that blosc compresses at a time: half a chunk, and a multiple of eight pixels. Of its own accord it would cut a
-chunk of 511 x 511 so that the second half has some pixels over eight, and then it shuffles none of that."""
+"""Bytes that blosc compresses at a time: half a chunk of 511 x 511 x 2 = 522,242 bytes, and a multiple of eight pixels.
+By default blosc would cut such a chunk so that its second half is not a multiple of eight pixels, and would then leave
+that half unshuffled."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,7 @@ class PixelArray:
     compressor : BytesBytesCodec
         Followed by crc32c, without which most flipped bits would read as wrong data.
     fill_value : int
-        Every chunk is written, also one of this value alone: an absent one is an error.
+        Chunks of this value alone are written too: an absent chunk is an error.
     attributes : mapping
     """
 
@@ -155,16 +165,16 @@ class PixelArray:
         return self.shards[0]
 
     def spans(self) -> list[tuple[int, int]]:
-        """First and one past the last scene of every shard."""
+        """Return first and one past the last scene of every shard: (0, 64), (64, 128), (128, 130) for 130 by 64."""
         step = self.scenes_per_shard
         return [(first, min(first + step, self.shape[0])) for first in range(0, self.shape[0], step)]
 
     def key(self, first: int) -> str:
-        """Object of the shard that begins with a scene."""
+        """Return the key of the shard that begins with scene `first`: for 128 in shards of 64, ``mask/c/2/0/0``."""
         return "/".join([self.name, "c", str(first // self.scenes_per_shard), *["0"] * (len(self.shape) - 1)])
 
     def digest(self, shard: bytes) -> str:
-        """Digest of one of its shards; see `s2cmc.store.digest_of`."""
+        """Return the digest of a shard of this array; see `s2cmc.store.digest_of`."""
         return digest_of(shard, math.prod(n // m for n, m in zip(self.shards, self.chunks, strict=True)))
 
 
@@ -177,7 +187,7 @@ def pixel_arrays(
     alt_mask_dtype: str,
     thumbnail: tuple[int, int] | None,
 ) -> dict[str, PixelArray]:
-    """Arrays of pixels of a store.
+    """Return the layout of every array of pixels of a store, by name.
 
     Parameters
     ----------
@@ -189,7 +199,7 @@ def pixel_arrays(
     mask_dtype, alt_mask_dtype : str
         dtype of the published masks, to restore them.
     thumbnail : (y, x), optional
-        Pixels of a thumbnail; without it there is no such array.
+        Pixels of a thumbnail; without it the store has no thumbnails.
     """
     bands = len(BAND_NAMES)
     half = _half(size[0]), _half(size[1])
@@ -201,7 +211,7 @@ def pixel_arrays(
         PixelArray(
             "reflectance",
             (scenes, *size, bands),
-            # In a shard, the bands of a quarter, and so B02 to B04, lie side by side.
+            # So the bands of a quarter, and with them B02 to B04, are side by side in a shard.
             (1, *half, 1),
             (1, *size, bands),
             reflectance,
@@ -250,7 +260,7 @@ def _half(pixels: int) -> int:
 
 
 def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
-    """Metadata of the arrays of pixels, by key: all that must be there before their shards are written."""
+    """Return the metadata documents of the arrays of pixels, by key: they are written before the shards."""
     content: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(content), zarr_format=3)
     _add_pixel_arrays(group, arrays)
@@ -259,9 +269,9 @@ def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
 
 
 def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str, bytes]:
-    """Shards of an array, by key: the pixels of the scenes from `first` on.
+    """Encode the pixels of the scenes from `first` on as shards of an array, by key.
 
-    They are made in memory, so that each is written by one request, wherever that is.
+    Shards are made in memory, so that each is written by one request.
 
     Raises
     ------
@@ -285,7 +295,7 @@ def store_objects(
     attributes: Mapping[str, Any],
     digests: Mapping[str, str] | None = None,
 ) -> dict[str, bytes]:
-    """Every object of a store but the shards of its pixels: consolidated metadata, coordinates twice, digests.
+    """Make every object of a store except its shards: consolidated metadata, coordinates twice, digests.
 
     Parameters
     ----------
@@ -295,12 +305,12 @@ def store_objects(
     attributes : mapping
         Attributes of the root group.
     digests : mapping of str to str, optional
-        Of every shard, by key. A store of format 1.0 has none.
+        Digests of every shard, by key. Without them the store pins no shard.
 
     Returns
     -------
     dict of str to bytes
-        By key; ``zarr.json`` of the root is what makes it a store. One of them bundles the coordinates.
+        By key. ``zarr.json`` of the root makes them a store; one object bundles the coordinates.
     """
     content: dict[str, Any] = {}
     memory = MemoryStore(content)
@@ -308,11 +318,11 @@ def store_objects(
     for c in SCENE_COORDINATES:
         values = scene_coordinates[c.name].astype(c.dtype)
         _add_coordinate(group, Coordinate(c.name, "scene", values, c.attributes))
-    for coordinate in _fixed(arrays):
+    for coordinate in _axis_coordinates(arrays):
         _add_coordinate(group, coordinate)
     _add_pixel_arrays(group, arrays)
     with warnings.catch_warnings():
-        # zarr-python, xarray, GDAL and zarrita all read it; a remote store could not be opened without listing else.
+        # zarr-python, xarray, GDAL and zarrita all read them; without them a remote store must be listed to be opened.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
         zarr.consolidate_metadata(memory)
     objects = _as_objects(content)
@@ -327,30 +337,30 @@ def store_objects(
     return objects | {ROOT: with_checksum(root)}
 
 
-def _fixed(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
+def _axis_coordinates(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
     _, height, width, _ = arrays["reflectance"].shape
     return fixed_coordinates((height, width), has_thumbnail="thumbnail" in arrays)
 
 
 def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:
-    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _fixed(arrays)}
+    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _axis_coordinates(arrays)}
     for array in arrays.values():
         auxiliary = [name for name, dim in dims.items() if dim in DIMS[array.name] and name != dim]
-        _create(
+        _create_array(
             group,
             array,
             {**VARIABLE_ATTRIBUTES[array.name], **array.attributes, "coordinates": " ".join(auxiliary)},
         )
 
 
-def _create(group: zarr.Group, array: PixelArray, attributes: Mapping[str, Any]) -> "zarr.Array[Any]":
+def _create_array(group: zarr.Group, array: PixelArray, attributes: Mapping[str, Any]) -> "zarr.Array[Any]":
     sharding = ShardingCodec(
         chunk_shape=array.chunks,
         codecs=[
             BytesCodec(endian="little" if np.dtype(array.dtype).itemsize > 1 else None),
-            *_codecs(array.compressor),
+            *_codec_chain(array.compressor),
         ],
-        # Chunks of a shard in C order; Morton order, the default, would scatter the bands of a quarter.
+        # Morton order, the default, would scatter the bands of a quarter.
         subchunk_write_order="lexicographic",
     )
     return group.create_array(
@@ -366,7 +376,7 @@ def _create(group: zarr.Group, array: PixelArray, attributes: Mapping[str, Any])
     )
 
 
-def _codecs(compressor: BytesBytesCodec) -> list[BytesBytesCodec]:
+def _codec_chain(compressor: BytesBytesCodec) -> list[BytesBytesCodec]:
     return [compressor, Crc32cCodec()]
 
 
@@ -385,7 +395,7 @@ def _add_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
         shape=values.shape,
         chunks=values.shape,
         dtype=str if values.dtype.kind == "O" else values.dtype,
-        compressors=_codecs(ZstdCodec(level=9)),
+        compressors=_codec_chain(ZstdCodec(level=9)),
         dimension_names=(coordinate.dim,),
         attributes={**attributes},
         config={"write_empty_chunks": True},

@@ -26,18 +26,18 @@ class Coordinate:
 
 
 def fixed_coordinates(size: tuple[int, int], *, has_thumbnail: bool) -> list[Coordinate]:
-    """Coordinates that do not depend on the scenes.
+    """Return the coordinates that do not depend on the scenes.
 
     Parameters
     ----------
     size : (y, x)
         Pixels of a scene.
     has_thumbnail : bool
-        There are thumbnails, and so their colours.
+        Add the coordinate of the colours of thumbnails.
     """
     height, width = size
     offset = {"units": "m", "comment": "add to x_origin, subtract from y_origin, for the scene's UTM zone"}
-    found = [
+    coordinates = [
         Coordinate("band", "band", np.array(BAND_NAMES, object), {"long_name": "Sentinel-2 band"}),
         Coordinate(
             "common_name",
@@ -63,13 +63,13 @@ def fixed_coordinates(size: tuple[int, int], *, has_thumbnail: bool) -> list[Coo
             np.array([band.resolution for band in BANDS], "int16"),
             {"long_name": "pixel size of the band in the Level-1C product", "units": "m"},
         ),
-        Coordinate("y", "y", _centres(height), {"long_name": "pixel centre below the upper edge"} | offset),
-        Coordinate("x", "x", _centres(width), {"long_name": "pixel centre from the left edge"} | offset),
+        Coordinate("y", "y", _pixel_centers(height), {"long_name": "pixel centre below the upper edge"} | offset),
+        Coordinate("x", "x", _pixel_centers(width), {"long_name": "pixel centre from the left edge"} | offset),
     ]
     if has_thumbnail:
-        found.append(Coordinate("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}))
-    return found
+        coordinates.append(Coordinate("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}))
+    return coordinates
 
 
-def _centres(pixels: int) -> np.ndarray:
+def _pixel_centers(pixels: int) -> np.ndarray:
     return (np.arange(pixels) + 0.5) * PIXEL_SIZE

@@ -1,4 +1,4 @@
-"""Metadata that others look for beside a store: STAC, GeoParquet, Croissant."""
+"""Metadata of a store for the tools of others: STAC, GeoParquet, Croissant."""
 
 from .documents import describe
 

@@ -1,10 +1,10 @@
-"""A Croissant 1.1 description of a store, with its geospatial part, as JSON-LD.
+"""Croissant 1.1 description of a store, with its geospatial part, as JSON-LD.
 
 Croissant (http://mlcommons.org/croissant/1.1) describes files and the records in them, GeoCroissant
 (http://mlcommons.org/croissant/geo/1.0) adds place, resolution and bands. The records are the rows of the footprints
-file. Croissant cannot read Zarr: of the store it names the root document, with its checksum; the folder that holds that
-is what xarray opens. GeoCroissant knows one CRS for a dataset: it is that of the footprints, and the field ``epsg``
-holds that of the pixels of each scene.
+file. Croissant cannot read Zarr, so the description names the root document of the store, with its checksum; xarray
+opens the folder of that document. GeoCroissant has one CRS for a dataset, which is that of the footprints; the field
+``epsg`` is the CRS of the pixels of each scene.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ _CONTEXT = {
     "name": _LANGUAGE,
     **{term: f"cr:{term}" for term in _TERMS},
 }
-"""The context of Croissant 1.1 (its appendix 1), which tools compare, and the prefix of GeoCroissant."""
+"""Context of Croissant 1.1 (its appendix 1), which tools compare, and the prefix of GeoCroissant."""
 
 _SPLIT_TYPES = {"train": "cr:TrainingSplit", "test": "cr:TestSplit"}
 _DATA_TYPES = {"b": "sc:Boolean", "M": "sc:DateTime", "U": "sc:Text", "O": "sc:Text"}
@@ -53,13 +53,13 @@ _DATA_TYPES = {"b": "sc:Boolean", "M": "sc:DateTime", "U": "sc:Text", "O": "sc:T
 def make_croissant(
     catalogue: "xr.Dataset", footprints: "GeoDataFrame", table: tuple[str, bytes], store: str, root: bytes
 ) -> dict[str, Any]:
-    """Description of a store.
+    """Make the description of a store.
 
     Parameters
     ----------
     catalogue : Dataset
     footprints : GeoDataFrame
-        Of its scenes.
+        Footprints of its scenes.
     table : (str, bytes)
         The footprints file: its path from the description, and its content.
     store : str
@@ -70,7 +70,7 @@ def make_croissant(
     Returns
     -------
     dict
-        JSON-LD. Of a synthetic store it claims no licence, DOI or date, which Croissant recommends.
+        JSON-LD. For a synthetic store it has no licence, DOI or date, though Croissant recommends them.
     """
     facts = catalogue.attrs
     times = sorted(catalogue["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_numpy().tolist())
@@ -101,12 +101,12 @@ def make_croissant(
 
 
 def keywords_of(facts: Mapping[str, Any]) -> list[str]:
-    """Keywords of a store, of which its attributes have one text."""
+    """Return the keywords of a store, whose attributes have them as one text."""
     return [word.strip() for word in facts.get("keywords", "").split(",") if word.strip()]
 
 
 def _claims(facts: dict[str, Any]) -> dict[str, Any]:
-    """Who made it and what may be done with it."""
+    """Return creators, licence and citation of a store."""
     if facts.get("synthetic"):
         return {"creator": {"@type": "sc:Organization", "name": facts["creator_name"]}}
     return {
@@ -120,15 +120,15 @@ def _claims(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _place(footprints: "GeoDataFrame") -> dict[str, Any]:
-    found: dict[str, Any] = {
+    place: dict[str, Any] = {
         "geocr:coordinateReferenceSystem": "EPSG:4326",
         "geocr:spatialResolution": _quantity(PIXEL_SIZE, "m"),
     }
     if footprints.geometry.notna().any():
         west, south, east, north = footprints.total_bounds.round(7).tolist()
         box = {"@type": "GeoShape", "box": f"{south} {west} {north} {east}"}
-        found["spatialCoverage"] = {"@type": "Place", "geo": box}
-    return found
+        place["spatialCoverage"] = {"@type": "Place", "geo": box}
+    return place
 
 
 def _bands() -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _parts() -> dict[str, Any]:
 def _inline(
     name: str, description: str, key: str, fields: dict[str, tuple[str, str]], rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A record set that holds its own records."""
+    """Make a record set that holds its own records."""
     return {
         "@type": "cr:RecordSet",
         "@id": name,

@@ -1,14 +1,14 @@
 """Metadata of a store for others' tools, written beside it: STAC, GeoParquet, Croissant. No pixel is read.
 
-Of ``catalogue.zarr`` they lie in ``catalogue-metadata``::
+Those of ``catalogue.zarr`` are in ``catalogue-metadata``::
 
     collection.json        STAC Collection, with the Items
     items/<scene>.json     STAC Items, one for each scene
     footprints.parquet     GeoParquet: footprint and every coordinate, one row for each scene
     croissant.json         Croissant, with its geospatial part
 
-They point at each other and, where they lie in the same file system or bucket, at the store by relative paths, so that
-all may be moved together. The same store gives the same bytes.
+They point at each other by relative paths, and at the store too if it is in the same file system or bucket, so that all
+may be moved together. The same store gives the same bytes.
 """
 
 import json
@@ -34,7 +34,7 @@ from s2cmc.store import CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, open_catalogue
 from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writing
 from .croissant import make_croissant
 from .geoparquet import write_footprints
-from .stac import CROISSANT, PARQUET, PART, make_collection, make_items
+from .stac import CROISSANT, PARQUET, PART, make_collection, make_items, require_pystac
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -47,24 +47,24 @@ CROISSANT_FILE = "croissant.json"
 _TOLERANCE = 1e-5
 """Degrees by which an outline in the metadata may differ from the edges of the array: 1.1 m, an 18th of a pixel."""
 
-_WRITERS = 16  # Items under way at once: a bucket answers each in some 30 ms
+_WRITERS = 16  # Items written at once: a bucket answers each in some 30 ms
 _ABOUT = ("title", "summary", "license", "doi", "citation", "synthetic")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What was written.
+    """Metadata that were written.
 
     Attributes
     ----------
     url : str
-        Folder or bucket prefix of it all.
+        Folder or bucket prefix of all files.
     paths : tuple of str
-        The files in it, but for the Items.
+        Files in it, except the Items.
     items : int
-        STAC Items, in ``items/``.
+        Number of STAC Items, in ``items/``.
     unplaced : int
-        How many of them have no footprint, because the release had no outline for them.
+        Number of Items without a footprint, because the release had no outline for them.
     nbytes : int
         Bytes of everything.
     """
@@ -84,7 +84,7 @@ def describe(
     access: Access | None = None,
     out_access: Access | None = None,
 ) -> Description:
-    """Write the metadata of a store. Run again, it replaces them, and removes Items of before; files of others stay.
+    """Write the metadata of a store. An earlier description is replaced, with its Items; files of others stay.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def describe(
     out : str or Path, optional
         Folder, or URL of a bucket; by default the sibling ``NAME-metadata`` of a store ``NAME.zarr`` or ``NAME``.
     store_url : str, optional
-        Public URL of `store`, to which the metadata then point; by default the relative path, or `store` itself where
+        Public URL of `store`, to which the metadata then point; by default the relative path, or `store` itself if
         there is none.
     access, out_access : Access, optional
         How `store` and `out` are reached; `out` by default as `store`, with the credentials of the environment.
@@ -104,35 +104,41 @@ def describe(
 
     Raises
     ------
+    CatalogueError
+        If a package of the extra ``geo`` is missing.
     StoreError
-        If there is no catalogue at `store`, if `out` lies in a store, or if nothing can be written there.
+        If there is no catalogue at `store`, if `out` is inside a store, or if it cannot be written.
     """
+    require_pystac()
     access = access or Access()
     objects = open_group(store, access).store
     catalogue = open_catalogue(objects, access)
-    check_names(catalogue["scene"].to_numpy().tolist(), store)  # Items are named by them
-    source = str(catalogue.encoding["source"])  # of several versions, the one that was opened
-    out = _beside(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
+    check_names(catalogue["scene"].to_numpy().tolist(), store)  # files of Items are named by them
+    source = str(catalogue.encoding["source"])  # if there are several versions, the one that was opened
+    out = _sibling_url(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
     if store_url is not None and (not store_url.strip() or redacted(store_url) != store_url):
         raise ArgumentError(
             f"store_url {store_url!r} names no place for all; give the public URL of the store, without user and query"
         )
-    href = _href(source, out) if store_url is None else _public(store_url, str(place_of(store, access)), source)
+    if store_url is None:
+        href = _store_href(source, out)
+    else:
+        href = _public_href(store_url, str(place_of(store, access)), source)
     place = place_to_write(out, out_access or access)
     refuse_within_store(out, out_access or access)
-    root = _root(objects)
-    catalogue = _named_as_part(catalogue, root)
+    root = _fetch_root(objects)
+    catalogue = _name_as_part(catalogue, root)
     table = outline_table(catalogue)
     parquet = write_footprints(table, {key: catalogue.attrs[key] for key in _ABOUT if key in catalogue.attrs})
     items = {
-        f"{ITEMS}/{item.id}.json": _json(item.to_dict(include_self_link=False, transform_hrefs=False))
-        for item in make_items(catalogue, table, _from_below(href))
+        f"{ITEMS}/{item.id}.json": _to_json(item.to_dict(include_self_link=False, transform_hrefs=False))
+        for item in make_items(catalogue, table, _href_of_items(href))
     }
     collection = make_collection(catalogue, table, href, {FOOTPRINTS: PARQUET, CROISSANT_FILE: CROISSANT})
     files = {
         FOOTPRINTS: parquet,
-        CROISSANT_FILE: _json(make_croissant(catalogue, table, (FOOTPRINTS, parquet), href, root)),
-        COLLECTION: _json(collection.to_dict(include_self_link=False, transform_hrefs=False)),
+        CROISSANT_FILE: _to_json(make_croissant(catalogue, table, (FOOTPRINTS, parquet), href, root)),
+        COLLECTION: _to_json(collection.to_dict(include_self_link=False, transform_hrefs=False)),
     }
     with writing(out):
         _write(place, items, files)
@@ -145,8 +151,8 @@ def describe(
     )
 
 
-def _named_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
-    """A smaller store does not pose as the whole catalogue: it says of what it is a part, under a name of its own."""
+def _name_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
+    """Give a smaller store a title and summary of its own, so that it does not pose as the whole catalogue."""
     facts = catalogue.attrs
     if "subset" not in facts:
         return catalogue
@@ -157,17 +163,17 @@ def _named_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
 
 
 def outline_table(catalogue: xr.Dataset) -> "GeoDataFrame":
-    """``ds.clouds.footprints()`` with as few points as 1 m asks for.
+    """Return ``ds.clouds.footprints()`` with as few points as an accuracy of 1 m needs.
 
-    With one every kilometre the table would be four times as large.
+    With a point every kilometre the table would be four times as large.
     """
     table = footprints(catalogue)
     return table.set_geometry(table.geometry.simplify(_TOLERANCE))
 
 
 def _write(place: Folder | Bucket, items: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
-    """Write the Items first: what names them comes last. What named those of before tells which of them to remove."""
-    stale = _own_items(place.read(COLLECTION)) - items.keys()
+    """Write the Items first and the Collection last; Items that only the earlier Collection links are removed."""
+    stale = _linked_items(place.read(COLLECTION)) - items.keys()
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="s2cmc-describe") as pool:
         for _ in pool.map(lambda key: place.put(key, items[key]), items):
             pass
@@ -177,45 +183,45 @@ def _write(place: Folder | Bucket, items: Mapping[str, bytes], files: Mapping[st
         place.put(key, content)
 
 
-def _own_items(collection: bytes | None) -> set[str]:
-    """Items by key that a Collection of ours, if it is one, links."""
+def _linked_items(collection: bytes | None) -> set[str]:
+    """Return the keys of the Items that a Collection links, if it was written by this module."""
     try:
         links = json.loads(collection or b"{}").get("links", [])
-        found = {link["href"].removeprefix("./") for link in links if link["rel"] == "item"}
-        ours = any(link["rel"] == "store" for link in links)
-    except (ValueError, AttributeError, TypeError, KeyError):  # it is damaged, or something else
+        hrefs = {link["href"].removeprefix("./") for link in links if link["rel"] == "item"}
+        is_own = any(link["rel"] == "store" for link in links)
+    except (ValueError, AttributeError, TypeError, KeyError):  # a damaged Collection, or another file
         return set()
-    return {key for key in found if ours and re.fullmatch(rf"{ITEMS}/[^/]+\.json", key)}
+    return {key for key in hrefs if is_own and re.fullmatch(rf"{ITEMS}/[^/]+\.json", key)}
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def _to_json(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _root(store: object) -> bytes:
+def _fetch_root(store: object) -> bytes:
     if not isinstance(store, CatalogueStore):
         raise TypeError(f"expected a store that open_group opened, got {store!r}")
     return bytes(sync(store.fetch(ROOT)))
 
 
-def _beside(store: str) -> str:
-    """Sibling of a store."""
+def _sibling_url(store: str) -> str:
+    """Return the URL of the folder beside a store: ``/data/a.zarr`` gives ``/data/a-metadata``."""
     if scheme_of(store) not in ("", "file"):
         return f"{store.rstrip('/').removesuffix('.zarr')}-metadata"
     path = Path(os.path.abspath(store.removeprefix("file://")))
     return str(path.with_name(f"{path.name.removesuffix('.zarr')}-metadata"))
 
 
-def _href(source: str, out: str) -> str:
-    """Where the store is, seen from the metadata.
+def _store_href(source: str, out: str) -> str:
+    """Return the path from the metadata to the store, or its URL: ``/data/a.zarr`` and ``/data/m`` give ``../a.zarr``.
 
     Raises
     ------
     StoreError
-        If they could not point at it.
+        If the metadata are in a bucket, and the store is on this machine.
     """
-    root, from_path = _split(source)
-    other, to_path = _split(out)
+    root, from_path = _split_url(source)
+    other, to_path = _split_url(out)
     if root != other:
         if not root:
             raise StoreError(f"metadata in {out} cannot point at {source} on this machine; say its public store_url")
@@ -223,8 +229,8 @@ def _href(source: str, out: str) -> str:
     return posixpath.relpath(from_path, to_path)
 
 
-def _split(url: str) -> tuple[str, str]:
-    """Scheme and bucket of a URL, empty for this machine; and the path there, absolute."""
+def _split_url(url: str) -> tuple[str, str]:
+    """Split a URL into scheme with bucket, empty for this machine, and absolute path: ``s3://b`` and ``/x/y``."""
     scheme = scheme_of(url)
     if scheme in ("", "file"):
         return "", Path(os.path.realpath(url.removeprefix("file://"))).as_posix()
@@ -232,11 +238,11 @@ def _split(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", f"/{path.strip('/')}"
 
 
-def _public(store_url: str, place: str, source: str) -> str:
-    """Public URL of the version that was opened."""
+def _public_href(store_url: str, place: str, source: str) -> str:
+    """Return the public URL of the version that was opened."""
     return store_url.rstrip("/") + source.removeprefix(place)
 
 
-def _from_below(href: str) -> str:
-    """The same place, seen from a folder below."""
+def _href_of_items(href: str) -> str:
+    """Return `href` as seen from the folder of the Items, one level down."""
     return href if scheme_of(href) else f"../{href}"

@@ -1,18 +1,18 @@
 """A STAC 1.1 Collection of a store, and an Item for each of its scenes, whose assets point into the store.
 
-How an Item points at one scene of an array of all: after the best practices for Zarr in STAC
+An Item points at one scene of arrays that hold all scenes. After the best practices for Zarr in STAC
 (https://eoap.github.io/zarr-cloud-native-format/compliance/stac-zarr-best-practices) an asset is a Zarr group, not an
-array and still less an object of one, and its ``bands`` name what is in it. So all assets of an Item have the store as
-their ``href``; ``s2cmc:variable`` names the array, and the ID of the Item is the label of the scene on dimension
-``scene``, ``s2cmc:position`` its index for readers without labels::
+array or an object of one, and its ``bands`` name the content. So all assets of an Item have the store as their
+``href``; ``s2cmc:variable`` names the array, the ID of the Item is the label of the scene on dimension ``scene``, and
+``s2cmc:position`` is its index for readers without labels::
 
     asset = item.assets["mask"]
     xr.open_zarr(asset.get_absolute_href())[asset.extra_fields["s2cmc:variable"]].sel(scene=item.id)
 
 The `zarr` extension says how the group is opened; it replaces `xarray-assets`, which is deprecated. The `label`
-extension is of maturity "pilot" and nobody keeps it up, but it is the only one that says how labels came to be;
-`classification` says what the pixels mean. PySTAC has no classes for the current versions of several of these
-extensions, so that their fields are written under their own names.
+extension is of maturity "pilot" and no longer maintained, but no other says how labels were made; `classification` says
+what the pixels mean. PySTAC has no classes for the current versions of several of these extensions, so their fields are
+written under their own names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import antimeridian
 import pandas as pd
-import pystac
 import shapely
 
+from s2cmc.errors import CatalogueError
 from s2cmc.schema import (
     BANDS,
     CLASS_NAMES,
@@ -41,6 +41,7 @@ from s2cmc.schema import (
 from .croissant import keywords_of
 
 if TYPE_CHECKING:
+    import pystac
     import xarray as xr
     from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
@@ -63,7 +64,7 @@ _VERSIONS = {
 _GROUP = {"zarr:node_type": "group", "zarr:zarr_format": 3, "zarr:consolidated": True}
 _OWN = ("difficulty", "dataset", "annotator", "shadows_marked", "has_alt_mask", "group")
 PART = "part"
-"""Attribute that tells a smaller store from the whole, and from other parts of it."""
+"""Attribute by which a smaller store differs from the whole catalogue, and from other parts of it."""
 
 _DIGITS = 7  # decimals of a degree, 1 cm
 
@@ -94,16 +95,24 @@ _SYNTHETIC = {
 }
 
 
+def require_pystac() -> None:
+    """Raise a CatalogueError that says what to install, if pystac is not there."""
+    try:
+        import pystac  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert,geo]'") from error
+
+
 def make_collection(
     catalogue: "xr.Dataset", footprints: "GeoDataFrame", store: str, files: Mapping[str, str]
-) -> pystac.Collection:
-    """The Collection of a store.
+) -> "pystac.Collection":
+    """Make the Collection of a store.
 
     Parameters
     ----------
     catalogue : Dataset
     footprints : GeoDataFrame
-        Of its scenes.
+        Footprints of its scenes.
     store : str
         URL of the store, or its path from the Collection.
     files : mapping of str to str
@@ -112,11 +121,13 @@ def make_collection(
     Returns
     -------
     pystac.Collection
-        Its links and assets are relative, and stay true where all is moved together.
+        Links and assets are relative, and stay valid if all files are moved together.
     """
+    import pystac
+
     facts = catalogue.attrs
     times = pd.to_datetime(catalogue["time"].to_numpy()).sort_values().tz_localize(UTC).to_pydatetime()
-    found = pystac.Collection(
+    collection = pystac.Collection(
         id=_collection_id(catalogue),
         title=facts["title"],
         description=facts["summary"],
@@ -134,29 +145,31 @@ def make_collection(
         extra_fields={"item_assets": _item_assets(_bands())},
     )
     for path, kind in files.items():
-        found.add_asset(path.partition(".")[0], pystac.Asset(f"./{path}", media_type=kind, roles=["metadata"]))
-    found.clear_links()
-    found.add_link(pystac.Link("root", "./collection.json", pystac.MediaType.JSON))
-    found.add_link(pystac.Link("store", store, ZARR))
+        collection.add_asset(path.partition(".")[0], pystac.Asset(f"./{path}", media_type=kind, roles=["metadata"]))
+    collection.clear_links()
+    collection.add_link(pystac.Link("root", "./collection.json", pystac.MediaType.JSON))
+    collection.add_link(pystac.Link("store", store, ZARR))
     if "doi" in facts:
-        found.extra_fields |= {"sci:doi": facts["doi"], "sci:citation": facts["citation"]}
-        found.add_link(pystac.Link("cite-as", f"https://doi.org/{facts['doi']}"))
+        collection.extra_fields |= {"sci:doi": facts["doi"], "sci:citation": facts["citation"]}
+        collection.add_link(pystac.Link("cite-as", f"https://doi.org/{facts['doi']}"))
     for name in catalogue["scene"].to_numpy():
-        found.add_link(pystac.Link("item", f"./items/{name}.json", pystac.MediaType.GEOJSON))
-    return found
+        collection.add_link(pystac.Link("item", f"./items/{name}.json", pystac.MediaType.GEOJSON))
+    return collection
 
 
-def make_items(catalogue: "xr.Dataset", footprints: "GeoDataFrame", store: str) -> Iterator[pystac.Item]:
-    """The Items of all scenes, in the order of the store.
+def make_items(catalogue: "xr.Dataset", footprints: "GeoDataFrame", store: str) -> "Iterator[pystac.Item]":
+    """Yield the Items of all scenes, in the order of the store.
 
     Parameters
     ----------
     catalogue : Dataset
     footprints : GeoDataFrame
-        Of its scenes, in their order.
+        Footprints of its scenes, in their order.
     store : str
         URL of the store, or its path from an Item.
     """
+    import pystac
+
     collection = _collection_id(catalogue)
     size = catalogue.sizes["y"], catalogue.sizes["x"]
     rows = footprints.reset_index().to_dict("records")
@@ -164,8 +177,8 @@ def make_items(catalogue: "xr.Dataset", footprints: "GeoDataFrame", store: str) 
         geometry = row["geometry"]
         item = pystac.Item(
             id=row["scene"],
-            geometry=None if geometry is None else shapely.geometry.mapping(_rounded(geometry)),
-            bbox=None if geometry is None else list(antimeridian.bbox(_rounded(geometry))),
+            geometry=None if geometry is None else shapely.geometry.mapping(_round_points(geometry)),
+            bbox=None if geometry is None else list(antimeridian.bbox(_round_points(geometry))),
             datetime=row["time"].to_pydatetime().replace(tzinfo=UTC),
             properties=_properties(row, position, size)
             | ({} if outline is None else _projection(outline, size))
@@ -194,7 +207,9 @@ def _collection_id(catalogue: "xr.Dataset") -> str:
     return f"{'synthetic-' if catalogue.attrs.get('synthetic') else ''}{name}{part}"
 
 
-def _providers(catalogue: "xr.Dataset") -> list[pystac.Provider]:
+def _providers(catalogue: "xr.Dataset") -> "list[pystac.Provider]":
+    import pystac
+
     facts, roles = catalogue.attrs, pystac.ProviderRole
     creators = [pystac.Provider(name, roles=[roles.PRODUCER]) for name in facts["creator_name"].split(", ")]
     if facts.get("synthetic"):
@@ -250,7 +265,9 @@ def _projection(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _assets(store: str, platform: str, *, has_alt_mask: bool) -> dict[str, pystac.Asset]:
+def _assets(store: str, platform: str, *, has_alt_mask: bool) -> "dict[str, pystac.Asset]":
+    import pystac
+
     variables = _item_assets(_bands(platform))
     if not has_alt_mask:
         del variables["alt_mask"]
@@ -258,12 +275,12 @@ def _assets(store: str, platform: str, *, has_alt_mask: bool) -> dict[str, pysta
 
 
 def _bands(platform: str | None = None) -> list[dict[str, Any]]:
-    """Bands of all scenes; with the wavelengths of a satellite those of its scenes, in micrometres."""
-    found: list[dict[str, Any]] = [{"name": band.name, "eo:common_name": band.common_name} for band in BANDS]
-    for told, band in zip(found, bands_of(platform), strict=True) if platform else ():
-        told["eo:center_wavelength"] = round(band.wavelength / 1000, 6)
-        told["eo:full_width_half_max"] = round(band.bandwidth / 1000, 6)
-    return found
+    """Return the bands of all scenes; with `platform`, those of its scenes with wavelengths in micrometres."""
+    bands: list[dict[str, Any]] = [{"name": band.name, "eo:common_name": band.common_name} for band in BANDS]
+    for fields, band in zip(bands, bands_of(platform), strict=True) if platform else ():
+        fields["eo:center_wavelength"] = round(band.wavelength / 1000, 6)
+        fields["eo:full_width_half_max"] = round(band.bandwidth / 1000, 6)
+    return bands
 
 
 def _item_assets(bands: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -293,12 +310,12 @@ def _item_assets(bands: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _rounded(geometry: "BaseGeometry") -> "BaseGeometry":
+def _round_points(geometry: "BaseGeometry") -> "BaseGeometry":
     return shapely.transform(geometry, lambda points: points.round(_DIGITS))
 
 
 def _bounds(footprints: "GeoDataFrame") -> list[float]:
-    """Of all footprints; the whole Earth where none is known, because a Collection must have some."""
+    """Return the bounds of all footprints; those of the Earth if none is known, as a Collection must have some."""
     if footprints.geometry.isna().all():
         return [-180.0, -90.0, 180.0, 90.0]
     return [round(edge, _DIGITS) for edge in footprints.total_bounds.tolist()]

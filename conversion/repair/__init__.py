@@ -1,4 +1,4 @@
-"""Damaged stores, made whole from their release."""
+"""Repair damaged stores from their release."""
 
 from .repairs import repair
 

@@ -1,4 +1,4 @@
-"""Make a damaged store whole: what is hit is made anew from the release, and nothing else is touched."""
+"""Repair a damaged store: affected objects are made again from the release, and nothing else is touched."""
 
 import json
 import os
@@ -25,15 +25,13 @@ from ..targets import Target, writing
 from ..verify import read_shard, unreadable_scenes
 from .survey import Remains, is_own, survey
 
-# The shards of a store that may be damaged: looked at, and made anew from the release where they are hit.
-
 Progress = Callable[[int, int], None]
-"""Called with the shards looked at or made anew so far, and with all."""
+"""Called with the number of shards inspected or made again so far, and of all."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be mended, from what, and whether to write."""
+    """A store to repair, the plan to make it from, and whether to write."""
 
     remains: Remains
     plan: Plan
@@ -42,45 +40,45 @@ class Job:
 
     @cached_property
     def arrays(self) -> "dict[str, zarr.Array[Any]]":
-        """Arrays of the store, as they must be: their own metadata may be damaged."""
+        """Arrays of the store with the metadata they must have: the stored metadata may be damaged."""
         place = Place(self.target.url, self.target.access.signed())
-        objects = CatalogueStore(place).holding(array_objects(self.plan.arrays))
+        objects = CatalogueStore(place).with_objects(array_objects(self.plan.arrays))
         return {name: zarr.open_array(objects, path=name, mode="r", zarr_format=3) for name in self.plan.arrays}
 
     @cached_property
     def same_files(self) -> bool:
-        """Names, sizes and CRCs of all files are those that the store was made from: nothing else need be proved."""
+        """True if names, sizes and CRCs of all files are those that the store was made from; that is proof enough."""
         return bool(self.remains.attributes.get("source_fingerprint") == self.plan.release.fingerprint())
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard as it is, or as it was made anew.
+    """A shard as it is stored, or as it was made again.
 
     Attributes
     ----------
     task : Task
     digest : str
     findings : sequence of mapping of str to int
-        What is counted in its scenes.
-    hit : tuple of str
-        Scenes that were not as they must be.
+        Counts of its scenes.
+    affected : tuple of str
+        Scenes that were damaged or wrong.
     is_new : bool
-        It was made anew.
+        The shard was made again.
     problems : sequence of str
-        Why it cannot be made.
+        Reasons why it cannot be made.
     """
 
     task: Task
     digest: str
     findings: Sequence[Mapping[str, int]]
-    hit: tuple[str, ...] = ()
+    affected: tuple[str, ...] = ()
     is_new: bool = False
     problems: Sequence[str] = ()
 
 
-def mended(job: Job, workers: int, progress: Progress | None) -> list[Shard]:
-    """Every shard of a store, looked at, and made anew where it is hit.
+def repair_shards(job: Job, workers: int, progress: Progress | None) -> list[Shard]:
+    """Inspect every shard of a store, make the affected ones again, and return all.
 
     Parameters
     ----------
@@ -98,25 +96,29 @@ def mended(job: Job, workers: int, progress: Progress | None) -> list[Shard]:
         If the store cannot be read or written.
     """
     tasks = job.plan.tasks()
-    looked = list(_each(partial(_look, job), tasks, workers, progress, (0, len(tasks))))
-    whole = [shard for shard in looked if shard]
+    inspected = list(_map_tasks(partial(_inspect, job), tasks, workers, progress, (0, len(tasks))))
+    whole = [shard for shard in inspected if shard]
     if job.remains.digests is None and not job.same_files:
         _refuse_unlike(job, whole)
-    hit = [task for task, shard in zip(tasks, looked, strict=True) if shard is None]
-    made = list(_each(partial(_make_anew, job), hit, workers, progress, (len(tasks), len(tasks) + len(hit))))
-    if problems := sorted(line for shard in made for line in shard.problems):
+    affected = [task for task, shard in zip(tasks, inspected, strict=True) if shard is None]
+    span = (len(tasks), len(tasks) + len(affected))
+    remade = list(_map_tasks(partial(_remake, job), affected, workers, progress, span))
+    if problems := sorted(line for shard in remade for line in shard.problems):
         raise ReleaseError(
             f"{len(problems)} scenes or arrays of {job.plan.release.url} cannot be stored, which {job.target.url} "
             "needs; what could be mended is, and the same command goes on once the release is whole",
             problems,
         )
-    return whole + made
+    return whole + remade
 
 
-def _each[T](
+def _map_tasks[T](
     work: Callable[[Task], T], tasks: Sequence[Task], workers: int, progress: Progress | None, span: tuple[int, int]
 ) -> Iterator[T]:
-    """What comes of each task, in order; `span` is what has been done before, and what there is in all."""
+    """Yield the result of `work` for each task, in order; `span` is the number done before, and the number in all.
+
+    With 20 shards of which 3 are affected, the first pass has span (0, 20) and the second (20, 23).
+    """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-repair")
     try:
         for done, result in enumerate(pool.map(work, tasks), start=span[0] + 1):
@@ -127,23 +129,23 @@ def _each[T](
         pool.shutdown(cancel_futures=True)
 
 
-def _look(job: Job, task: Task) -> Shard | None:
-    """A shard as it is; None where it is hit."""
+def _inspect(job: Job, task: Task) -> Shard | None:
+    """Return a shard as it is stored; None if it must be made again."""
     key = task.array.key(task.first)
     try:
         shard = read_shard(job.arrays[task.array.name], task.first, task.last)
     except (DamagedError, MissingObjectError):
         return None
     if job.remains.digests is not None:
-        is_own = job.remains.digests.get(key) == shard.digest
+        is_right = job.remains.digests.get(key) == shard.digest
     else:
         block = load_block(job.plan, task)
-        is_own = bool(block.problems) or _same(shard.pixels, block.pixels)
-    return Shard(task, shard.digest, _counted(job, task, shard.pixels)) if is_own else None
+        is_right = bool(block.problems) or _is_equal(shard.pixels, block.pixels)
+    return Shard(task, shard.digest, _count_scenes(job, task, shard.pixels)) if is_right else None
 
 
-def _counted(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, int]]:
-    """What is counted in the scenes of a shard, as `load.load_block` does."""
+def _count_scenes(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, int]]:
+    """Count the scenes of a shard, as `load.load_block` does."""
     sources = job.plan.release.scenes[task.first : task.last]
     if task.array.name == "reflectance":
         return [count_extremes(scene) for scene in pixels]
@@ -153,44 +155,45 @@ def _counted(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, int]]:
     return [count_labels(scene) if has else {} for scene, has in zip(pixels, has_labels, strict=True)]
 
 
-def _make_anew(job: Job, task: Task) -> Shard:
-    """A shard made from the release, and written unless this is a dry run."""
+def _remake(job: Job, task: Task) -> Shard:
+    """Make a shard from the release, and write it unless this is a dry run."""
     block = load_block(job.plan, task)
     if block.problems:
         return Shard(task, "", (), problems=block.problems)
     ((key, content),) = shard_objects(task.array, task.first, block.pixels).items()
     digest = task.array.digest(content)
     if job.remains.digests is not None and not job.same_files and job.remains.digests.get(key) != digest:
-        raise other_release(job.remains, job.plan.release.url, f"{key} made from it has not the digest of the store's")
-    hit = _hit(job, task, block.pixels)
+        reason = f"{key} made from it has not the digest of the store's"
+        raise other_release_error(job.remains, job.plan.release.url, reason)
+    affected = _affected_scenes(job, task, block.pixels)
     if not job.dry_run:
         job.target.write({key: content})
-    return Shard(task, digest, block.findings, hit, is_new=True)
+    return Shard(task, digest, block.findings, affected, is_new=True)
 
 
-def _hit(job: Job, task: Task, pixels: np.ndarray) -> tuple[str, ...]:
-    """Scenes of a shard that cannot be read, or are not as they must be."""
+def _affected_scenes(job: Job, task: Task, pixels: np.ndarray) -> tuple[str, ...]:
+    """Return the scenes of a shard that cannot be read, or differ from `pixels`."""
     array, scenes = job.arrays[task.array.name], job.plan.release.scenes
-    hit = unreadable_scenes(array, task.first, task.last)
-    if not hit:
-        here = read_shard(array, task.first, task.last).pixels
-        hit = [task.first + i for i in range(len(pixels)) if not _same(here[i], pixels[i])]
-    return tuple(scenes[i].scene for i in hit)
+    positions = unreadable_scenes(array, task.first, task.last)
+    if not positions:
+        stored = read_shard(array, task.first, task.last).pixels
+        positions = [task.first + i for i in range(len(pixels)) if not _is_equal(stored[i], pixels[i])]
+    return tuple(scenes[i].scene for i in positions)
 
 
-def _same(here: np.ndarray, there: np.ndarray) -> bool:
-    return here.dtype == there.dtype and np.array_equal(here, there, equal_nan=here.dtype.kind == "f")
+def _is_equal(stored: np.ndarray, expected: np.ndarray) -> bool:
+    return stored.dtype == expected.dtype and np.array_equal(stored, expected, equal_nan=stored.dtype.kind == "f")
 
 
 def _refuse_unlike(job: Job, whole: Sequence[Shard]) -> None:
-    """Where nothing else tells whose pixels these are, some of them must be those of the release."""
+    """Refuse the release if no pixel of the store is proved to be of it."""
     if not any(shard.task.array.name in ("reflectance", "mask") for shard in whole):
         reason = "no shard of reflectance or mask that can still be read equals what would be made from it"
-        raise other_release(job.remains, job.plan.release.url, reason)
+        raise other_release_error(job.remains, job.plan.release.url, reason)
 
 
-def other_release(remains: Remains, release: str, reason: str) -> ReleaseError:
-    """What is said of a release that is not the one of a store."""
+def other_release_error(remains: Remains, release: str, reason: str) -> ReleaseError:
+    """Return the error about a release that is not the one of a store."""
     return ReleaseError(
         f"{release} is not the release that {remains.url} was converted from: {reason}; nothing of it is taken. Give "
         "the release itself, or convert anew with `s2cmc convert --overwrite`"
@@ -198,25 +201,25 @@ def other_release(remains: Remains, release: str, reason: str) -> ReleaseError:
 
 
 _KEPT = ("format_version", "source_fingerprint", "converter", "date_created", "history", "subset")
-"""Attributes that tell how and when a store was made, which its repair does not change."""
+"""Attributes that say how and when a store was made; a repair keeps them."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What was made anew, or would be.
+    """Objects of a store that were repaired, or would be.
 
     Attributes
     ----------
     url : str
-        Of the store; of the latest version where there are several.
+        URL of the store; of the latest version where there are several.
     rewritten : tuple of str
-        Keys of objects that were missing, damaged, or not those that belong there.
+        Keys of objects that were missing, damaged, or not those of this store.
     removed : tuple of str
-        Keys of objects of conversions that do not belong there.
+        Keys of objects of a conversion that this store does not have.
     foreign : tuple of str
-        Keys of files of somebody else, which are left alone; `verify` lists them too.
+        Keys of other files, which are left alone; `verify` lists them too.
     scenes : mapping of str to tuple of str
-        Scenes whose pixels were hit, and the variables of each.
+        Scenes whose pixels were affected, and the variables of each.
     """
 
     url: str
@@ -236,12 +239,13 @@ def repair(
     access: Access | None = None,
     progress: Progress | None = None,
 ) -> Repair:
-    """Rewrite the objects of a store that are hit, from the release that it was converted from.
+    """Rewrite the affected objects of a store from the release that it was converted from.
 
-    Every shard is looked at. Where the store has digests of them, the release is only read for those that are hit;
-    where it has none, or they are lost, all pixels are held against the release. What is made anew has the very bytes
-    that conversion wrote, which the checksums that are left prove. Killed and run again, it goes on. Whoever has the
-    store open meanwhile goes on reading; a `cache_dir` that has kept a whole shard in the wrong place is to be emptied.
+    Every shard is inspected. If the store has digests of its shards, the release is only read for the affected ones;
+    if it has none, or they are lost, all pixels are compared with the release. Objects that are made again have the
+    very bytes that the conversion wrote; the remaining checksums prove it. A repair that was killed is resumed by
+    calling it again. Readers that have the store open meanwhile go on reading; a `cache_dir` that has kept a whole
+    shard in the wrong place is to be emptied.
 
     Parameters
     ----------
@@ -267,9 +271,9 @@ def repair(
     Raises
     ------
     ReleaseError
-        If the release is not the one of the store, or files of it that are needed cannot be read.
+        If the release is not the one of the store, or needed files of it cannot be read.
     StoreError
-        If there is no finished store, another writes to it, or it cannot be written.
+        If there is no finished store, another process writes to it, or it cannot be written.
     """
     url = survey(store, access).url
     target = Target(url, access)
@@ -279,34 +283,34 @@ def repair(
     ):
         remains = survey(url, access)
         job = Job(remains, _plan(remains, release, release_options), target, dry_run)
-        return _finish(job, mended(job, workers or os.cpu_count() or 1, progress))
+        return _finish(job, repair_shards(job, workers or os.cpu_count() or 1, progress))
 
 
 def _plan(remains: Remains, release: str, release_options: Mapping[str, object] | None) -> Plan:
-    """How the store was converted.
+    """Plan the conversion that made the store.
 
     Raises
     ------
     ReleaseError
-        If it was converted from another release.
+        If the store was converted from another release.
     """
     try:
         source = open_release(release, scenes=remains.scenes, release_options=release_options)
     except ReleaseError as error:
         raise ReleaseError(f"{remains.url} cannot be repaired: {error}") from error
     if (md5 := remains.attributes.get("source_table_md5", source.table_md5)) != source.table_md5:
-        raise other_release(
+        raise other_release_error(
             remains, release, f"the MD5 of its table is {source.table_md5}, that of the store's release {md5}"
         )
     if remains.scenes is not None and tuple(scene.scene for scene in source.scenes) != remains.scenes:
-        raise other_release(remains, release, "its table has the scenes in another order")
+        raise other_release_error(remains, release, "its table has the scenes in another order")
     dtype = remains.arrays.get("reflectance", {}).get("data_type")
     plan = make_plan(source, Options("float32" if dtype == "float32" else "uint16", remains.has_thumbnails))
     if remains.attributes:
-        made = {key.partition("/")[0]: json.loads(value) for key, value in array_objects(plan.arrays).items()}
-        differing = [n for n in PIXEL_VARIABLES if _layout(made.get(n)) != _layout(remains.arrays.get(n))]
+        documents = {key.partition("/")[0]: json.loads(value) for key, value in array_objects(plan.arrays).items()}
+        differing = [n for n in PIXEL_VARIABLES if _layout(documents.get(n)) != _layout(remains.arrays.get(n))]
         if differing:
-            raise other_release(
+            raise other_release_error(
                 remains, release, f"{' and '.join(differing)} of it would be laid out otherwise than in the store"
             )
     return plan
@@ -317,7 +321,7 @@ def _layout(document: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _finish(job: Job, shards: Sequence[Shard]) -> Repair:
-    """Compare all other objects with what they must be, and rewrite or remove them; the root comes last."""
+    """Compare all objects except shards with the expected ones, and rewrite or remove them; the root comes last."""
     expected = _small_objects(job, shards)
     _refuse_unproved(job, json.loads(expected[ROOT])["attributes"])
     changed = {key: value for key, value in expected.items() if job.target.read(key) != value}
@@ -328,14 +332,14 @@ def _finish(job: Job, shards: Sequence[Shard]) -> Repair:
         job.target.write(changed)
         for key in removed:
             job.target.remove(key)
-    made = [shard.task.array.key(shard.task.first) for shard in shards if shard.is_new]
+    remade = [shard.task.array.key(shard.task.first) for shard in shards if shard.is_new]
     scenes = {
-        source.scene: tuple(shard.task.array.name for shard in shards if source.scene in shard.hit)
+        source.scene: tuple(shard.task.array.name for shard in shards if source.scene in shard.affected)
         for source in job.plan.release.scenes
     }
     return Repair(
         job.target.url,
-        rewritten=tuple(sorted([*made, *changed])),
+        rewritten=tuple(sorted([*remade, *changed])),
         removed=tuple(removed),
         foreign=tuple(sorted(others.difference(removed))),
         scenes={scene: names for scene, names in scenes.items() if names},
@@ -343,7 +347,7 @@ def _finish(job: Job, shards: Sequence[Shard]) -> Repair:
 
 
 def _small_objects(job: Job, shards: Sequence[Shard]) -> dict[str, bytes]:
-    """All objects but shards as conversion would write them, with what was recorded when it did."""
+    """Make all objects except shards as the conversion wrote them, with the attributes that it recorded."""
     plan, attributes = job.plan, job.remains.attributes
     findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
     for shard in shards:
@@ -353,14 +357,14 @@ def _small_objects(job: Job, shards: Sequence[Shard]) -> dict[str, bytes]:
     pixels = plan.size[0] * plan.size[1]
     quality = quality_coordinates(plan.release.table, findings, pixels=pixels, has_thumbnail=has_thumbnail)
     has_digests = not attributes or DIGESTS_ATTRIBUTE in attributes
-    found = {shard.task.array.key(shard.task.first): shard.digest for shard in shards}
+    digests = {shard.task.array.key(shard.task.first): shard.digest for shard in shards}
     kept = {name: attributes[name] for name in _KEPT if name in attributes}
-    return small_objects(plan, quality, found if has_digests else None, kept)
+    return small_objects(plan, quality, digests if has_digests else None, kept)
 
 
 def _refuse_unproved(job: Job, attributes: Mapping[str, Any]) -> None:
-    """The coordinates that are left, or their checksum, must be those that would be made."""
+    """Refuse the release if its coordinates do not have the checksum that the store states."""
     before = job.remains.attributes.get(BUNDLE_CHECKSUM_ATTRIBUTE, attributes[BUNDLE_CHECKSUM_ATTRIBUTE])
     if before != attributes[BUNDLE_CHECKSUM_ATTRIBUTE] and not job.same_files:
         reason = "its outlines, or what is counted in its pixels, make other coordinates than those of the store"
-        raise other_release(job.remains, job.plan.release.url, reason)
+        raise other_release_error(job.remains, job.plan.release.url, reason)

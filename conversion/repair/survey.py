@@ -1,4 +1,4 @@
-"""Survey of a store that may be damaged: how it was made, its scenes, and what of it is proved."""
+"""Survey of a store that may be damaged: how it was made, its scenes, and which parts are proved."""
 
 import io
 import json
@@ -33,27 +33,27 @@ from ..targets import Bucket, Folder, place_to_write
 _COORDINATES = (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES)
 _SCENES = "scene/c/0"
 _OWN = re.compile(rf"({BUNDLE}|{DIGESTS}|({'|'.join((*_COORDINATES, *PIXEL_VARIABLES))})/({ROOT}|c(/\d+)+))(#\d+)?")
-"""Keys of objects that conversion writes, also of those that a killed run was still writing."""
+"""Keys of objects that a conversion writes, and of unfinished files that a killed run leaves."""
 
 
 @dataclass(frozen=True)
 class Remains:
-    """What a store tells.
+    """Facts that a store still states about itself.
 
     Attributes
     ----------
     url : str
-        Of the store; of the latest version where there are several.
+        URL of the store; of the latest version where there are several.
     attributes : mapping
-        Of the root; empty where that is lost, or is not the one that its coordinates belong to.
+        Attributes of the root; empty if the root is lost, or is not the one that the coordinates belong to.
     arrays : mapping of str to mapping
-        Metadata of its arrays of pixels by name: of the root, or as far as each has its own.
+        Metadata of the arrays of pixels by name: from the root, or from the document of each array that has one.
     scenes : tuple of str or None
-        Product IDs; None where they cannot be read any more.
+        Product IDs; None if they cannot be read any more.
     digests : mapping of str to str or None
-        Of its shards, by key, proved by the root.
+        Digests of the shards, by key, proved by the root.
     keys : frozenset of str
-        All objects that are there.
+        Keys of all objects of the store.
     """
 
     url: str
@@ -65,19 +65,19 @@ class Remains:
 
     @property
     def has_thumbnails(self) -> bool:
-        """It was converted with thumbnails."""
+        """True if the store was converted with thumbnails."""
         return "thumbnail" in self.arrays or (
             not self.attributes and any(key.startswith("thumbnail/c/") for key in self.keys)
         )
 
 
 def is_own(key: str) -> bool:
-    """Whether an object of this key is one of a conversion, and no file of somebody else."""
+    """Return True if a conversion writes objects of this key; False for other files."""
     return _OWN.fullmatch(key) is not None
 
 
 def survey(url: str, access: Access | None) -> Remains:
-    """Look at a store that can be written to.
+    """Survey a store that can be written to.
 
     Raises
     ------
@@ -85,49 +85,50 @@ def survey(url: str, access: Access | None) -> Remains:
         If there is no catalogue, one of a newer format, or one whose conversion is not complete.
     """
     place = place_to_write(url, access)
-    document = _document(place.read(ROOT), f"{url}/{ROOT}")
+    document = _root_document(place.read(ROOT), f"{url}/{ROOT}")
     attributes = document.get("attributes", {})
     if attributes.get("format") == VERSIONS_FORMAT:
         return survey(f"{url.rstrip('/')}/{attributes['latest']}", access)
     if document and attributes.get("format") != "s2cmc":
         raise StoreError(f"{url} is a Zarr group, but no catalogue of s2cmc; nothing is changed in it")
-    if document and (found := attributes["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
-        raise StoreError(f"{url} has format {found}; this version of s2cmc writes {FORMAT_VERSION}: update s2cmc")
+    if document and (version := attributes["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(f"{url} has format {version}; this version of s2cmc writes {FORMAT_VERSION}: update s2cmc")
     if not document and (plan := place.read(JOURNAL_PLAN)) is not None:
-        command = _parsed(plan).get("command", "the command that started it")
+        command = _parse_json(plan).get("command", "the command that started it")
         raise UnfinishedStoreError(f"the conversion into {url} is not complete; finish it with `{command}`")
     keys = frozenset(place.sizes())
     if not document and not any(key.startswith("reflectance/c/") for key in keys):
         raise StoreError(f"{url} holds no catalogue, nor what is left of one; convert the release into it")
     proved = _proved_coordinates(place, attributes)
     if proved:
-        names = _names(proved[_SCENES])
+        scenes = _decode_scenes(proved[_SCENES])
         metadata = document["consolidated_metadata"]["metadata"]
         arrays = {name: metadata[name] for name in PIXEL_VARIABLES if name in metadata}
-        return Remains(url, attributes, arrays, names, _proved_digests(place, attributes), keys)
-    arrays = {name: found for name in PIXEL_VARIABLES if (found := _parsed(place.read(f"{name}/{ROOT}")))}
-    names = _names(place.read(_SCENES)) or _names(_bundled(place.read(BUNDLE), _SCENES))
-    return Remains(url, {}, arrays, names, None, keys)
+        return Remains(url, attributes, arrays, scenes, _proved_digests(place, attributes), keys)
+    documents = {name: _parse_json(place.read(f"{name}/{ROOT}")) for name in PIXEL_VARIABLES}
+    arrays = {name: array for name, array in documents.items() if array}
+    scenes = _decode_scenes(place.read(_SCENES)) or _decode_scenes(_read_from_bundle(place.read(BUNDLE), _SCENES))
+    return Remains(url, {}, arrays, scenes, None, keys)
 
 
-def _document(root: bytes | None, name: str) -> dict[str, Any]:
-    """The root document; empty where it is missing or damaged."""
+def _root_document(root: bytes | None, name: str) -> dict[str, Any]:
+    """Return the root document; empty if it is missing or damaged."""
     if root is None:
         return {}
     try:
         check_checksum(root, name)
     except DamagedError:
         return {}
-    return _parsed(root) or {"attributes": {}}
+    return _parse_json(root) or {"attributes": {}}
 
 
 def _proved_coordinates(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, bytes]:
-    """Objects of the coordinates by key, from the bundle and beside it; empty unless the root proves them."""
+    """Return the objects of the coordinates by key, from the bundle or beside it; none unless the root proves them."""
     if not attributes:
         return {}
     packed = place.read(BUNDLE)
     beside = {key: place.read(key) for key in (f"{name}/c/0" for name in _COORDINATES)}
-    whole = {key: content if _is_whole(content) else _bundled(packed, key) for key, content in beside.items()}
+    whole = {key: content if _is_whole(content) else _read_from_bundle(packed, key) for key, content in beside.items()}
     together = pack_bundle({key: content for key, content in whole.items() if content is not None})
     for content in (packed, together):
         try:
@@ -139,7 +140,7 @@ def _proved_coordinates(place: Folder | Bucket, attributes: Mapping[str, Any]) -
 
 
 def _is_whole(content: bytes | None) -> bool:
-    """Whether the checksum at the end of an object of a coordinate holds."""
+    """Return True if the checksum at the end of a coordinate's object holds."""
     try:
         return content is not None and len(checked(np.frombuffer(content, np.uint8))) > 0
     except ValueError:
@@ -154,8 +155,8 @@ def _proved_digests(place: Folder | Bucket, attributes: Mapping[str, Any]) -> di
         return None
 
 
-def _names(content: bytes | None) -> tuple[str, ...] | None:
-    """Product IDs of the object that holds them; None where it is missing or damaged."""
+def _decode_scenes(content: bytes | None) -> tuple[str, ...] | None:
+    """Decode the product IDs from their object; None if it is missing or damaged."""
     if content is None:
         return None
     try:
@@ -164,8 +165,8 @@ def _names(content: bytes | None) -> tuple[str, ...] | None:
         return None
 
 
-def _bundled(content: bytes | None, key: str) -> bytes | None:
-    """An object in a bundle that may be damaged elsewhere."""
+def _read_from_bundle(content: bytes | None, key: str) -> bytes | None:
+    """Read one object from a bundle of which other parts may be damaged; None if that is damaged too."""
     try:
         with zipfile.ZipFile(io.BytesIO(content or b"")) as archive:
             return archive.read(key)
@@ -173,10 +174,10 @@ def _bundled(content: bytes | None, key: str) -> bytes | None:
         return None
 
 
-def _parsed(content: bytes | None) -> dict[str, Any]:
-    """A JSON object; empty where it is missing or damaged."""
+def _parse_json(content: bytes | None) -> dict[str, Any]:
+    """Parse a JSON object; empty if it is missing or damaged."""
     try:
-        found = json.loads(content or b"{}")
+        document = json.loads(content or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -1,4 +1,4 @@
-"""Checks of one scene: what can be stored without loss, what is odd, and what must stop. Pure NumPy, no I/O."""
+"""Checks of one scene: lossless storage, oddities that are counted, and errors. Pure NumPy, no I/O."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from s2cmc.schema import BAND_NAMES, DN_PER_REFLECTANCE, MASK_NOT_ONE_HOT, TAGS,
 
 DN_MAX = 65_535
 CHECKED_ROWS = 8
-"""Rows of a scene handled at a time, so that all steps of them stay in a core's cache."""
+"""Rows of a scene that are checked at a time; few enough that all steps of them stay in a core's cache."""
 
+# Bits of a pixel: clear 1, cloud 2, shadow 4. One-hot 1, 2, 4 -> labels 0, 1, 2; others, e.g. 3 -> label 240 + 3.
 _LABEL_OF_BITS = np.array([0, 0, 1, 0, 2, 0, 0, 0], np.uint8)
 _LABEL_OF_BITS[[0, 3, 5, 6, 7]] = np.array([0, 3, 5, 6, 7]) + MASK_NOT_ONE_HOT
 
@@ -20,19 +21,19 @@ _BITS_OF_LABEL = np.full(256, 255, np.uint8)
 _BITS_OF_LABEL[_LABEL_OF_BITS] = np.arange(8)
 
 VALID_LABELS = np.flatnonzero(_BITS_OF_LABEL != 255)
-"""Every value that a stored mask may hold where the scene has one."""
+"""Every value that a stored mask may hold, for a scene that has one."""
 
 
 class HasForm(Protocol):
-    """An array, or one that is still to be read."""
+    """An array in memory, or one that is still to be read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As that of an array."""
+        """Length of each dimension."""
 
     @property
     def dtype(self) -> np.dtype:
-        """As that of an array."""
+        """Type of the values."""
 
 
 def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
@@ -41,7 +42,7 @@ def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
     Raises
     ------
     SceneError
-        If they differ.
+        If one of them differs.
     """
     expected = (*size, len(BAND_NAMES))
     if array.shape != expected:
@@ -54,7 +55,7 @@ def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
 
 
 def to_dn(reflectance: np.ndarray, scene: str) -> np.ndarray:
-    """Digital numbers of a scene, from which its reflectance follows bit for bit: see `fill_dn`.
+    """Return the digital numbers of a scene, from which its reflectance follows bit for bit: see `fill_dn`.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def fill_dn(planes: np.ndarray, blocks: Iterable[np.ndarray], scene: str) -> Non
     ----------
     planes : ndarray (band, y, x), uint16
     blocks : iterable of ndarray (rows, x, band), float32
-        The scene from its first row to its last; all are read, also behind an error.
+        The scene from its first row to its last; all are read, also after a wrong value.
     scene : str
         Product ID, for the error.
 
@@ -100,22 +101,22 @@ def fill_dn(planes: np.ndarray, blocks: Iterable[np.ndarray], scene: str) -> Non
             _add_lost(lost, values, differs, top)
         top += len(block)
     if lost:
-        found = (f"{BAND_NAMES[band]}: {lost[band]}" for band in sorted(lost))
+        descriptions = (f"{BAND_NAMES[band]}: {lost[band]}" for band in sorted(lost))
         raise SceneError(
             scene,
-            f"reflectance is not a whole DN in 0..{DN_MAX} and would be lost ({'; '.join(found)}); "
+            f"reflectance is not a whole DN in 0..{DN_MAX} and would be lost ({'; '.join(descriptions)}); "
             "convert with --reflectance float32 to store the floats as they are",
         )
 
 
 class _Scratch:
-    """Memory for the steps of a block, used again for the next: so they stay in the cache."""
+    """Buffers for the steps of a block, reused for the next one so that they stay in the cache."""
 
     def __init__(self) -> None:
         self._size = -1
 
     def quantise(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest DN of float32 values, and where these do not follow from it in every bit."""
+        """Return the nearest DN of float32 values, and True where a value does not follow from its DN in every bit."""
         if values.size > self._size:
             self._size = values.size
             self._float = np.empty(values.size, np.float32)
@@ -124,7 +125,7 @@ class _Scratch:
         steps = self._float[: values.size].reshape(values.shape)
         dn = self._dn[: values.size].reshape(values.shape)
         differs = self._differs[: values.size].reshape(values.shape)
-        # What overflows, or has no uint16, becomes some DN from which it does not follow.
+        # A value that overflows, or has no uint16, becomes some DN from which it does not follow.
         with np.errstate(over="ignore", invalid="ignore"):
             np.multiply(values, np.float32(DN_PER_REFLECTANCE), out=steps)
             np.rint(steps, out=steps)
@@ -136,7 +137,7 @@ class _Scratch:
 
 @dataclass
 class _Lost:
-    """Values of one band that are no whole DN."""
+    """Values of one band that are not whole DN."""
 
     count: int
     first: str
@@ -167,9 +168,9 @@ def count_extremes(pixels: np.ndarray) -> dict[str, int]:
     return counts
 
 
-def _count_any(found: np.ndarray) -> int:
-    """Pixels of (y, x, band) that are true in any band."""
-    return int(np.count_nonzero(np.logical_or.reduce(np.moveaxis(found, -1, 0))))
+def _count_any(flags: np.ndarray) -> int:
+    """Count the pixels of (y, x, band) that are true in any band."""
+    return int(np.count_nonzero(np.logical_or.reduce(np.moveaxis(flags, -1, 0))))
 
 
 def check_mask(array: HasForm, size: tuple[int, int], scene: str, part: str) -> None:
@@ -178,7 +179,7 @@ def check_mask(array: HasForm, size: tuple[int, int], scene: str, part: str) -> 
     Raises
     ------
     SceneError
-        If they differ.
+        If one of them differs.
     """
     expected = (*size, len(MaskClass))
     if array.shape != expected:
@@ -188,7 +189,7 @@ def check_mask(array: HasForm, size: tuple[int, int], scene: str, part: str) -> 
 
 
 def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str) -> np.ndarray:
-    """Labels of a published mask; a pixel that is not one-hot is kept as 240 + its bits.
+    """Return the labels of a published mask; a pixel that is not one-hot is kept as 240 + its bits.
 
     Parameters
     ----------
@@ -223,7 +224,7 @@ def to_labels(one_hot: np.ndarray, size: tuple[int, int], scene: str, part: str)
 
 
 def to_one_hot(labels: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The published mask (..., class) of stored labels (...): the inverse of `to_labels`."""
+    """Return the published mask (..., class) of stored labels (...): the inverse of `to_labels`."""
     bits = _BITS_OF_LABEL[labels]
     return (bits[..., np.newaxis] >> np.arange(len(MaskClass), dtype=np.uint8) & 1).astype(dtype)
 
@@ -238,16 +239,16 @@ def count_labels(labels: np.ndarray) -> dict[str, int]:
         pixels in which the bit of the class is set, alone or not.
     """
     counts = np.bincount(labels.ravel(), minlength=256)
-    found = {c.label: int(counts[c]) for c in MaskClass}
-    found["invalid"] = int(labels.size - sum(found.values()))
+    result = {c.label: int(counts[c]) for c in MaskClass}
+    result["invalid"] = int(labels.size - sum(result.values()))
     for c in MaskClass:
-        holding = [label for label in VALID_LABELS if _BITS_OF_LABEL[label] >> c & 1]
-        found[f"{c.label}_set"] = int(counts[holding].sum())
-    return found
+        labels_with_class = [label for label in VALID_LABELS if _BITS_OF_LABEL[label] >> c & 1]
+        result[f"{c.label}_set"] = int(counts[labels_with_class].sum())
+    return result
 
 
 def percentages_agree(row: Mapping[Any, Any], counts: Mapping[str, int], pixels: int) -> bool:
-    """Whether the table's three percentages are, to the pixel, those of a mask with these `counts`."""
+    """Return True if the three percentages of the table are, to the pixel, those of a mask with these `counts`."""
     published = (row["clear_percent"], row["cloud_percent"], row["shadow_percent"])
     return all(
         abs(percent / 100 * pixels - counts[f"{c.label}_set"]) < 1e-3
@@ -256,7 +257,7 @@ def percentages_agree(row: Mapping[Any, Any], counts: Mapping[str, int], pixels:
 
 
 def tags_consistent(row: Mapping[Any, Any], cloud_pixels: int) -> bool:
-    """Whether a row's cloud tags are consistent among themselves and with its mask.
+    """Return True if the cloud tags of a row agree with each other and with its mask.
 
     The catalogue's appendix gives every scene with a cloud type a thickness, a height and an extent; scenes without
     cloud have none of them.
@@ -267,5 +268,5 @@ def tags_consistent(row: Mapping[Any, Any], cloud_pixels: int) -> bool:
 
 
 def shadows_consistent(row: Mapping[Any, Any], shadow_pixels: int) -> bool:
-    """Whether shadow stands only in scenes whose shadows were marked. Its absence says nothing."""
+    """Return False if the mask has shadow though shadows were not marked. Absent shadow proves nothing."""
     return bool(row["shadows_marked"]) or shadow_pixels == 0

@@ -1,4 +1,4 @@
-"""The files of a release against the checksums that were published with them.
+"""Compare the files of a release with the checksums that were published with them.
 
 Bytes and MD5 are those that Zenodo lists for record 4172871 (https://doi.org/10.5281/zenodo.4172871), all its 7 files.
 """
@@ -54,15 +54,15 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was found of a file.
+    """Result of the comparison of one file.
 
     Attributes
     ----------
     name : str
     state : {"matches", "differs", "missing", "unpacked", "unreadable", "foreign"}
-        ``unpacked`` is a folder in place of a zip, which has no MD5; ``foreign`` is no part of the publication.
+        ``unpacked`` is a folder in place of a zip, which has no MD5; ``foreign`` is not part of the publication.
     text : str
-        The same for people, with both MD5s where they differ.
+        The state in words, with both MD5s where they differ.
     """
 
     name: str
@@ -80,7 +80,8 @@ def verify_published(
 ) -> list[FileReport]:
     """Compare each file of a release with the MD5 that was published.
 
-    Files are read once, in pieces, side by side: of a local file 64 kB are in memory, of a remote one 32 MB.
+    Each file is read once, in pieces, several files side by side. A local file takes 64 kB of memory, a remote one
+    32 MB.
 
     Parameters
     ----------
@@ -109,36 +110,36 @@ def verify_published(
         web = scheme_of(release.rpartition("::")[2]).startswith("http")
         is_missing = not web and not filesystem.isdir(root)
         listed = [] if web or is_missing else filesystem.ls(root, detail=True)
-        there = {basename(path["name"].rstrip("/")): path for path in listed}
+        present = {basename(path["name"].rstrip("/")) for path in listed}
         sizes = {name: _nbytes(filesystem, f"{root}/{name}") for name in published}
     except unreadable(ValueError, ImportError) as error:
         raise ReleaseError(f"{release} cannot be read: {error}") from without_secrets(error)
     if is_missing:
         raise MissingReleaseError(f"there is no folder {release}; expected one with {', '.join(published)}")
-    counted = _Counted(sum(size or 0 for size in sizes.values()), progress)
+    counter = _ByteCounter(sum(size or 0 for size in sizes.values()), progress)
 
-    def look(name: str) -> FileReport:
+    def check(name: str) -> FileReport:
         if sizes[name] is None:
-            return _absent(name, filesystem, root)
-        return _compare(name, published[name], filesystem, f"{root}/{name}", sizes[name] or 0, counted)
+            return _report_absent(name, filesystem, root)
+        return _compare(name, published[name], filesystem, f"{root}/{name}", sizes[name] or 0, counter)
 
     largest = sorted(published, key=lambda name: -(sizes[name] or 0))  # first, or all would wait for it
     with ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="s2cmc-published") as pool:
-        found = dict(zip(largest, pool.map(look, largest), strict=True))
-    foreign = [name for name in sorted(there) if name not in published and not _stands_for_zip(name, found)]
+        reports = dict(zip(largest, pool.map(check, largest), strict=True))
+    foreign = [name for name in sorted(present) if name not in published and not _replaces_zip(name, reports)]
     return [
-        *(found[name] for name in published),
+        *(reports[name] for name in published),
         *(FileReport(name, "foreign", f"{name}: not part of the publication") for name in foreign),
     ]
 
 
 def _nbytes(filesystem: AbstractFileSystem, path: str) -> int | None:
-    """Size of a file, if it is there."""
+    """Return the size of a file; None if it does not exist."""
     info = file_info(filesystem, path)
     return None if info is None else int(info["size"] or 0)
 
 
-def _absent(name: str, filesystem: AbstractFileSystem, root: str) -> FileReport:
+def _report_absent(name: str, filesystem: AbstractFileSystem, root: str) -> FileReport:
     part = name.removesuffix(".zip")
     if part in PARTS and not scheme_of(root) and filesystem.isdir(f"{root}/{part}"):
         text = f"{name}: unpacked; the published MD5 is that of the zip, and says nothing about the files of a folder"
@@ -146,19 +147,19 @@ def _absent(name: str, filesystem: AbstractFileSystem, root: str) -> FileReport:
     return FileReport(name, "missing", f"{name}: missing")
 
 
-def _stands_for_zip(name: str, found: Mapping[str, FileReport]) -> bool:
-    report = found.get(f"{name}.zip")
+def _replaces_zip(name: str, reports: Mapping[str, FileReport]) -> bool:
+    report = reports.get(f"{name}.zip")
     return report is not None and report.state == "unpacked"
 
 
 def _compare(
-    name: str, expected: PublishedFile, filesystem: AbstractFileSystem, path: str, nbytes: int, counted: "_Counted"
+    name: str, expected: PublishedFile, filesystem: AbstractFileSystem, path: str, nbytes: int, counter: "_ByteCounter"
 ) -> FileReport:
     digest = hashlib.md5(usedforsecurity=False)
     try:
         for piece in _pieces(filesystem, path, nbytes):
             digest.update(piece)
-            counted.add(len(piece))
+            counter.add(len(piece))
     except ReleaseError as error:
         return FileReport(name, "unreadable", f"{name}: unreadable: {error}")
     md5 = digest.hexdigest()
@@ -169,30 +170,31 @@ def _compare(
 
 
 def _pieces(filesystem: AbstractFileSystem, path: str, nbytes: int) -> Iterator[Piece]:
-    """Content of a file; of a remote one some requests are under way at once."""
+    """Yield the content of a file; for a remote one, a few requests are sent ahead."""
     if isinstance(filesystem, LocalFileSystem):
         yield from read_pieces(filesystem, path, path)
         return
+    # 20 MB in blocks of 8 MB: spans (0, 8 MB), (8 MB, 16 MB), (16 MB, 20 MB); a new request starts as one is consumed.
     spans = ((start, min(start + _BLOCK, nbytes)) for start in range(0, nbytes, _BLOCK))
     with ThreadPoolExecutor(_AHEAD, thread_name_prefix="s2cmc-ahead") as pool:
-        ahead = deque(pool.submit(_block, filesystem, path, *span) for span in islice(spans, _AHEAD))
+        ahead = deque(pool.submit(_read_block, filesystem, path, *span) for span in islice(spans, _AHEAD))
         while ahead:
             yield ahead.popleft().result()
-            ahead.extend(pool.submit(_block, filesystem, path, *span) for span in islice(spans, 1))
+            ahead.extend(pool.submit(_read_block, filesystem, path, *span) for span in islice(spans, 1))
 
 
-def _block(filesystem: AbstractFileSystem, path: str, start: int, end: int) -> bytes:
+def _read_block(filesystem: AbstractFileSystem, path: str, start: int, end: int) -> bytes:
     return b"".join(read_pieces(filesystem, path, path, start, end))
 
 
-class _Counted:
-    """Bytes read so far, by all threads."""
+class _ByteCounter:
+    """Count of the bytes that all threads have read so far."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._total, self._progress, self._done, self._lock = total, progress, 0, Lock()
 
     def add(self, nbytes: int) -> None:
-        """Count some more, and tell."""
+        """Add to the count, and report progress."""
         with self._lock:
             self._done += nbytes
             if self._progress:

@@ -1,7 +1,7 @@
 """Folders and zips, local or remote, as containers of members that are read one by one.
 
-A member of a zip is a range of bytes, inflated as it is read: nothing is unpacked, and of a large remote zip nothing is
-read twice or for nothing. A small zip (masks, outlines) is fetched in one request.
+A member of a zip is a range of bytes, inflated as it is read: nothing is unpacked, and no byte of a large remote zip is
+read twice or in vain. A small zip (masks, outlines) is fetched in one request.
 """
 
 import io
@@ -29,17 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Buffer
 
 
-# Content of files and of members of zips, read once from front to back in pieces, and checked at its end.
-
 Piece = bytes | memoryview
 
 _zlib: ModuleType = zlib
-with suppress(ImportError):  # it inflates twice as fast as zlib, and its CRC-32 is six times as fast
+with suppress(ImportError):  # isal inflates twice as fast as zlib, and its CRC-32 is six times as fast
     from isal import isal_zlib
 
     _zlib = isal_zlib
 
-PIECE = 65_536  # bytes; what they inflate to stays in the cache
+PIECE = 65_536  # bytes; few enough that what they inflate to stays in a core's cache
 _BLOCK = 1_000_000  # bytes
 _REQUEST = 64_000_000  # bytes; a scene as published takes half of it deflated, and all of it as a file
 
@@ -47,40 +45,40 @@ _REQUEST = 64_000_000  # bytes; a scene as published takes half of it deflated, 
 def read_pieces(
     filesystem: AbstractFileSystem, path: str, name: str, start: int = 0, end: int | None = None
 ) -> Iterator[Piece]:
-    """Bytes from `start` up to, not including, `end` of a file, by default all of it.
+    """Yield the bytes of a file from `start` up to, not including, `end`; by default all of them.
 
-    A local file is read as it is asked for, a remote one by one request for each `_REQUEST` bytes.
+    A local file is read as the pieces are consumed, a remote one by one request for each `_REQUEST` bytes.
 
     Parameters
     ----------
     filesystem : AbstractFileSystem
     path : str
     name : str
-        What is read, for messages.
+        Name of the file or member, for messages.
     start, end : int
 
     Raises
     ------
     ReleaseError
-        If they cannot be read.
+        If the bytes cannot be read, or are not as many as requested.
     """
-    pieces = _local if isinstance(filesystem, LocalFileSystem) else _remote
-    found = 0
+    pieces = _read_local if isinstance(filesystem, LocalFileSystem) else _read_remote
+    received = 0
     try:
         for piece in pieces(filesystem, path, start, end):
-            found += len(piece)
-            if end is None or found <= end - start:
+            received += len(piece)
+            if end is None or received <= end - start:
                 yield piece
     except unreadable() as error:
         raise ReleaseError(f"{name} cannot be read: {error}") from without_secrets(error)
-    if end is not None and found != end - start:
+    if end is not None and received != end - start:
         raise ReleaseError(
-            f"{name}: asked for {end - start} bytes, got {found}; the file is cut short, or its "
+            f"{name}: asked for {end - start} bytes, got {received}; the file is cut short, or its "
             "server does not honour range requests"
         )
 
 
-def _local(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
+def _read_local(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
     with filesystem.open(path, "rb") as file:
         file.seek(start)
         while piece := file.read(PIECE if end is None else min(PIECE, end - start)):
@@ -88,7 +86,7 @@ def _local(filesystem: AbstractFileSystem, path: str, start: int, end: int | Non
             yield piece
 
 
-def _remote(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
+def _read_remote(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
     end = filesystem.size(path) if end is None else end
     if end is None:
         raise OSError("its server does not say how large it is")
@@ -107,82 +105,82 @@ class Content(io.RawIOBase):
     def __init__(self, pieces: Iterator[Piece]) -> None:
         self._pieces = pieces
         self._rest = memoryview(b"")
-        self._over = False
+        self._ended = False
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, or all; none at the end."""
+        """Read at most `size` bytes, or all that remain; none at the end."""
         return self.readall() if size is None or size < 0 else bytes(self._take(size))
 
     def readinto(self, buffer: "Buffer", /) -> int:
-        """Fill a buffer, or only its beginning; returns how many bytes, none at the end."""
+        """Fill `buffer`, or its beginning, and return the number of bytes; 0 at the end."""
         view = memoryview(buffer).cast("B")
-        found = self._take(len(view))
-        view[: len(found)] = found
-        return len(found)
+        piece = self._take(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
 
     def readall(self) -> bytes:
-        """All that follows."""
+        """Read all bytes that remain."""
         whole = io.BytesIO()
-        while found := self._take(_BLOCK):
-            whole.write(found)
+        while piece := self._take(_BLOCK):
+            whole.write(piece)
         return whole.getvalue()
 
     def read_within(self, limit: int, path: str) -> bytes:
-        """All that follows.
+        """Read all bytes that remain, at most `limit`.
 
         Raises
         ------
         ReleaseError
-            If it is more than `limit` bytes.
+            If more than `limit` bytes remain.
         """
         whole = io.BytesIO()
-        while found := self._take(min(_BLOCK, limit + 1 - whole.tell())):
-            whole.write(found)
+        while piece := self._take(min(_BLOCK, limit + 1 - whole.tell())):
+            whole.write(piece)
         if whole.tell() > limit:
             raise ReleaseError(f"{path} has more than {limit} bytes, which is more than is taken")
         return whole.getvalue()
 
     def skip(self, nbytes: int | None = None) -> int:
-        """Read over so many bytes, by default all that follow; returns how many there were."""
+        """Discard `nbytes` bytes, by default all that remain, and return how many there were."""
         skipped = 0
-        while found := self._take(_BLOCK if nbytes is None else min(_BLOCK, nbytes - skipped)):
-            skipped += len(found)
+        while piece := self._take(_BLOCK if nbytes is None else min(_BLOCK, nbytes - skipped)):
+            skipped += len(piece)
         return skipped
 
     def _take(self, nbytes: int) -> Piece:
-        if self._over or not nbytes:
+        if self._ended or not nbytes:
             return b""
-        self._over = True  # also where an error ends it
-        found = self._next(nbytes)
-        self._over = not found
-        return found
+        self._ended = True  # also if the next line raises: a failed content is not read on
+        piece = self._next_piece(nbytes)
+        self._ended = not piece
+        return piece
 
-    def _next(self, nbytes: int) -> Piece:
+    def _next_piece(self, nbytes: int) -> Piece:
         piece = self._rest or memoryview(next(self._pieces, b""))
         self._rest = piece[nbytes:]
         return piece[:nbytes]
 
 
 class ZipContent(Content):
-    """The content of a member of a zip; whoever reads to its end knows that size and CRC-32 hold.
+    """Content of a member of a zip. Reading to the end proves its size and CRC-32.
 
     Parameters
     ----------
     pieces : iterator of bytes-like
-        What stands in the zip behind the local header, in small pieces.
+        Bytes of the zip after the local header, in small pieces.
     info : ZipInfo
-        Of a member that is stored or deflated.
+        Directory entry of a member that is stored or deflated.
     path : str
-        For messages.
+        Name of the member, for messages.
 
     Raises
     ------
     ReleaseError
-        Of each method that reads: if it cannot be inflated, or is not what the directory says.
+        From each method that reads: if the content cannot be inflated, or is not what the directory says.
     """
 
     def __init__(self, pieces: Iterator[Piece], info: zipfile.ZipInfo, path: str) -> None:
@@ -191,32 +189,34 @@ class ZipContent(Content):
         self._path = path
         self._inflater = _zlib.decompressobj(-zlib.MAX_WBITS)
         self._tail = b""
-        self._found = 0
+        self._nbytes = 0
         self._crc = 0
 
-    def _next(self, nbytes: int) -> Piece:
-        # One byte more than the directory says is enough to see that a member lies about its size.
-        limit = min(nbytes, self._info.file_size - self._found + 1)
+    def _next_piece(self, nbytes: int) -> Piece:
+        # One byte more than the directory says is enough to see that the member is larger: a bomb is not inflated.
+        limit = min(nbytes, self._info.file_size - self._nbytes + 1)
         try:
-            found = self._inflate(limit) if self._info.compress_type == zipfile.ZIP_DEFLATED else super()._next(limit)
+            piece = (
+                self._inflate(limit) if self._info.compress_type == zipfile.ZIP_DEFLATED else super()._next_piece(limit)
+            )
         except _zlib.error as error:
             raise ReleaseError(f"{self._path} is damaged: {error}") from error
-        self._found += len(found)
-        self._crc = _zlib.crc32(found, self._crc)
-        ended = not found and (self._found, self._crc) != (self._info.file_size, self._info.CRC)
-        if ended or self._found > self._info.file_size:
+        self._nbytes += len(piece)
+        self._crc = _zlib.crc32(piece, self._crc)
+        wrong_at_end = not piece and (self._nbytes, self._crc) != (self._info.file_size, self._info.CRC)
+        if wrong_at_end or self._nbytes > self._info.file_size:
             raise ReleaseError(
                 f"{self._path} is damaged: its content does not have the size and CRC-32 of the directory"
             )
-        return found
+        return piece
 
     def _inflate(self, limit: int) -> bytes:
         while not self._inflater.eof:
             piece = self._tail or next(self._pieces, b"")
-            found = self._inflater.decompress(piece, limit)
+            inflated = self._inflater.decompress(piece, limit)
             self._tail = self._inflater.unconsumed_tail
-            if found or not piece:
-                return found
+            if inflated or not piece:
+                return inflated
         return b""
 
 
@@ -231,30 +231,30 @@ class Member(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it is, for messages."""
+        """Location of the member, for messages."""
 
     @property
     def name(self) -> str:
-        """Path inside its container, without the container's own top folder."""
+        """Path inside the container, without the container's own top folder."""
 
     @property
     def identity(self) -> str:
-        """What changes when its content does: size, and CRC-32 or time of change where known."""
+        """Fingerprint of the content: size, and CRC-32 or modification time where known."""
 
     @property
     def nbytes(self) -> int:
-        """Size of its content, as far as its container says; 0 where that is unknown."""
+        """Size of the content as its container states it; 0 where unknown."""
 
     def open(self) -> Content:
-        """Its content, to be read in pieces; an error is raised where it cannot be read or is found to be damaged."""
+        """Open the content, to be read in pieces; reads raise `ReleaseError` if it is unreadable or damaged."""
 
     def read(self, limit: int = FILE_BYTES) -> bytes:
-        """Its whole content.
+        """Read the whole content.
 
         Raises
         ------
         ReleaseError
-            If it cannot be read, is damaged, or has more than `limit` bytes.
+            If the content cannot be read, is damaged, or has more than `limit` bytes.
         """
 
 
@@ -269,12 +269,12 @@ class FileMember:
     nbytes: int
 
     def open(self) -> Content:
-        """Its content."""
+        """Open the content."""
         _refuse_large(self)
         return Content(read_pieces(self.filesystem, self.path, self.path))
 
     def read(self, limit: int = FILE_BYTES) -> bytes:
-        """Its whole content."""
+        """Read the whole content."""
         return _read_whole(self, limit)
 
 
@@ -289,10 +289,10 @@ class ZipMember:
         Path of the zip.
     info : ZipInfo
     end : int
-        First byte behind its data: start of the next member, or of the directory.
+        First byte after its data: start of the next member, or of the directory.
     name : str
     whole : bytes, optional
-        Content of the zip, if that is small.
+        Content of the zip, if the zip is small.
     """
 
     filesystem: AbstractFileSystem
@@ -304,22 +304,22 @@ class ZipMember:
 
     @property
     def path(self) -> str:
-        """Where it is, for messages."""
+        """Location of the member, for messages."""
         name = self.info.filename
         return f"{self.archive}!{name if name.isprintable() else ascii(name)[1:-1]}"
 
     @property
     def identity(self) -> str:
-        """Size and CRC-32 of its content."""
+        """Size and CRC-32 of the content."""
         return f"{self.info.file_size}:{self.info.CRC:08x}"
 
     @property
     def nbytes(self) -> int:
-        """Size of its content, as the directory says."""
+        """Size of the content as the directory states it."""
         return self.info.file_size
 
     def open(self) -> Content:
-        """Its content, its size and CRC-32 checked at the end."""
+        """Open the content; size and CRC-32 are checked when its end is read."""
         _refuse_large(self)
         start = self.info.header_offset
         if not 0 <= start < self.end:
@@ -329,11 +329,16 @@ class ZipMember:
         return ZipContent(self._body(), self.info, self.path)
 
     def read(self, limit: int = FILE_BYTES) -> bytes:
-        """Its whole content, its size and CRC-32 checked."""
+        """Read the whole content, with size and CRC-32 checked."""
         return _read_whole(self, limit)
 
     def _body(self) -> Iterator[bytes]:
-        """What stands behind the local header, in small pieces."""
+        """Yield the bytes after the local header, in small pieces.
+
+        A member whose name has 20 bytes, with 28 bytes of extra fields and 1000 bytes of data, from byte 500 of the
+        zip on: local header 500..529, name 530..549, extra fields 550..577, data 578..1577. Lengths of name and extra
+        fields are those of the local header: the directory may have other extra fields.
+        """
         start, end = self.info.header_offset, self.end
         if self.whole is not None:
             pieces: Iterator[Piece] = iter([self.whole[start:end]])
@@ -353,9 +358,9 @@ class ZipMember:
         if stored.read(name_length) != self._packed_name():
             raise ReleaseError(f"{self.path} is damaged: the directory gives another name than its local header")
         stored.skip(extra_length)
-        left = self.info.compress_size
-        while piece := stored.read(min(PIECE, left)):
-            left -= len(piece)
+        remaining = self.info.compress_size
+        while piece := stored.read(min(PIECE, remaining)):
+            remaining -= len(piece)
             yield piece
 
     def _packed_name(self) -> bytes:
@@ -375,9 +380,9 @@ def _refuse_large(member: Member, limit: int = FILE_BYTES) -> None:
 
 @contextmanager
 def open_content(member: Member) -> Iterator[Content]:
-    """The content of a member; where it is not as expected and damaged too, that is the error.
+    """Open the content of a member. Damage takes precedence over a `CatalogueError` in the body of the context.
 
-    What is larger than an array may be is not read to its end for that.
+    After such an error the content is read on, until its CRC-32 is checked or it is larger than an array may be.
     """
     with member.open() as content:
         try:
@@ -388,17 +393,17 @@ def open_content(member: Member) -> Iterator[Content]:
 
 
 def folder_members(filesystem: AbstractFileSystem, root: str) -> list[FileMember]:
-    """Every file below a folder.
+    """List every file below a folder.
 
     Raises
     ------
     ReleaseError
-        If something else is there, from which nobody knows how much would be read, and when.
+        If there is a pipe, a device, or a link to one: reading it may never end.
     """
     root = root.rstrip("/")
-    found = filesystem.find(root, detail=True)
-    for path, info in found.items():
-        if info["type"] != "file" and filesystem.info(path)["type"] != "file":  # links are followed to files alone
+    infos = filesystem.find(root, detail=True)
+    for path, info in infos.items():
+        if info["type"] != "file" and filesystem.info(path)["type"] != "file":  # links are followed, but only to files
             raise ReleaseError(f"{path} is no file, but a pipe, a device, or a link to something else")
     return [
         FileMember(
@@ -408,27 +413,29 @@ def folder_members(filesystem: AbstractFileSystem, root: str) -> list[FileMember
             f"{info.get('size')}:{info.get('mtime') or info.get('ETag') or ''}",
             info.get("size") or 0,
         )
-        for path, info in sorted(found.items())
+        for path, info in sorted(infos.items())
     ]
 
 
 def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
-    """Every file of a zip, from its central directory alone.
+    """List every file of a zip from its central directory alone.
 
     Raises
     ------
     ReleaseError
-        If it is not a readable zip.
+        If the file is not a readable zip.
     """
     try:
         small = (filesystem.size(path) or _SMALL) < _SMALL
         whole = bytes(filesystem.cat_file(path)) if small else None
-        open_content = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
-        with open_content as file, open_zip(file) as archive:
+        stream = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
+        with stream as file, open_zip(file) as archive:
             infos = archive.infolist()
             directory = archive.start_dir
     except unreadable(zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise ReleaseError(f"{path} is not a readable zip: {error}") from without_secrets(error)
+    # A member ends where the next one begins, and the last one where the directory does: members at 0, 500 and 900,
+    # directory at 1200 -> {0: 500, 500: 900, 900: 1200}.
     offsets = sorted({info.header_offset for info in infos} | {directory})
     following = dict(pairwise(offsets))
     top = basename(path).removesuffix(".zip") + "/"

@@ -1,4 +1,4 @@
-"""The coordinates of the scenes: from the table, the product IDs, the outlines and the checks."""
+"""Coordinates of the scenes: from the table, the product IDs, the outlines and the checks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,16 +20,16 @@ from s2cmc.schema import (
 from .checks import percentages_agree, shadows_consistent, tags_consistent
 
 Findings = Mapping[str, Mapping[str, int]]
-"""What was counted in one scene, by variable: see `checks.count_labels` and `checks.count_extremes`."""
+"""Counts of one scene, by variable: see `checks.count_labels` and `checks.count_extremes`."""
 
 
 def table_coordinates(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Every column of the table under its coordinate name."""
+    """Return every column of the table under its coordinate name."""
     return {c.name: table[c.published].to_numpy(dtype=c.dtype) for c in TABLE_COORDINATES}
 
 
 def product_coordinates(products: Sequence[Product]) -> dict[str, np.ndarray]:
-    """What the product IDs say, the dependence groups, and the EPSG code of each tile."""
+    """Return the fields of the product IDs, the dependence groups, and the EPSG code of each tile."""
     return {
         "time": np.array([p.time for p in products], "datetime64[ns]"),
         "platform": np.array([p.platform for p in products], object),
@@ -42,12 +42,12 @@ def product_coordinates(products: Sequence[Product]) -> dict[str, np.ndarray]:
 
 
 def geo_coordinates(outlines: Sequence[Outline | None], margins: Sequence[int]) -> dict[str, np.ndarray]:
-    """Corner and bounds of every array; NaN, and margin -1, where a scene has no outline.
+    """Return corner and bounds of every array; NaN, and margin -1, for a scene without an outline.
 
     Parameters
     ----------
     outlines : sequence of Outline or None
-        As published.
+        Outlines as published.
     margins : sequence of int
         Pixels between outline and array, see `s2cmc.schema.outline_margin`.
     """
@@ -63,7 +63,7 @@ def geo_coordinates(outlines: Sequence[Outline | None], margins: Sequence[int]) 
 def quality_coordinates(
     table: pd.DataFrame, findings: Sequence[Findings], pixels: int, has_thumbnail: Iterable[bool]
 ) -> dict[str, np.ndarray]:
-    """What the checks found, scene by scene.
+    """Return the results of the checks of every scene.
 
     Parameters
     ----------
@@ -75,20 +75,20 @@ def quality_coordinates(
     has_thumbnail : iterable of bool
     """
     rows = [
-        _quality(row, found, pixels) | {"has_thumbnail": thumbnail}
-        for row, found, thumbnail in zip(table.to_dict("records"), findings, has_thumbnail, strict=True)
+        _scene_quality(row, scene_findings, pixels) | {"has_thumbnail": thumbnail}
+        for row, scene_findings, thumbnail in zip(table.to_dict("records"), findings, has_thumbnail, strict=True)
     ]
     return {c.name: np.array([row[c.name] for row in rows], c.dtype) for c in QUALITY_COORDINATES}
 
 
-def _quality(row: dict[Any, Any], found: Findings, pixels: int) -> dict[str, object]:
-    counts, other = found["mask"], found.get("alt_mask", {})
+def _scene_quality(row: dict[Any, Any], findings: Findings, pixels: int) -> dict[str, object]:
+    counts, alt_counts = findings["mask"], findings.get("alt_mask", {})
     percent = {c: 100 * counts[c.label] / pixels for c in MaskClass}
     return {
-        "has_alt_mask": bool(other),
+        "has_alt_mask": bool(alt_counts),
         "invalid_mask_pixels": counts["invalid"],
-        "invalid_alt_mask_pixels": other.get("invalid", 0),
-        **found["reflectance"],
+        "invalid_alt_mask_pixels": alt_counts.get("invalid", 0),
+        **findings["reflectance"],
         "mask_clear_percent": percent[MaskClass.CLEAR],
         "mask_cloud_percent": percent[MaskClass.CLOUD],
         "mask_shadow_percent": percent[MaskClass.CLOUD_SHADOW],

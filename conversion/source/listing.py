@@ -1,4 +1,4 @@
-"""A release as published: which files belong to which scene, and everything that is not as it should be, at once."""
+"""Listing of a published release: which files belong to which scene, with all problems in one report."""
 
 import hashlib
 import re
@@ -19,8 +19,6 @@ from s2cmc.storage import file_info, filesystem_of, unreadable
 from .containers import FileMember, Member, folder_members, zip_members
 from .tables import read_scenes, read_table
 
-# What the files of a release are called, and which scene may be meant by a name that is none.
-
 FILE_NAMES = {
     "subscenes": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
     "masks": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
@@ -28,7 +26,7 @@ FILE_NAMES = {
     "shapefiles": re.compile(rf"((?P<folder>[^/]+)/)?(?P<scene>[^/]+)({'|'.join(map(re.escape, SHAPEFILE_SUFFIXES))})"),
     "thumbnails": re.compile(r"(?P<scene>[^/]+)\.png"),
 }
-"""What the files of a part are called; `scene` is the product ID."""
+"""Patterns of the file names of each part; `scene` is the product ID."""
 
 FILE_FORMS = {
     "subscenes": "SCENE.npy",
@@ -37,11 +35,11 @@ FILE_FORMS = {
     "shapefiles": "SCENE/SCENE.shp",
     "thumbnails": "SCENE.png",
 }
-"""The same, for messages."""
+"""Forms of the file names of each part, for messages."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What to add to an error about a name: the nearest one that is known, if one is near."""
+    """Return the end of an error message about an unknown name: the nearest known name, if one is near."""
     by_capitals = {scene.upper(): scene for scene in known}
     close = get_close_matches(name.upper(), by_capitals, n=1, cutoff=0.8)
     return f"; did you mean {by_capitals[close[0]]}?" if close else ""
@@ -49,7 +47,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 REQUIRED_PARTS = ("subscenes", "masks")
 
-_SHOWN = 20  # of what is misnamed in a part
+_SHOWN = 20  # files with a wrong name that are listed one by one for each part
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class SceneSource:
         return self.product.id
 
     def members(self, variable: str | None = None) -> list[Member]:
-        """All its files, or the one that a variable of the store is made from."""
+        """Return all files of the scene, or those from which `variable` of the store is made."""
         by_variable: dict[str, list[Member | None]] = {
             "reflectance": [self.subscene],
             "mask": [self.mask],
@@ -86,13 +84,13 @@ class SceneSource:
             "thumbnail": [self.thumbnail],
             "outline": [*self.shapefile.values()],
         }
-        found = by_variable[variable] if variable else [member for part in by_variable.values() for member in part]
-        return [member for member in found if member is not None]
+        members = by_variable[variable] if variable else [member for part in by_variable.values() for member in part]
+        return [member for member in members if member is not None]
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release, or the part of it that was asked for.
+    """A release, or the requested scenes of one.
 
     Attributes
     ----------
@@ -106,7 +104,7 @@ class Release:
     synthetic : bool
         The release says that its pixels are made up.
     warnings : tuple of str
-        What is odd and yet no obstacle.
+        Oddities that do not prevent a conversion.
     """
 
     url: str
@@ -117,9 +115,10 @@ class Release:
     warnings: tuple[str, ...]
 
     def fingerprint(self, variable: str | None = None, first: int = 0, last: int | None = None) -> str:
-        """SHA-256 over the name, size and CRC-32 (zip) or time of change (folder) of files.
+        """Return the SHA-256 over name, size and CRC-32 (zip) or modification time (folder) of files.
 
-        Of all files, or of those from which a variable of the scenes from `first` up to, not including, `last` is made.
+        The files are those of the scenes from `first` up to, not including, `last`: all of them, or those from which
+        `variable` of the store is made.
         """
         digest = hashlib.sha256()
         for source in self.scenes[first:last]:
@@ -131,7 +130,7 @@ class Release:
 def open_release(
     url: str, *, scenes: Sequence[str] | None = None, release_options: Mapping[str, object] | None = None
 ) -> Release:
-    """List a release and check that it is whole; reads its table and no array.
+    """List a release and check that it is whole. Its table is read, but no array.
 
     Parameters
     ----------
@@ -145,7 +144,7 @@ def open_release(
     Raises
     ------
     ReleaseError
-        With one line for everything that is missing, duplicated or misnamed.
+        If files are missing, duplicated or misnamed, or the table is wrong; one line for each problem.
     """
     try:
         filesystem, root = filesystem_of(url, release_options)
@@ -163,7 +162,7 @@ def open_release(
         )
     content = FileMember(filesystem, f"{root}/{TABLE_FILE}", TABLE_FILE, "", info.get("size") or 0).read(TABLE_BYTES)
     table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
-    listing = _Listing(set(table["scene"]), set(_chosen(table, scenes)), problems=problems)
+    listing = _Listing(set(table["scene"]), set(_choose_scenes(table, scenes)), problems=problems)
     for part in PARTS:
         try:
             members = _part_members(filesystem, root, part)
@@ -189,7 +188,7 @@ def open_release(
 
 
 def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
-    """The table and what is wrong in it; the files are listed all the same, so that one report holds everything."""
+    """Return the table and its problems; the files are listed in any case, so that one report holds everything."""
     try:
         return read_table(content, path), []
     except ReleaseError as error:
@@ -199,7 +198,7 @@ def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
         return scenes, [f"{TABLE_FILE}: {line}" for line in error.problems]
 
 
-def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
+def _choose_scenes(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
     if scenes is None:
         return table["scene"]
     known = list(table["scene"])
@@ -214,17 +213,17 @@ def _chosen(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
 
 
 def _part_members(filesystem: AbstractFileSystem, root: str, part: str) -> list[Member]:
-    found: list[Member] = []
+    members: list[Member] = []
     if file_info(filesystem, f"{root}/{part}.zip"):
-        found += zip_members(filesystem, f"{root}/{part}.zip")
+        members += zip_members(filesystem, f"{root}/{part}.zip")
     if filesystem.isdir(f"{root}/{part}"):
-        found += folder_members(filesystem, f"{root}/{part}")
-    return found
+        members += folder_members(filesystem, f"{root}/{part}")
+    return members
 
 
 @dataclass
 class _Listing:
-    """What a walk over the parts has found so far."""
+    """Files, problems and warnings of the parts that have been listed so far."""
 
     known: set[str]
     chosen: set[str]
@@ -263,17 +262,17 @@ class _Listing:
             self.warnings.append(f"misnamed: {member.path} names no scene{self._suggestion(scene)}")
             return
         line = f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
-        # Without a subset every scene with pixels must have its row; beside a subset, others do not matter.
+        # A scene with pixels and no row is an error, unless only some scenes were requested.
         everything = self.chosen == self.known
         (self.problems if part in REQUIRED_PARTS and everything else self.warnings).append(line)
 
     def _suggestion(self, scene: str) -> str:
-        """The nearest scene, for the first ones: each has to be looked for among all."""
+        """Return the nearest scene for the first unknown names only, as each is compared with all scenes."""
         self.suggested += 1
         return suggestion(scene, self.known) if self.suggested <= _SHOWN else ""
 
     def sources(self, scenes: Iterable[str]) -> list[SceneSource]:
-        found = []
+        sources = []
         for scene in scenes:
             files = {part: self.files[part].get(scene, {}) for part in PARTS}
             for part in REQUIRED_PARTS:
@@ -288,7 +287,7 @@ class _Listing:
                 self.problems.append(f"misnamed: {TABLE_FILE}: {error}")
                 continue
             if all(files[part] for part in REQUIRED_PARTS):
-                found.append(
+                sources.append(
                     SceneSource(
                         product,
                         files["subscenes"][""],
@@ -298,7 +297,7 @@ class _Listing:
                         files["shapefiles"],
                     )
                 )
-        return found
+        return sources
 
     def warn_of_absent(self, table: pd.DataFrame) -> None:
         expected = {

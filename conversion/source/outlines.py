@@ -1,11 +1,15 @@
-"""The outlines of the scenes, from their shapefiles. Edges are taken to the millimetre."""
+"""Read the outlines of scenes from their shapefiles. Edges are rounded to the millimetre.
 
+Of the files of a shapefile only the .shp (by pyshp) and the .prj are read; the others say nothing of the place.
+"""
+
+import io
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
+import shapefile
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
@@ -15,85 +19,16 @@ from s2cmc.schema import Outline, Product, outline_margin
 
 from .listing import SceneSource
 
-# The shapes in a .shp, of which only polygons are read in full.
-#
-# Format: ESRI Shapefile Technical Description, July 1998. Of the other files of a shapefile none says where it lies but
-# the .prj.
-
 Point = tuple[float, float]
 
-_FILE = struct.Struct(">i20xi")  # file code; length of the file in words of 16 bits
-_FILE_BYTES = 100
-_FILE_CODE = 9994
-_RECORD = struct.Struct(">2i")  # number; length of what follows in words
-_TYPE = struct.Struct("<i")
-_POLYGON = struct.Struct("<i32x2i")  # type, bounds, rings, points
-_NAMES = {0: "null", 1: "point", 3: "line", 5: "polygon", 8: "points", 15: "polygon Z", 25: "polygon M"}
-_POLYGONS = (5, 15, 25)
+_SHP_HEADER_BYTES = 100
+_SHP_CODE = 9994
+_POLYGONS = (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM)
 
+# What pyshp raises for wrong lengths (struct.error among others) and unknown types of shapes (KeyError).
+_DAMAGED_SHP = (ValueError, KeyError, TypeError, OverflowError, struct.error, shapefile.ShapefileException)
 
-@dataclass(frozen=True)
-class Shape:
-    """One shape.
-
-    Attributes
-    ----------
-    name : str
-        Its type.
-    rings : tuple of tuple of (x, y)
-        Of a polygon, closed as published; of anything else none.
-    """
-
-    name: str
-    rings: tuple[tuple[Point, ...], ...]
-
-
-def read_shapes(content: bytes) -> list[Shape]:
-    """Read all shapes of a .shp.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or cut short, or not as long as its headers say.
-    """
-    if len(content) < _FILE_BYTES:
-        raise ValueError(f".shp has {len(content)} bytes; its header alone takes {_FILE_BYTES}")
-    code, words = _FILE.unpack_from(content)
-    if code != _FILE_CODE:
-        raise ValueError(f".shp begins with {code}; expected {_FILE_CODE}")
-    if words * 2 != len(content):
-        raise ValueError(".shp is not as long as its header says")
-    shapes, start = [], _FILE_BYTES
-    while start < len(content):
-        header = content[start : start + _RECORD.size]
-        words = _RECORD.unpack(header)[1] if len(header) == _RECORD.size else 0
-        record = content[start + _RECORD.size : start + _RECORD.size + 2 * max(words, 0)]
-        if words < _TYPE.size // 2 or len(record) != 2 * words:
-            raise ValueError(f".shp holds a record of {2 * words} bytes where there are {len(record)}")
-        shapes.append(_shape(record))
-        start += _RECORD.size + len(record)
-    return shapes
-
-
-def _shape(record: bytes) -> Shape:
-    (kind,) = _TYPE.unpack_from(record)
-    if kind not in _POLYGONS:
-        return Shape(_NAMES.get(kind, f"shape of type {kind}"), ())
-    if len(record) < _POLYGON.size:
-        raise ValueError(f".shp holds a polygon of {len(record)} bytes; it takes at least {_POLYGON.size}")
-    _, rings, count = _POLYGON.unpack_from(record)
-    needed = _POLYGON.size + 4 * rings + 16 * count
-    if rings < 0 or count < 0 or needed > len(record):
-        raise ValueError(f".shp holds a polygon of {rings} rings and {count} points in {len(record)} bytes")
-    starts = [*struct.unpack_from(f"<{rings}i", record, _POLYGON.size), count]
-    if starts[0] != 0 or any(not 0 <= a < b <= count for a, b in pairwise(starts)):
-        raise ValueError(f".shp holds a polygon whose rings begin at points {starts[:5]}")
-    values = struct.unpack_from(f"<{2 * count}d", record, _POLYGON.size + 4 * rings)
-    points = tuple(zip(values[::2], values[1::2], strict=True))
-    return Shape(_NAMES[kind], tuple(points[a:b] for a, b in pairwise(starts)))
-
-
-_SHOWN = 8  # shapes or points in an error
+_SHOWN = 8  # points or rings in an error
 _EXTENT = (0.0, -110_000.0, 1e6, 10_110_000.0)  # m; every UTM zone, and a tile that reaches over the equator
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
 
@@ -101,14 +36,20 @@ _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
 def read_outlines(
     sources: Sequence[SceneSource], size: tuple[int, int]
 ) -> tuple[tuple[Outline | None, ...], tuple[int, ...]]:
-    """Outline of every scene, and the pixels between it and an array of `size` (y, x) on each side.
+    """Read the outline of every scene, and measure its margin around the array.
+
+    Parameters
+    ----------
+    sources : sequence of SceneSource
+    size : tuple of int
+        Pixels (y, x) of an array.
 
     Returns
     -------
     outlines : tuple of Outline or None
-        None where a scene has none.
+        None where a scene has no outline.
     margins : tuple of int
-        -1 where a scene has none.
+        Pixels between outline and array on each side; -1 where a scene has no outline.
 
     Raises
     ------
@@ -142,29 +83,22 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     Parameters
     ----------
     contents : mapping of str to bytes
-        By suffix: ``.shp`` and, if published, ``.prj``; others are not looked at. Without a ``.prj`` the CRS is that of
-        the product's tile.
+        By suffix: ``.shp`` and, if published, ``.prj``; others are ignored. Without a ``.prj`` the CRS is that of the
+        product's tile.
     product : Product
         The product whose tile fixes the UTM zone.
 
     Raises
     ------
     SceneError
-        If there is not exactly one upright rectangle, or its CRS is not the UTM zone of the tile.
+        If the shapefile does not hold exactly one upright rectangle, or its CRS is not the UTM zone of the tile.
     """
     try:
-        shapes = read_shapes(contents[".shp"])
-    except ValueError as error:
-        raise SceneError(product.id, f"its shapefile cannot be read: {error}") from error
-    rings = [ring for shape in shapes for ring in shape.rings]
-    if len(shapes) != 1 or len(rings) != 1:
-        found = [f"{shape.name} of {len(shape.rings)} rings" for shape in shapes[:_SHOWN]]
-        raise SceneError(
-            product.id,
-            f"its shapefile holds {len(shapes)} shapes ({', '.join(found)}); expected one polygon of one ring",
-        )
+        shapes = _read_shapes(contents[".shp"])
+    except _DAMAGED_SHP as error:
+        raise SceneError(product.id, f"its shapefile cannot be read: {_reason(error)}") from error
+    points = _only_ring(shapes, product)
     _check_zone(contents.get(".prj", b""), product)
-    points = rings[0]
     xs, ys = ([round(float(point[axis]), 3) for point in points] for axis in (0, 1))
     outline = Outline(product.epsg, min(xs), min(ys), max(xs), max(ys))
     if not _is_upright_rectangle(points, outline):
@@ -173,6 +107,43 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     if not (left <= outline.left and outline.right <= right and bottom <= outline.bottom and outline.top <= top):
         raise SceneError(product.id, f"its outline lies outside of every UTM zone: {_short(points)}")
     return outline
+
+
+def _read_shapes(shp: bytes) -> list[shapefile.Shape]:
+    """Read the first two shapes of a .shp: enough to know whether there is exactly one.
+
+    pyshp's iteration never ends where a record has a negative length, so all shapes are never asked for.
+    """
+    # pyshp does not look at the code, and only warns of a wrong length.
+    if len(shp) < _SHP_HEADER_BYTES:
+        raise ValueError(f".shp has {len(shp)} bytes; its header alone takes {_SHP_HEADER_BYTES}")
+    code, words = struct.unpack_from(">i20xi", shp)
+    if code != _SHP_CODE:
+        raise ValueError(f".shp begins with {code}; expected {_SHP_CODE}")
+    if words * 2 != len(shp):
+        raise ValueError(".shp is not as long as its header says")
+    # pyshp 3 never frees a Reader; closing the file frees at least its content.
+    with io.BytesIO(shp) as file, shapefile.Reader(shp=file) as reader:
+        return list(islice(reader.iterShapes(), 2))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else repr(error)
+
+
+def _only_ring(shapes: Sequence[shapefile.Shape], product: Product) -> Sequence[Point]:
+    """Return the points of the only ring of the only shape, which is a polygon."""
+    # A ring that begins behind the first point would leave points out.
+    if len(shapes) == 1 and shapes[0].shapeType in _POLYGONS and _starts(shapes[0]) == [0] and shapes[0].points:
+        points: Sequence[Point] = shapes[0].points
+        return points
+    number = "2 or more shapes" if len(shapes) > 1 else f"{len(shapes)} shapes"
+    kinds = "; ".join(f"{s.shapeTypeName.lower()}, rings begin at points {_starts(s)[:_SHOWN]}" for s in shapes)
+    raise SceneError(product.id, f"its shapefile holds {number} ({kinds}); expected one polygon of one ring")
+
+
+def _starts(shape: shapefile.Shape) -> list[int]:
+    return list(getattr(shape, "parts", []))  # points and null shapes have no rings
 
 
 def _check_zone(prj: bytes, product: Product) -> None:
@@ -202,7 +173,7 @@ def _is_upright_rectangle(points: Sequence[Point], box: Outline) -> bool:
         if not ((on_left or on_right) and (on_bottom or on_top)):
             return False
         corners.append((on_left, on_bottom))
-    # Round the ring, one side at a time: one of x and y changes, or none where a corner is repeated.
+    # Along each side of the ring one of x and y changes, or none where a corner is repeated.
     sides = [(a[0] != b[0]) + (a[1] != b[1]) for a, b in pairwise([*corners, corners[0]])]
     return len(set(corners)) == 4 and max(sides) == 1
 

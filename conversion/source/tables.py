@@ -14,9 +14,11 @@ from s2cmc.errors import ReleaseError
 from s2cmc.files import SIDE
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, TABLE_COLUMNS, TABLE_COORDINATES
 
-# What of a PNG makes its picture. Everything else in it is left out before it is decoded.
+# The chunks of a PNG that make its picture. All others are dropped before Pillow decodes the PNG.
 #
-# Format: W3C, Portable Network Graphics (PNG) Specification, third edition, https://www.w3.org/TR/png-3/.
+# Format: W3C, Portable Network Graphics (PNG) Specification, third edition, https://www.w3.org/TR/png-3/. Pillow alone
+# ignores the CRC-32 of pixels, and so reads another picture from many damaged PNGs; its bounds on pixels and texts are
+# global variables.
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")  # length and type; content and a CRC-32 follow
@@ -27,7 +29,7 @@ _PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # not texts, profiles 
 
 @dataclass(frozen=True)
 class Png:
-    """A PNG without what is not its picture.
+    """A PNG reduced to its picture, still encoded.
 
     Attributes
     ----------
@@ -35,7 +37,7 @@ class Png:
     width, height : int
         Pixels.
     bits : int
-        Of a sample.
+        Bits of a sample.
     """
 
     content: bytes
@@ -45,12 +47,12 @@ class Png:
 
 
 def bare_png(content: bytes, path: str) -> Png:
-    """The picture of a PNG, still to be decoded.
+    """Reduce a PNG to its picture, and check every chunk and the size.
 
     Raises
     ------
     ReleaseError
-        If it is no PNG, or wider or higher than `SIDE`.
+        If `content` is no PNG, is damaged, or is wider or higher than `SIDE`.
     """
     picture = [(name, chunk) for name, chunk in _chunks(content, path) if name in _PICTURE]
     headers = [chunk for name, chunk in picture if name == b"IHDR"]
@@ -63,7 +65,7 @@ def bare_png(content: bytes, path: str) -> Png:
 
 
 def _chunks(content: bytes, path: str) -> Iterator[tuple[bytes, bytes]]:
-    """Type of each chunk and all of its bytes; none where this is no PNG."""
+    """Iterate over type and bytes of each chunk; none where this is no PNG."""
     start, name = len(_SIGNATURE), b""
     while content.startswith(_SIGNATURE) and name != b"IEND" and start + _CHUNK.size <= len(content):
         length, name = _CHUNK.unpack_from(content, start)
@@ -75,7 +77,7 @@ def _chunks(content: bytes, path: str) -> Iterator[tuple[bytes, bytes]]:
 
 
 _BITS = 8
-_TOLD = 1_000  # wrong values
+_MAX_PROBLEMS = 1_000  # wrong values that one error lists
 
 
 def read_thumbnail(content: bytes, path: str) -> np.ndarray:
@@ -84,7 +86,7 @@ def read_thumbnail(content: bytes, path: str) -> np.ndarray:
     Raises
     ------
     ReleaseError
-        If it is no PNG, is too large, or has what a store could not keep: transparent pixels, or 16 bits.
+        If `content` is no PNG, is too large, or has transparent pixels or 16 bits, which a store could not keep.
     """
     png = bare_png(content, path)
     if png.bits > _BITS:
@@ -121,14 +123,14 @@ def read_table(content: bytes, path: str) -> pd.DataFrame:
         raise ReleaseError(f"{path} has no rows")
     columns = {c.published: _parse_column(text[c.published], c.dtype, problems) for c in TABLE_COORDINATES}
     repeated = text["scene"][text["scene"].duplicated()].unique()
-    problems += [f"scene {_short(scene)[1:-1]} has several rows" for scene in repeated[:_TOLD]]
+    problems += [f"scene {_short(scene)[1:-1]} has several rows" for scene in repeated[:_MAX_PROBLEMS]]
     if problems:
         raise ReleaseError(f"{path} cannot be read as the published table", problems)
     return pd.DataFrame(columns)
 
 
 def read_scenes(content: bytes) -> pd.DataFrame | None:
-    """The scenes and datasets alone of a table in which other things are wrong; None if not even these can be read."""
+    """Read only the scenes and datasets of a table that `read_table` refuses; None if these cannot be read either."""
     try:
         text = _read_text(content)
     except ValueError:
@@ -139,7 +141,8 @@ def read_scenes(content: bytes) -> pd.DataFrame | None:
 
 
 def _read_text(content: bytes) -> pd.DataFrame:
-    """The table as text. Its lines are looked at first: pandas takes memory for as many columns as it finds."""
+    """Read the table as text."""
+    # Lines are checked first: pandas allocates memory for as many columns as it finds.
     for number, line in enumerate(io.BytesIO(content), start=1):
         if line.count(b",") > 2 * len(TABLE_COLUMNS):
             raise ValueError(f"line {number} has {line.count(b',') + 1} values; expected {len(TABLE_COLUMNS)}")
@@ -155,7 +158,7 @@ def _parse_column(texts: pd.Series, dtype: str, problems: list[str]) -> np.ndarr
             values.append(_parse_value(text.strip(), dtype, _KNOWN.get(str(texts.name))))
         except ValueError as error:
             problems.append(f"line {line}, column {texts.name!r}: {_short(text)} is {error}")
-            if len(problems) >= _TOLD:
+            if len(problems) >= _MAX_PROBLEMS:
                 break
     return np.array(values, dtype=dtype)
 

@@ -20,37 +20,40 @@ from obstore.store import ObjectStore
 from s2cmc.errors import StoreError
 from s2cmc.storage import Access, explain, has_obstore, object_store, scheme_of
 
-# One writer at a time in a bucket: an object that its holder renews, and that others take over when it is not.
+# The lease is an object in the bucket. Its holder renews it; another writer takes it over when it is not renewed.
 #
-# Whether it is still renewed is seen by watching it, so that no clock is compared with another. Every step is a
-# conditional put, which of several writers exactly one passes. Between losing the lease and noticing it a holder may
-# end the puts that were under way: objects appear whole, and the root document of a store is only ever created where
-# there is none.
+# A waiting writer watches whether the lease changes, so that clocks of two machines are never compared. Every step is a
+# conditional put, which exactly one of several writers passes. Between losing the lease and noticing it, a holder may
+# complete the puts that were under way. That does no harm: objects appear whole, and the root document of a store is
+# only ever created where there is none.
+#
+# With the defaults, a holder renews at 0, 5, 10 s and is killed. Another comes at 12 s, sees no change until 42 s and
+# takes the lease over. A holder that cannot renew after 10 s gives up at 40 s by its own clock, so before that.
 
 logger = logging.getLogger(__name__)
 
 RENEWED_EVERY = 5.0
 """Seconds."""
 EXPIRES_AFTER = 30.0
-"""Seconds without renewal after which a lease belongs to nobody."""
+"""Seconds without renewal after which another writer may take a lease over."""
 
 
 def now() -> float:
-    """Seconds, which go on while the machine sleeps."""
+    """Return the seconds of a clock that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass
 class Lease:
-    """Hold on a place in a bucket.
+    """Lease on a place in a bucket, which one writer holds at a time.
 
     Attributes
     ----------
     store : ObjectStore
     key : str
-        Of the object that is the lease.
+        Key of the object that is the lease.
     url : str
-        Of the place, for messages.
+        URL of the place, for messages.
     renewed_every, expires_after : float
         Seconds.
     """
@@ -71,12 +74,12 @@ class Lease:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold it, renewed by a thread, until the end.
+        """Hold the lease until the end of the context; a thread renews it.
 
         Raises
         ------
         StoreError
-            If another holds it.
+            If another writer holds the lease.
         """
         self._acquire()
         ended = Event()
@@ -90,18 +93,18 @@ class Lease:
             self._release()
 
     def is_lost(self) -> bool:
-        """Whether another may have taken it over."""
+        """Return True if another writer may have taken the lease over."""
         if now() - self._renewed > self.expires_after:
             self._lost.set()
         return self._lost.is_set()
 
     def check(self) -> None:
-        """Make sure that it is still held.
+        """Check that the lease is still held.
 
         Raises
         ------
         StoreError
-            If another has taken it over.
+            If another writer may have taken it over.
         """
         if self.is_lost():
             raise StoreError(
@@ -111,14 +114,14 @@ class Lease:
 
     def _acquire(self) -> None:
         try:
-            asked = now()
-            self._hold(mark_of(obstore.put(self.store, self.key, self._content(), mode="create")), asked)
+            requested = now()
+            self._note_renewal(mark_of(obstore.put(self.store, self.key, self._content(), mode="create")), requested)
         except AlreadyExistsError:
             self._take_over()
 
     def _take_over(self) -> None:
-        """Take a lease that is not renewed any more; killed processes leave such."""
-        mark, holder = self._seen()
+        """Take over a lease that is no longer renewed, as killed processes leave it."""
+        mark, holder = self._read()
         logger.info(
             "%s is held by %s; waiting up to %g s to see whether it still runs",
             *(self.url, holder.get("owner", "another conversion"), self.expires_after),
@@ -126,7 +129,7 @@ class Lease:
         watched_until = now() + self.expires_after
         while now() < watched_until:
             time.sleep(self.renewed_every / 5)
-            current, _ = self._seen()
+            current, _ = self._read()
             if not current:
                 return self._acquire()
             if current != mark:
@@ -136,34 +139,35 @@ class Lease:
                     "or stop it"
                 )
         try:
-            asked = now()
-            self._hold(self._replace(mark), asked)
+            requested = now()
+            self._note_renewal(self._replace(mark), requested)
         except PreconditionError as error:
             raise StoreError(
                 f"another conversion, export or publication into {self.url} has just begun; wait for it, or stop it"
             ) from error
 
-    def _seen(self) -> tuple[dict[str, str], dict[str, Any]]:
+    def _read(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return mark and content of the lease; both are empty if there is none."""
         try:
-            found = obstore.get(self.store, self.key)
-            return mark_of(found.meta), json.loads(bytes(found.bytes()))
+            answer = obstore.get(self.store, self.key)
+            return mark_of(answer.meta), json.loads(bytes(answer.bytes()))
         except FileNotFoundError:
             return {}, {}
 
-    def _hold(self, mark: dict[str, str], asked: float) -> None:
-        """Others count from when they see it, which is never before it was asked for."""
+    def _note_renewal(self, mark: dict[str, str], requested: float) -> None:
+        """Note a renewal at the time of its request: others count from when they see it, which is never earlier."""
         self._mark = mark
-        self._renewed = asked
+        self._renewed = requested
 
     def _renew(self, ended: Event) -> None:
         while not ended.wait(self.renewed_every) and not self._lost.is_set():
-            # Out of reach for a moment is no loss: nobody may take it over before it expires, which `check` minds.
+            # An unreachable bucket is no loss yet: no writer takes the lease over before it expires, see `check`.
             with suppress(BaseError, OSError):
                 try:
-                    asked = now()
-                    self._hold(self._replace(self._mark), asked)
+                    requested = now()
+                    self._note_renewal(self._replace(self._mark), requested)
                 except PreconditionError:
-                    mark, holder = self._seen()
+                    mark, holder = self._read()
                     if holder.get("token") == self._token:  # a renewal whose answer was lost
                         self._mark = mark
                     else:
@@ -175,8 +179,8 @@ class Lease:
 
     def _release(self) -> None:
         if not self._lost.is_set():
-            with suppress(BaseError, OSError):  # it expires by itself
-                self._replace(self._mark)  # which only its holder can; now nobody takes it over before it is removed
+            with suppress(BaseError, OSError):  # otherwise the lease expires by itself
+                self._replace(self._mark)  # only its holder can; after it, no writer takes it over before it is removed
                 obstore.delete(self.store, self.key)
 
     def _content(self) -> bytes:
@@ -185,32 +189,32 @@ class Lease:
 
 
 def mark_of(answer: Any) -> dict[str, str]:
-    """What a conditional put compares: entity tag, and version where the provider has one."""
+    """Return the mark that a conditional put compares: entity tag, and version where the provider has one."""
     return {name: answer[name] for name in ("e_tag", "version") if answer.get(name)}
 
 
 def put_if_same[T](put: Callable[[Any], T], mark: dict[str, str]) -> T:
-    """Put with the condition that an object is still the one of `mark`.
+    """Put on the condition that the object is still the one of `mark`.
 
     Raises
     ------
     PreconditionError
-        If it is not.
+        If the object is another one.
     """
     try:
         return put(mark)
     except PreconditionError:
-        # Ceph compares the tag without its quotes. It is the same tag, so that this is no weaker.
+        # Ceph compares the tag without its quotes. The tag is the same, so that the condition is no weaker.
         return put({name: value.strip('"') for name, value in mark.items()})
 
 
-_KEPT = "public, max-age=31536000"
-_ASKED_ANEW = "no-cache"
+_CACHE_FOREVER = "public, max-age=31536000"
+_REVALIDATE = "no-cache"
 _MOVERS = 16  # copies side by side
 
 
 def is_bucket(url: str) -> bool:
-    """There is a `Bucket` for it."""
+    """Return True if `Bucket` can write to `url`."""
     return has_obstore(url) and not scheme_of(url).startswith("http")
 
 
@@ -223,18 +227,18 @@ class Bucket:
         ``s3://``, ``gs://`` or ``az://``.
     access : Access
     unchanging : bool
-        Nothing that is written here is ever changed, so that caches may keep it.
+        Objects that are written never change, so that caches may keep them.
     """
 
     def __init__(self, url: str, access: Access, *, unchanging: bool = False) -> None:
         self.url = url
         self._access = access
-        self._caching = _KEPT if unchanging else _ASKED_ANEW
+        self._caching = _CACHE_FOREVER if unchanging else _REVALIDATE
         self.store = object_store(url, access)
         self._lease: Lease | None = None
 
     def read(self, key: str) -> bytes | None:
-        """An object, if it is there."""
+        """Return an object; None if it does not exist."""
         try:
             return bytes(obstore.get(self.store, key).bytes())
         except FileNotFoundError as error:
@@ -245,36 +249,36 @@ class Bucket:
             raise explain(error, f"{self.url}/{key}", self._access) from error
 
     def put(self, key: str, value: bytes, *, new: bool = False, durable: bool = False) -> str:  # noqa: ARG002
-        """Write an object by one request, with `new` only where there is none; returns its entity tag.
+        """Write an object by one request, with `new` only where there is none; return its entity tag.
 
-        What a provider has confirmed is always durable.
+        An object that the provider has confirmed is always durable.
 
         Raises
         ------
         StoreError
-            If it cannot be written, there is one already, or another has taken over.
+            If the object cannot be written, exists already, or another writer has taken over.
         """
         if self._lease:
             self._lease.check()
         try:
             return _tag(self._put(key, value, "create" if new else "overwrite", self._caching))
         except (AlreadyExistsError, PreconditionError) as error:
-            if self.read(key) == value:  # by this very put, whose answer was lost
+            if self.read(key) == value:  # written by this very put, whose answer was lost
                 return ""
             raise StoreError(f"{self.url}/{key} has been written by another in the meantime") from error
         except (BaseError, OSError) as error:
             raise explain(error, f"{self.url}/{key}", self._access, verb="written") from error
 
     def replace(self, key: str, before: bytes | None, after: bytes) -> bool:
-        """Put `after` where `before` is, and tell whether that was so. Caches must ask for it anew each time."""
+        """Put `after` if `before` is there, and return True if it was. Caches must revalidate the object each time."""
         try:
             if before is None:
-                self._put(key, after, "create", _ASKED_ANEW)
+                self._put(key, after, "create", _REVALIDATE)
                 return True
-            found = obstore.get(self.store, key)
-            if bytes(found.bytes()) != before:
+            stored = obstore.get(self.store, key)
+            if bytes(stored.bytes()) != before:
                 return False
-            put_if_same(lambda mark: self._put(key, after, mark, _ASKED_ANEW), mark_of(found.meta))
+            put_if_same(lambda mark: self._put(key, after, mark, _REVALIDATE), mark_of(stored.meta))
         except (AlreadyExistsError, PreconditionError):
             return False
         except (BaseError, OSError) as error:
@@ -289,24 +293,24 @@ class Bucket:
             value,
             mode=mode,
             attributes={"Cache-Control": caching, "Content-Type": kind},
-            use_multipart=False,  # parts of uploads that are killed would lie there unseen, and be paid for
+            use_multipart=False,  # parts of a killed upload stay in the bucket, unseen and paid for
         )
         return dict(answer)
 
     def top(self) -> set[str]:
-        """Names of all that is there, without what is below."""
+        """Return the names of the objects and folders at the top."""
         try:
-            found = obstore.list_with_delimiter(self.store)
+            listing = obstore.list_with_delimiter(self.store)
         except (BaseError, OSError) as error:
             raise explain(error, self.url, self._access, verb="listed") from error
-        return {*found["common_prefixes"], *(item["path"] for item in found["objects"])}
+        return {*listing["common_prefixes"], *(item["path"] for item in listing["objects"])}
 
     def sizes(self, below: str = "") -> dict[str, int]:
-        """Bytes of every object, or of those below a name, by key."""
+        """Return the bytes of every object, or of those below a name, by key."""
         return {key: size for key, (size, _) in self.tags(below).items()}
 
     def tags(self, below: str = "") -> dict[str, tuple[int, str]]:
-        """Bytes and entity tag of every object, or of those below a name, by key."""
+        """Return bytes and entity tag of every object, or of those below a name, by key."""
         try:
             pages = list(obstore.list(self.store, below or None, chunk_size=1000))
         except (BaseError, OSError) as error:
@@ -314,7 +318,7 @@ class Bucket:
         return {item["path"]: (item["size"], _tag(item)) for page in pages for item in page}
 
     def remove(self, name: str) -> None:
-        """Remove an object, or all below a name."""
+        """Remove an object, or all objects below a name."""
         below = [item["path"] for page in obstore.list(self.store, f"{name}/", chunk_size=1000) for item in page]
         if self._lease:
             self._lease.check()
@@ -326,7 +330,7 @@ class Bucket:
             raise explain(error, f"{self.url}/{name}", self._access, verb="removed") from error
 
     def adopt(self, name: str, *, last: str) -> None:
-        """Move all objects below a name to the top, `last` after all others; the provider copies them."""
+        """Move all objects below a name to the top, `last` after all others. The provider copies them."""
         keys = [key.removeprefix(f"{name}/") for key in self.sizes(name)]
 
         def move(key: str) -> None:
@@ -343,14 +347,14 @@ class Bucket:
             move(last)
 
     def sync(self) -> None:
-        """Nothing to do: what a provider has confirmed is there to stay."""
+        """Do nothing: objects that a provider has confirmed are durable."""
 
     def sweep(self, is_own: Callable[[str], object]) -> None:
-        """Nothing to do: what was not written whole is not there."""
+        """Do nothing: an object that was not written whole does not exist."""
 
     @contextmanager
     def claimed(self, name: str) -> Iterator[None]:
-        """Hold it against others; see `Lease`."""
+        """Hold the place against other writers until the end of the context; see `Lease`."""
         lease = Lease(self.store, name, self.url)
         with ExitStack() as stack:
             try:
@@ -364,7 +368,7 @@ class Bucket:
                 self._lease = None
 
     def vanish(self, name: str) -> None:
-        """Remove all below a name but the lease, which goes last and by itself; nothing if another has it by now."""
+        """Remove all objects below a name except the lease, which is released later; none if another writer has it."""
         if self._lease and self._lease.is_lost():
             return
         keys = [item["path"] for page in obstore.list(self.store, f"{name}/", chunk_size=1000) for item in page]

@@ -1,7 +1,7 @@
-"""A folder that a store is written to. Objects are written under another name first and appear whole or not at all.
+"""Folder as a place to write. Objects are written under another name first, and appear whole or not at all.
 
-To sync every object by itself would take longer than to write it. What others rely on after a power failure is synced
-before they do: all objects by `sync`, side by side, before one that is `durable` stands for them.
+Syncing every object by itself takes longer than writing it. So objects are synced together by `sync`, side by side,
+before an object is written that relies on them after a power failure: that one is `durable`.
 """
 
 import errno
@@ -21,9 +21,9 @@ from s2cmc.errors import StoreError
 
 _PATIENCE = 30.0  # seconds that others may take to replace a file
 _STAGED = re.compile(r"(.+)#\d+")  # names of files that are still being written
-_NAMES = 10**12  # of them, so that writers of the same object do not meet
-_SYNCERS = 16  # what they ask for, file systems write at once
-_UNSYNCED = (errno.EINVAL, errno.ENOTSUP)  # what file systems answer that cannot sync a folder
+_NAMES = 10**12  # numbers to draw from, so that two writers of one object do not use the same name
+_SYNCERS = 16  # syncs at once; file systems write them together
+_UNSYNCED = (errno.EINVAL, errno.ENOTSUP)  # errors of file systems that cannot sync a folder
 
 
 class Folder:
@@ -32,7 +32,7 @@ class Folder:
     Parameters
     ----------
     path : str
-        Made when the first object is written.
+        Created when the first object is written.
     """
 
     def __init__(self, path: str) -> None:
@@ -41,21 +41,21 @@ class Folder:
         self._lock: tuple[Path, tuple[int, int]] | None = None
 
     def read(self, key: str) -> bytes | None:
-        """An object, if it is there."""
+        """Return an object; None if it does not exist."""
         try:
             return (self._path / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, key: str, value: bytes, *, new: bool = False, durable: bool = False) -> str:
-        """Write an object, with `new` only where there is none; returns its tag, see `tags`.
+        """Write an object, with `new` only where there is none; return its tag, see `tags`.
 
-        With `durable` it is on the disk, name and content, when it appears and when this returns.
+        With `durable`, name and content are on the disk before the object appears, and when this function returns.
 
         Raises
         ------
         StoreError
-            If there is one already, or the folder that was claimed is not there any more.
+            If the object exists already, or the folder that was claimed does not exist any more.
         """
         self._check_claim()
         path = self._path / key
@@ -84,39 +84,39 @@ class Folder:
         return _tag(value)
 
     def sync(self) -> None:
-        """Have all that is here on the disk."""
+        """Sync every file and folder to the disk."""
         paths = (self._path.parent, self._path, *self._path.rglob("*"))
         with ThreadPoolExecutor(_SYNCERS, thread_name_prefix="s2cmc-sync") as pool:
             for _ in pool.map(_sync, paths):
                 pass
 
     def replace(self, key: str, before: bytes | None, after: bytes) -> bool:
-        """Put `after` where `before` is, and tell whether that was so."""
+        """Put `after` if `before` is there, and return True if it was."""
         with self.claimed(f"{key}.lock", patience=_PATIENCE):
             same = self.read(key) == before
             if same:
                 self.put(key, after, durable=True)
-            # While it is held: who has opened it by now sees that it is gone, and makes another.
+            # Removed while the lock is held: another process that waits for it sees that it is gone, and makes another.
             (self._path / f"{key}.lock").unlink(missing_ok=True)
         return same
 
     def top(self) -> set[str]:
-        """Names of all that is there, without what is below."""
+        """Return the names of the files and folders at the top."""
         if self._path.exists() and not self._path.is_dir():
             return {"."}
         return {path.name for path in self._path.iterdir()} if self._path.exists() else set()
 
     def sizes(self, below: str = "") -> dict[str, int]:
-        """Bytes of every object, or of those below a name, by key."""
+        """Return the bytes of every object, or of those below a name, by key."""
         files = (path for path in (self._path / below).rglob("*") if path.is_file())
         return {path.relative_to(self._path).as_posix(): path.stat().st_size for path in files}
 
     def tags(self, below: str = "") -> dict[str, tuple[int, str]]:
-        """Bytes and CRC-32C, as hexadecimal digits, of every object, or of those below a name, by key; reads them."""
+        """Read every object, or those below a name; return bytes and CRC-32C, as hexadecimal digits, by key."""
         return {key: (size, _tag((self._path / key).read_bytes())) for key, size in self.sizes(below).items()}
 
     def remove(self, name: str) -> None:
-        """Remove an object, or all below a name; links are removed and not followed."""
+        """Remove an object, or all objects below a name; links are removed and not followed."""
         path = self._path / name
         self._check_claim()
         if path.is_dir() and not path.is_symlink():
@@ -127,7 +127,7 @@ class Folder:
             _sync(path.parent)
 
     def adopt(self, name: str, *, last: str) -> None:
-        """Move all that is in a folder within this one to its top, where nothing of the same names is; `last` last."""
+        """Move the entries of a folder within this one to the top, which has none of these names; `last` goes last."""
         paths = sorted((self._path / name).iterdir(), key=lambda path: path.name == last)
         for path in paths:
             self._check_claim()
@@ -137,7 +137,7 @@ class Folder:
         _sync(self._path)
 
     def sweep(self, is_own: Callable[[str], object]) -> None:
-        """Remove what a killed run was still writing of the keys that are its own."""
+        """Remove unfinished files of killed runs, if `is_own` is true of their keys."""
         for path in self._path.rglob("*#*"):
             staged = _STAGED.fullmatch(path.relative_to(self._path).as_posix())
             if staged and is_own(staged[1]) and path.is_file():
@@ -145,12 +145,12 @@ class Folder:
 
     @contextmanager
     def claimed(self, name: str, patience: float = 0) -> Iterator[None]:
-        """Hold the folder against others. The system lets go of it when the process dies.
+        """Hold the folder against other writers. The system releases the lock when the process dies.
 
         Raises
         ------
         StoreError
-            If another holds it.
+            If another writer holds the folder.
         """
         lock = self._path / name
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -167,15 +167,15 @@ class Folder:
             ) from error
 
     def vanish(self, name: str) -> None:
-        """Remove all below a name, and the folder if nothing else was ever in it; nothing of what others put there."""
+        """Remove all below a name, and the folder if it is then empty; nothing if the claim was lost."""
         if self._lock and not self._is_claimed():
             return
         shutil.rmtree(self._path / name, ignore_errors=True)
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # the folder is not empty
             self._path.rmdir()
 
     def _is_claimed(self) -> bool:
-        """Whether the lock is where it was taken; it stays open, so that no other file has its number."""
+        """Return True if the lock is still at its path. It stays open, so that no other file has its inode number."""
         try:
             return self._lock is not None and _identity(self._lock[0]) == self._lock[1]
         except (FileNotFoundError, NotADirectoryError):
@@ -190,11 +190,11 @@ class Folder:
 
 
 def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # it opens no folders
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
     try:
         number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    except FileNotFoundError:  # staged by another
+    except FileNotFoundError:  # a staged file of another writer, replaced by now
         return
     try:
         os.fsync(number)

@@ -1,8 +1,14 @@
 """Target of a conversion: objects of a store, and the journal until it is complete.
 
-Every object appears whole or not at all. The journal lives in the target, so that a conversion killed at any moment is
-resumed by the next run, wherever that runs. A finished store that is to be replaced stays as it is while the new one
-grows within the journal, and is removed when that is whole.
+Every object appears whole or not at all. The journal is in the target, so that a conversion killed at any moment is
+resumed by the next run, on any machine. A finished store that is to be replaced stays as it is while the new one grows
+within the journal, and is removed when the new one is whole::
+
+    .s2cmc-conversion/plan.json       header: identity and command of the conversion
+    .s2cmc-conversion/lock            lock of a folder, or lease of a bucket
+    .s2cmc-conversion/run             run whose workers may write
+    .s2cmc-conversion/done/TASK.json  record of a finished task
+    .s2cmc-conversion/new/...         the new store, while an old one is in its place
 """
 
 import json
@@ -33,11 +39,11 @@ _RUN = f"{_JOURNAL}/run"
 _DONE = f"{_JOURNAL}/done"
 _NEW = f"{_JOURNAL}/new/"
 _READERS = 32  # records of a bucket take a round trip each
-_KEYS = re.compile(rf"({ROOT}|{BUNDLE}|{DIGESTS}|{_JOURNAL}/.+|[^/]+/({ROOT}|c(/\d+)+))")  # of the objects of a store
+_KEYS = re.compile(rf"({ROOT}|{BUNDLE}|{DIGESTS}|{_JOURNAL}/.+|[^/]+/({ROOT}|c(/\d+)+))")  # of objects of a store
 
 
 class State(Enum):
-    """What a target holds."""
+    """Content of a target."""
 
     EMPTY = auto()
     STARTED = auto()
@@ -46,10 +52,10 @@ class State(Enum):
 
 
 class Step(StrEnum):
-    """How far a conversion is that does not simply fill an empty place."""
+    """Progress of a conversion that does not simply fill an empty place."""
 
     CLEARING = auto()
-    """What another one has begun is being removed."""
+    """A conversion that was begun before is being removed."""
     REPLACING = auto()
     """The old store is whole, the new one grows."""
     REMOVING = auto()
@@ -59,7 +65,7 @@ class Step(StrEnum):
 
 
 def digests_in(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Digests of the shards of tasks, by key, as their records have them."""
+    """Return the digests of all shards, by key, from the records of tasks."""
     return {key: digest for record in records.values() for key, digest in record["digests"].items()}
 
 
@@ -69,11 +75,11 @@ class Target:
     Parameters
     ----------
     url : str
-        A folder is made when the first object is written.
+        A folder is created when the first object is written.
     access : Access, optional
         How a bucket is reached.
     staged : bool
-        What is written is not in its place yet, because an old store is there: see `is_staged`.
+        Objects are written into the journal, because an old store is in their place.
     """
 
     def __init__(self, url: str, access: Access | None = None, *, staged: bool = False) -> None:
@@ -83,22 +89,22 @@ class Target:
         self._place = place_to_write(url, access)
 
     def state(self) -> State:
-        """What is there now."""
+        """Return what the target holds now."""
         root = self._read_json(ROOT)
         if root and root.get("attributes", {}).get("format") == "s2cmc":
             return State.FINISHED
-        if not root and self.header() is not None:  # a root that is torn was not all that there is to write
+        if not root and self.header() is not None:  # also with a torn root, which publishing wrote before it was killed
             return State.STARTED
-        # A journal without a header is what a run leaves that was killed before its very first write.
+        # A run that is killed before its very first write leaves a journal without a header.
         return State.EMPTY if root is None and self._place.top() <= {_JOURNAL} else State.FOREIGN
 
     def check_free(self, *, overwrite: bool) -> None:
-        """Refuse what must not be written over.
+        """Refuse a target that must not be written over.
 
         Raises
         ------
         StoreError
-            If something else is there, or a finished store and `overwrite` is not asked for.
+            If the target holds something else, or a finished store without `overwrite`.
         """
         state = self.state()
         if state is State.FOREIGN:
@@ -123,15 +129,15 @@ class Target:
                     self._place.vanish(_JOURNAL)
 
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the root of a store; empty where there is none."""
+        """Return the attributes of the root of a store; empty if there is no store."""
         return dict((self._read_json(ROOT) or {}).get("attributes", {}))
 
     def header(self) -> dict[str, Any] | None:
-        """What the started conversion is: its identity, and the command that finishes it."""
+        """Return identity of the started conversion, and the command that finishes it; None if none is started."""
         return self._read_json(JOURNAL_PLAN)
 
     def is_begun(self) -> bool:
-        """Whether there is anything to resume; what cannot be read has nothing."""
+        """Return True if there is a conversion to resume; False also where that cannot be read."""
         try:
             return self._is_resumable()
         except (OSError, StoreError):
@@ -139,35 +145,35 @@ class Target:
 
     def _is_resumable(self) -> bool:
         state, step = self.state(), self._step()
-        # Once the new store is in its place, there is nothing left to do.
+        # Once the new store is in its place, nothing remains to be done.
         return state is State.STARTED or (state is State.FINISHED and step in (Step.REPLACING, Step.REMOVING))
 
     def _step(self) -> str | None:
         return (self.header() or {}).get("step")
 
     def begin(self, header: dict[str, Any], objects: dict[str, bytes], *, same: bool) -> None:
-        """Begin a conversion, or go on with it if the one that was begun is the `same`.
+        """Begin a conversion, or resume the one that was begun if it is the `same`.
 
         Parameters
         ----------
         header : dict
-            What it is: see `header`.
+            Identity and command: see `header`.
         objects : dict of str to bytes
             Metadata of the arrays that tasks will fill, by key.
         same : bool
-            Whether the header that is there stands for the same; otherwise what was begun is removed.
+            The conversion that was begun is the same; another one is removed.
         """
         state, step = self.state(), self._step()
-        goes_on = same and step != Step.CLEARING and self._is_resumable()
-        self.is_staged = state is State.FINISHED or (goes_on and step is not None)
-        if goes_on and step in (Step.REMOVING, Step.MOVING):
+        resumes = same and step != Step.CLEARING and self._is_resumable()
+        self.is_staged = state is State.FINISHED or (resumes and step is not None)
+        if resumes and step in (Step.REMOVING, Step.MOVING):
             return
-        if goes_on:
+        if resumes:
             logger.info("resuming the conversion into %s", self.url)
             self.sweep()
             self._recheck()
         elif state is State.FINISHED:
-            for name in (_DONE, _NEW.rstrip("/")):  # the records first
+            for name in (_DONE, _NEW.rstrip("/")):  # records first: they must not outlive their objects
                 self._place.remove(name)
         elif state is not State.EMPTY:
             self._clear(header)
@@ -177,7 +183,7 @@ class Target:
         self.write(objects)
 
     def _clear(self, header: dict[str, Any]) -> None:
-        """Remove everything; killed in the middle, it is a start that is cleared again."""
+        """Remove everything; if killed in the middle, the next run clears again."""
         self._note(header, Step.CLEARING)
         self._place.remove(ROOT)
         for name in [*(self._place.top() - {_JOURNAL}), _DONE, _NEW.rstrip("/")]:
@@ -188,38 +194,38 @@ class Target:
         self._place.put(JOURNAL_PLAN, json.dumps(noted, indent=1).encode(), durable=True)
 
     def _recheck(self) -> None:
-        """Strike tasks from the journal whose objects are not as they were written.
+        """Remove the records of tasks whose objects are not as they were written.
 
-        What was synced survives a power failure, but not every disk and every network keeps that promise.
+        Synced objects should survive a power failure, but not every disk and network keeps that promise.
         """
-        there = self._place.tags()
+        stored = self._place.tags()
         below = _NEW if self.is_staged else ""
         for task, record in self.records().items():
             for key, (nbytes, tag) in record["objects"].items():
-                found = there.get(below + key, (-1, ""))
-                if found[0] != nbytes or (tag and found[1] != tag):
+                size_and_tag = stored.get(below + key, (-1, ""))
+                if size_and_tag[0] != nbytes or (tag and size_and_tag[1] != tag):
                     logger.warning("%s is not as it was written; %s is done again", f"{self.url}/{key}", task)
                     self._place.remove(f"{_DONE}/{task}.json")
 
     def admit(self, run: str) -> None:
-        """Let the workers of one run write, and of no other: those of an earlier one may still be at work."""
+        """Let only the workers of one run write: those of an earlier run may still be at work."""
         self._place.put(_RUN, run.encode())
 
     def admits(self, run: str) -> bool:
-        """Whether the workers of a run may write."""
+        """Return True if the workers of a run may write."""
         return self._place.read(_RUN) == run.encode()
 
     def sweep(self) -> None:
-        """Remove what a killed run was still writing."""
+        """Remove unfinished files of killed runs."""
         self._place.sweep(_KEYS.fullmatch)
 
     def write(self, objects: Mapping[str, bytes]) -> Written:
-        """Write objects by key; returns what they must be found as."""
+        """Write objects by key; return their bytes and tags."""
         below = _NEW if self.is_staged else ""
         return {key: (len(value), self._place.put(below + key, value)) for key, value in objects.items()}
 
     def read(self, key: str) -> bytes | None:
-        """An object, if it is there."""
+        """Return an object; None if it does not exist."""
         return self._place.read(key)
 
     def remove(self, key: str) -> None:
@@ -229,31 +235,31 @@ class Target:
     def record(
         self, task: str, sources: str, findings: list[Any], written: Written, digests: Mapping[str, str]
     ) -> None:
-        """Note that a task is done, from which files, what it found, what it wrote, and the digests of its shards."""
+        """Note that a task is done: fingerprint of its files, findings, objects, and digests of its shards."""
         content = json.dumps(
             {"sources": sources, "findings": findings, "objects": written, "digests": digests}
         ).encode()
         self._place.put(f"{_DONE}/{task}.json", content)
 
     def recorded(self, task: str) -> dict[str, Any] | None:
-        """The record of a task, if it is done."""
-        found = self._read_json(f"{_DONE}/{task}.json")
-        return found if found and "objects" in found else None
+        """Return the record of a task; None if it is not done."""
+        record = self._read_json(f"{_DONE}/{task}.json")
+        return record if record and "objects" in record else None
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """The records of all tasks that are done, by name; listed once and read side by side."""
+        """Return the records of all finished tasks by name; they are listed once and read side by side."""
         names = [key.removeprefix(f"{_DONE}/").removesuffix(".json") for key in self._place.sizes(_DONE)]
         with ThreadPoolExecutor(_READERS) as pool:
-            found = zip(names, pool.map(self.recorded, names), strict=True)
-            return {name: record for name, record in found if record}
+            records = zip(names, pool.map(self.recorded, names), strict=True)
+            return {name: record for name, record in records if record}
 
     def publish(self, objects: dict[str, bytes]) -> None:
-        """Write coordinates and metadata, the root last and only where there is none: from then on it opens.
+        """Write coordinates and metadata, the root last and only where there is none: from then on the store opens.
 
         Raises
         ------
         StoreError
-            If another has published in the meantime.
+            If another writer has published in the meantime.
         """
         header = self.header() or {}
         step = header.get("step")
@@ -273,14 +279,14 @@ class Target:
         self._place.adopt(_NEW.rstrip("/"), last=ROOT)
 
     def nbytes(self) -> int:
-        """Bytes of all objects."""
+        """Return the bytes of all objects."""
         return sum(self._place.sizes().values())
 
     def _read_json(self, key: str) -> Any:
-        """A JSON object; empty where it is damaged, which agrees with nothing and so is never built on."""
+        """Return a JSON object; empty if it is damaged, so that it agrees with no conversion and none resumes on it."""
         content = self._place.read(key)
         try:
-            found = json.loads(content) if content is not None else None
+            document = json.loads(content) if content is not None else None
         except ValueError:
             return {}
-        return found if found is None or isinstance(found, dict) else {}
+        return document if document is None or isinstance(document, dict) else {}

@@ -1,4 +1,4 @@
-"""Places that are written to, and those where nothing else belongs."""
+"""From a path or URL to the place that is written to; places within a store are refused."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,14 +18,15 @@ from .folder import Folder
 
 
 def place_to_write(url: str, access: Access | None = None, *, unchanging: bool = False) -> Folder | Bucket:
-    """Folder of a path, or bucket of a URL, with the credentials of the environment unless `access` says otherwise.
+    """Return the folder of a path, or the bucket of a URL.
 
-    With `unchanging` nothing that is written there will ever be changed.
+    Credentials are those of the environment, unless `access` has others. With `unchanging`, objects that are written
+    never change.
 
     Raises
     ------
-    StoreError
-        If nothing can be written there.
+    ArgumentError
+        If `url` names no place, or one of a scheme that cannot be written.
     """
     if scheme_of(url) in ("", "file"):
         path = url.removeprefix("file://")
@@ -46,9 +47,9 @@ def writing(url: str, remark: Callable[[], str] = str, *, verb: str = "written")
     url : str
         The place, for the message.
     remark : callable
-        Gives the end of the message, e.g. how to resume.
+        Returns the end of the message, e.g. how to resume.
     verb : str
-        What was tried.
+        The action that failed, for the message.
 
     Raises
     ------
@@ -65,12 +66,12 @@ def writing(url: str, remark: Callable[[], str] = str, *, verb: str = "written")
 
 
 def refuse_within_store(url: str, access: Access | None = None, *, is_store: bool = False) -> None:
-    """Refuse to write where other files do not belong; with `is_store`, a store may lie at `url` itself.
+    """Refuse to write files into a store; with `is_store`, `url` itself may be a store.
 
     Raises
     ------
     StoreError
-        If the place is a file, or if it lies in a store, or in what will be one.
+        If the place is a file, or is in a store or in an unfinished one.
     """
     itself, *above = _lineage(url)
     for folder in (itself, *above):
@@ -84,17 +85,20 @@ def refuse_within_store(url: str, access: Access | None = None, *, is_store: boo
 
 
 def _lineage(url: str) -> list[str]:
-    """A place and the folders that it is in, the nearest first, up to the root or the bucket."""
+    """Return a place and the folders that it is in: ``s3://b/x/y`` gives that, ``s3://b/x`` and ``s3://b``."""
     if scheme_of(url) in ("", "file"):
         path = Path(os.path.realpath(url.removeprefix("file://")))
         return [str(path), *map(str, path.parents)]
-    scheme, _, path_there = url.partition("://")
-    names = path_there.strip("/").split("/")
+    scheme, _, bucket_path = url.partition("://")
+    names = bucket_path.strip("/").split("/")
     return [f"{scheme}://{'/'.join(names[:count])}" for count in range(len(names), 0, -1)]
 
 
 def _holds_store(url: str, access: Access | None) -> bool:
-    """What may not be read holds none: who may write to a part of a bucket need not see the rest."""
+    """Return True for a store, finished or not. A place that must not be read counts as none.
+
+    Writers to a part of a bucket need not have the right to read the rest.
+    """
     place = place_to_write(url, access)
     try:
         return any(place.read(key) is not None for key in (ROOT, JOURNAL_PLAN))

@@ -1,4 +1,4 @@
-"""The proof of a store: against itself, and against its release. It shares no code with what writes stores."""
+"""Proof of a store, against itself and against its release; shares no code with the packages that write stores."""
 
 from .objects import expected_objects, list_objects, read_shard, unreadable_scenes
 from .readback import Readback

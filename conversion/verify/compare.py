@@ -1,4 +1,4 @@
-"""A store against the release it was converted from: table, outlines, and every pixel, bit for bit."""
+"""Compare a store with the release it was converted from: table, outlines, and every pixel, bit for bit."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
@@ -12,25 +12,25 @@ from .readback import Readback
 
 
 class Difference(str):
-    """One line on what is not as it should be.
+    """One line that describes a difference.
 
     Attributes
     ----------
     hit : tuple of (str, str)
-        Scenes that it is about, and what of each; empty where it is about all, or none.
+        Affected scenes, and the variable of each; empty if it affects all scenes, or none.
     """
 
     hit: tuple[tuple[str, str], ...]
 
     def __new__(cls, line: str, *hit: tuple[str, str]) -> "Difference":
-        """A line, and what it is about."""
-        made = super().__new__(cls, line)
-        made.hit = hit
-        return made
+        """Make a line with its affected scenes."""
+        difference = super().__new__(cls, line)
+        difference.hit = hit
+        return difference
 
 
 def compare_coordinates(stored: Readback, release: Release) -> Iterator[Difference]:
-    """One line for each value of the table, outline, corner or bound that differs.
+    """Yield one line for each value of the table, outline, corner or bound that differs.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ def compare_coordinates(stored: Readback, release: Release) -> Iterator[Differen
     """
     table = stored.table()
     for column in release.table:
-        for scene, here, there in zip(stored.scenes, table[column], release.table[column], strict=True):
-            if here != there:
-                line = f"{scene}: {column} is {here!r} in the store and {there!r} in the published table"
+        for scene, actual, published in zip(stored.scenes, table[column], release.table[column], strict=True):
+            if actual != published:
+                line = f"{scene}: {column} is {actual!r} in the store and {published!r} in the published table"
                 yield Difference(line, (scene, "coordinates"))
     _, height, width = stored.array("mask").shape
     outlines, margins = read_outlines(release.scenes, (height, width))
-    for i, (scene, there) in enumerate(zip(stored.scenes, outlines, strict=True)):
-        if stored.outline(i) != there:
-            line = f"{scene}: its outline is {stored.outline(i)} in the store and {there} in its shapefile"
+    for i, (scene, outline) in enumerate(zip(stored.scenes, outlines, strict=True)):
+        if stored.outline(i) != outline:
+            line = f"{scene}: its outline is {stored.outline(i)} in the store and {outline} in its shapefile"
             yield Difference(line, (scene, "coordinates"))
     products = [source.product for source in release.scenes]
     expected = product_coordinates(products) | geo_coordinates(outlines, margins)
@@ -58,21 +58,32 @@ def compare_coordinates(stored: Readback, release: Release) -> Iterator[Differen
 def differences(
     stored: Readback, expected: Mapping[str, np.ndarray], where: str, rows: Sequence[int] | None = None
 ) -> Iterator[Difference]:
-    """One line for each value of a stored coordinate that is not as expected, of all scenes or of some rows."""
+    """Yield one line for each value of a stored coordinate that is not as expected.
+
+    Parameters
+    ----------
+    stored : Readback
+    expected : mapping of str to ndarray (scene,)
+        One value for each scene, or for each of `rows`.
+    where : str
+        Origin of the expected values, for the lines.
+    rows : sequence of int, optional
+        Positions of the scenes in the store; all by default.
+    """
     chosen = np.arange(len(stored.scenes)) if rows is None else np.array(rows, int)
     for name, values in expected.items():
-        there = values.astype("datetime64[s]").astype("int64") if values.dtype.kind == "M" else values
-        here = stored.coordinates[name][chosen]
-        same = (here == there) | ((here != here) & (there != there))  # noqa: PLR0124, NaN is equal to NaN here
+        reference = values.astype("datetime64[s]").astype("int64") if values.dtype.kind == "M" else values
+        actual = stored.coordinates[name][chosen]
+        same = (actual == reference) | ((actual != actual) & (reference != reference))  # noqa: PLR0124, NaN equals NaN
         for i in np.flatnonzero(~np.asarray(same, bool)):
             scene = stored.scenes[chosen[i]]
             yield Difference(
-                f"{scene}: {name} is {here[i]!s} in the store and {there[i]!s} {where}", (scene, "coordinates")
+                f"{scene}: {name} is {actual[i]!s} in the store and {reference[i]!s} {where}", (scene, "coordinates")
             )
 
 
 def compare_scene(stored: Readback, i: int, source: SceneSource, known: Collection[str] = ()) -> list[Difference]:
-    """One line for each array of scene `i` that is not, bit for bit, the published one; `known` ones are left out."""
+    """Return one line for each array of scene `i` that differs from the published one, except for `known` arrays."""
     pairs: dict[str, Callable[[], tuple[np.ndarray | None, np.ndarray | None]]] = {
         "reflectance": lambda: (
             stored.reflectance(i).view(np.uint32),
@@ -88,26 +99,27 @@ def compare_scene(stored: Readback, i: int, source: SceneSource, known: Collecti
             read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path) if source.thumbnail else None,
         ),
     }
-    found = []
+    lines = []
     for name, pair in pairs.items():
         if name in stored.pixel_variables and name not in known:
             try:
-                line = _difference(name, *pair())
+                line = _describe_difference(name, *pair())
             except CatalogueError as error:
                 line = str(error)
             if line:
-                found.append(Difference(f"{source.scene}: {line}", (source.scene, name)))
-    return found
+                lines.append(Difference(f"{source.scene}: {line}", (source.scene, name)))
+    return lines
 
 
-def _difference(name: str, here: np.ndarray | None, there: np.ndarray | None) -> str | None:
-    if here is None or there is None:
-        if here is there:
+def _describe_difference(name: str, actual: np.ndarray | None, published: np.ndarray | None) -> str | None:
+    if actual is None or published is None:
+        if actual is published:
             return None
-        return f"{name} is only in the {'release' if here is None else 'store'}"
-    if (here.shape, here.dtype) != (there.shape, there.dtype):
-        return f"{name} is {here.dtype} {here.shape} in the store and {there.dtype} {there.shape} in the release"
-    different = here != there
+        return f"{name} is only in the {'release' if actual is None else 'store'}"
+    if (actual.shape, actual.dtype) != (published.shape, published.dtype):
+        actual_form, published_form = f"{actual.dtype} {actual.shape}", f"{published.dtype} {published.shape}"
+        return f"{name} is {actual_form} in the store and {published_form} in the release"
+    different = actual != published
     if not different.any():
         return None
     first = ", ".join(str(n) for n in np.argwhere(different)[0])

@@ -29,9 +29,9 @@ from s2cmc.store import (
     digest_of,
     read_once,
     rebound,
-    renewed,
     unpack_bundle,
     unpack_digests,
+    without_cache,
 )
 
 from ..targets import Bucket, Folder, is_bucket
@@ -42,26 +42,26 @@ _SIDE_BY_SIDE = 16
 
 
 def check_objects(group: zarr.Group) -> Iterator[str]:
-    """One line for every object that is missing or foreign, or differs from its copy in the root or in the bundle.
+    """Yield one line for every object that is missing or foreign, or differs from its copy in the root or the bundle.
 
-    A web server does not list its objects, and a bucket may forbid it; there, what is missing shows when it is read.
+    A web server does not list its objects, and a bucket may forbid it; a missing object then shows when it is read.
     """
     objects = group.store
     if not isinstance(objects, CatalogueStore):
         raise TypeError(f"expected a group of open_group, got one of {objects!r}")
     expected = set(expected_objects(group))
-    if (found := list_objects(objects.place)) is not None:
-        for key in sorted(expected - found):
+    if (present := list_objects(objects.place)) is not None:
+        for key in sorted(expected - present):
             yield f"missing object: {key}"
-        for key in sorted(found - expected):
+        for key in sorted(present - expected):
             if not key.startswith(dirname(JOURNAL_PLAN)):
                 yield f"foreign object: {key}"
-        expected &= found
+        expected &= present
     yield from _check_copies(CatalogueStore(objects.place), group, expected)
 
 
 def shard_digests(group: zarr.Group) -> dict[str, str] | None:
-    """Digests of the shards of a store by key; None where it has none, or what it has is damaged."""
+    """Return the digests of the shards of a store by key; None if the store has none, or they are damaged."""
     objects, name = group.store, group.attrs.get(DIGESTS_ATTRIBUTE)
     if not isinstance(objects, CatalogueStore) or name is None:
         return None
@@ -72,7 +72,7 @@ def shard_digests(group: zarr.Group) -> dict[str, str] | None:
 
 
 def list_objects(place: Place) -> set[str] | None:
-    """Keys of all objects; None where they cannot be listed."""
+    """Return the keys of all objects; None if they cannot be listed."""
     try:
         if is_bucket(place.url) and place.access.backend == "obstore":
             return set(Bucket(place.url, place.access).sizes())
@@ -88,9 +88,9 @@ def list_objects(place: Place) -> set[str] | None:
 
 
 def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) -> Iterator[str]:
-    """Metadata of each array against the consolidated ones, objects in the bundle against those beside it, digests."""
+    """Compare metadata and coordinates with their copies in the root and the bundle; check bundle and digests."""
     packed = [str(group.attrs[name]) for name in (BUNDLE_ATTRIBUTE, DIGESTS_ATTRIBUTE) if name in group.attrs]
-    first = sync(_contents(objects, [ROOT, *(name for name in packed if name in keys)]))
+    first = sync(_fetch_all(objects, [ROOT, *(name for name in packed if name in keys)]))
     bundled: dict[str, bytes] = {}
     for name, content in first.items():
         try:
@@ -106,7 +106,7 @@ def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) ->
         return
     metadata = json.loads(first[ROOT])["consolidated_metadata"]["metadata"]
     copies = {f"{name}/{ROOT}": value for name, value in metadata.items()}
-    for key, content in sync(_contents(objects, sorted(keys & (copies.keys() | bundled.keys())))).items():
+    for key, content in sync(_fetch_all(objects, sorted(keys & (copies.keys() | bundled.keys())))).items():
         if isinstance(content, StoreError):
             yield str(content)
         elif key in bundled and content != bundled[key]:
@@ -115,22 +115,26 @@ def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) ->
             yield f"{key} is not what the consolidated metadata say"
 
 
-async def _contents(objects: CatalogueStore, keys: Sequence[str]) -> dict[str, Any]:
-    """Content of objects by key, fetched side by side; the error where one cannot be read."""
+async def _fetch_all(objects: CatalogueStore, keys: Sequence[str]) -> dict[str, Any]:
+    """Fetch objects side by side; return by key the content, or the error if it cannot be read."""
     limit = asyncio.Semaphore(_SIDE_BY_SIDE)
 
-    async def content(key: str) -> bytes | StoreError:
+    async def fetch(key: str) -> bytes | StoreError:
         async with limit:
             try:
                 return bytes(await objects.fetch(key))
             except StoreError as error:
                 return error
 
-    return dict(zip(keys, await asyncio.gather(*map(content, keys)), strict=True))
+    return dict(zip(keys, await asyncio.gather(*map(fetch, keys)), strict=True))
 
 
 def expected_objects(group: zarr.Group) -> Iterator[str]:
-    """Keys of all objects that a store must have."""
+    """Yield the keys of all objects that a store must have.
+
+    For ``mask`` with 130 scenes in shards of 64: ``mask/zarr.json``, ``mask/c/0/0/0``, ``mask/c/1/0/0`` and
+    ``mask/c/2/0/0``.
+    """
     yield ROOT
     for name in (BUNDLE_ATTRIBUTE, DIGESTS_ATTRIBUTE):
         if name in group.attrs:
@@ -142,31 +146,29 @@ def expected_objects(group: zarr.Group) -> Iterator[str]:
             yield "/".join([name, "c", *map(str, index)])
 
 
-# One shard of a store: whether it is whole, and the one that was written there.
-
-
 def shard_spans(array: "zarr.Array[Any]") -> list[tuple[int, int]]:
-    """First and one past the last scene of every shard."""
+    """Return first and one past the last scene of every shard: (0, 64), (64, 128), (128, 130) for 130 by 64."""
     step = (array.shards or array.chunks)[0]
     return [(first, min(first + step, array.shape[0])) for first in range(0, array.shape[0], step)]
 
 
 def shard_key(array: "zarr.Array[Any]", first: int) -> str:
-    """Object of the shard that begins with a scene."""
+    """Return the key of the shard that begins with scene `first`: for 128 in shards of 64, ``mask/c/2/0/0``."""
     step = (array.shards or array.chunks)[0]
     return "/".join([array.path, "c", str(first // step), *["0"] * (array.ndim - 1)])
 
 
 @dataclass(frozen=True)
 class WholeShard:
-    """What a shard of which every checksum holds has in it.
+    """Content of a shard of which every checksum holds.
 
     Attributes
     ----------
     pixels : ndarray (scene, ...)
-        As they are stored.
+        Stored values, not decoded.
     digest : str
-        See `s2cmc.store.digest_of`. Where the store has recorded another one, it is whole but not the one written.
+        See `s2cmc.store.digest_of`. If the store has recorded another one, the shard is whole but is not the one that
+        was written.
     """
 
     pixels: np.ndarray
@@ -174,49 +176,53 @@ class WholeShard:
 
 
 def read_shard(array: "zarr.Array[Any]", first: int, last: int) -> WholeShard:
-    """Fetch a shard, all of it; what is damaged is fetched once more, past all that is kept.
+    """Fetch a whole shard; a damaged one is fetched again, without caches.
 
     Parameters
     ----------
     array : zarr.Array
-        Of a `CatalogueStore`.
+        Array of a `CatalogueStore`.
     first, last : int
         One of `shard_spans`.
 
     Raises
     ------
     StoreError
-        If it is missing, cannot be read, or is damaged (`DamagedError`); the message names the object.
+        If the shard is missing, cannot be read, or is damaged (`DamagedError`); the message names the object.
     """
     try:
-        return _read(array, first, last)
+        return _read_shard(array, first, last)
     except DamagedError:
-        return _read(renewed(array), first, last)
+        return _read_shard(without_cache(array), first, last)
 
 
 def unreadable_scenes(array: "zarr.Array[Any]", first: int, last: int) -> list[int]:
-    """Scenes of a shard whose chunks cannot be read."""
+    """Return the scenes of a shard whose chunks cannot be read.
+
+    Scenes 128 to 149 in chunks of 8 are tried as 128-135, 136-143 and 144-149. All scenes of a damaged chunk are
+    unreadable.
+    """
     chunks = [range(i, min(i + array.chunks[0], last)) for i in range(first, last, array.chunks[0])]
     return [scene for chunk in chunks if not _is_whole(array, chunk.start, chunk.stop) for scene in chunk]
 
 
-def _read(array: "zarr.Array[Any]", first: int, last: int) -> WholeShard:
+def _read_shard(array: "zarr.Array[Any]", first: int, last: int) -> WholeShard:
     store, key = array.store, shard_key(array, first)
     if not isinstance(store, CatalogueStore):
         raise TypeError(f"expected an array of a CatalogueStore, got one of {store!r}")
     content = bytes(sync(store.fetch(key)))
-    pixels = _pixels(rebound(array, store.holding({key: content})), first, last)
+    pixels = _read_pixels(rebound(array, store.with_objects({key: content})), first, last)
     chunks = prod(n // m for n, m in zip(array.shards or array.chunks, array.chunks, strict=True))
     return WholeShard(pixels, digest_of(content, chunks))
 
 
-def _pixels(array: "zarr.Array[Any]", first: int, last: int) -> np.ndarray:
-    return read_once(array, Shards.of(array), slice(first, last), as_stored, np.dtype(array.dtype))
+def _read_pixels(array: "zarr.Array[Any]", first: int, last: int) -> np.ndarray:
+    return read_once(array, Shards.from_array(array), slice(first, last), as_stored, np.dtype(array.dtype))
 
 
 def _is_whole(array: "zarr.Array[Any]", first: int, last: int) -> bool:
     try:
-        _pixels(array, first, last)
+        _read_pixels(array, first, last)
     except StoreError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""A store read back in the form in which it was published, scene by scene."""
+"""Read a store back in the form in which it was published, scene by scene."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ class Readback:
     Parameters
     ----------
     group : zarr.Group
-        As `s2cmc.store.open_group` gives it.
+        Group that `s2cmc.store.open_group` returned.
 
     Raises
     ------
     StoreError
-        If its scenes are not product IDs, each once: files are named by them.
+        If the scenes are not product IDs, each once: files are named by them.
     """
 
     def __init__(self, group: zarr.Group) -> None:
@@ -34,7 +34,7 @@ class Readback:
         check_names(self.scenes, str(group.store))
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """An array of pixels as it is stored, for `reading.read_array`."""
+        """Return an array of pixels as it is stored, for `s2cmc.store.read_array`."""
         return self._arrays[name]
 
     @property
@@ -43,24 +43,24 @@ class Readback:
         return list(self._arrays)
 
     def reflectance(self, i: int) -> np.ndarray:
-        """Subscene (y, x, band) of scene `i`, float32."""
+        """Return the subscene (y, x, band) of scene `i`, float32."""
         stored = self._scene("reflectance", i)
         return stored if stored.dtype == np.float32 else stored / np.float32(DN_PER_REFLECTANCE)
 
     def mask(self, i: int) -> np.ndarray:
-        """One-hot mask (y, x, class) of scene `i`."""
+        """Return the one-hot mask (y, x, class) of scene `i`."""
         return self._one_hot("mask", i)
 
     def alt_mask(self, i: int) -> np.ndarray | None:
-        """The other annotator's one-hot mask (y, x, class) of scene `i`, if there is one."""
+        """Return the other annotator's one-hot mask (y, x, class) of scene `i`; None if there is none."""
         return self._one_hot("alt_mask", i) if self.coordinates["has_alt_mask"][i] else None
 
     def thumbnail(self, i: int) -> np.ndarray | None:
-        """Thumbnail (y, x, rgb) of scene `i`, if there is one."""
+        """Return the thumbnail (y, x, rgb) of scene `i`; None if there is none."""
         return self._scene("thumbnail", i) if self.coordinates["has_thumbnail"][i] else None
 
     def outline(self, i: int) -> Outline | None:
-        """Outline of scene `i` as published, if there is one."""
+        """Return the outline of scene `i` as published; None if there is none."""
         margin = int(self.coordinates["outline_margin"][i])
         if margin < 0:
             return None
@@ -71,7 +71,7 @@ class Readback:
         return array.grown(margin * PIXEL_SIZE)
 
     def table(self) -> pd.DataFrame:
-        """The published table, tags and ``shadows_marked`` as bool."""
+        """Return the published table, tags and ``shadows_marked`` as bool."""
         return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in TABLE_COORDINATES})
 
     def _one_hot(self, name: str, i: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Prove a store: every chunk decodes, every checksum holds, and everything equals its source bit for bit.
 
-The files are read, counted and placed on Earth by `conversion.source`, which conversion uses too. What turns them into
-a store is not used: stored values are turned into published ones and compared with the files.
+The files are read, counted and placed on Earth by `conversion.source`, which conversion uses too. The code that turns
+them into a store is not used: stored values are turned into published ones and compared with the files.
 """
 
 import os
@@ -63,7 +63,7 @@ def verify(
     Returns
     -------
     list of Difference
-        One line for each, a str that knows the scenes that are hit; empty if all is well.
+        One line for each problem, a str that knows the affected scenes; empty if the store is right.
 
     Raises
     ------
@@ -78,37 +78,40 @@ def verify(
         return [*problems, Difference(str(error))]
     if missing := [Difference(line) for line in _missing_names(stored)]:
         return problems + missing
-    # Before the long part, so that a wrong RELEASE is told at once.
+    # Before the long part, so that a wrong release is reported at once.
     source = open_release(release, scenes=stored.scenes, release_options=release_options) if release else None
     problems += map(Difference, _check_fixed(stored))
     workers = workers or os.cpu_count() or 1
-    seen = _Seen([{} for _ in stored.scenes], [set() for _ in stored.scenes])
-    check = partial(_check_shard, stored, shard_digests(group), seen)
+    tally = _Tally([{} for _ in stored.scenes], [set() for _ in stored.scenes])
+    check = partial(_check_shard, stored, shard_digests(group), tally)
     spans = [(name, *span) for name in stored.pixel_variables for span in shard_spans(stored.array(name))]
-    problems += _run([partial(check, *span) for span in spans], workers, progress)
-    problems += _check_counts(stored, seen.counts)
+    problems += _run_steps([partial(check, *span) for span in spans], workers, progress)
+    problems += _check_counts(stored, tally.counts)
     if source and [scene.scene for scene in source.scenes] != stored.scenes:
         problems.append(Difference("the scenes of the store do not stand in the order of the published table"))
     elif source:
         problems += compare_coordinates(stored, source)
-        scenes = [partial(compare_scene, stored, i, scene, seen.unreadable[i]) for i, scene in enumerate(source.scenes)]
-        problems += _run(scenes, workers, progress)
+        unreadable = tally.unreadable
+        scenes = [partial(compare_scene, stored, i, scene, unreadable[i]) for i, scene in enumerate(source.scenes)]
+        problems += _run_steps(scenes, workers, progress)
     return list(dict.fromkeys(problems))
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the shards hold, scene by scene: counts of each variable, and variables that cannot be read."""
+class _Tally:
+    """Contents of the shards by scene: counts of each variable, and variables that cannot be read."""
 
     counts: list[dict[str, dict[str, int]]]
     unreadable: list[set[str]]
 
 
-def _run(steps: Sequence[Callable[[], list[Difference]]], workers: int, progress: Progress | None) -> list[Difference]:
+def _run_steps(
+    steps: Sequence[Callable[[], list[Difference]]], workers: int, progress: Progress | None
+) -> list[Difference]:
     problems: list[Difference] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="s2cmc-verify") as pool:
-        for done, found in enumerate(pool.map(lambda step: step(), steps), start=1):
-            problems += found
+        for done, step_problems in enumerate(pool.map(lambda step: step(), steps), start=1):
+            problems += step_problems
             if progress:
                 progress(done, len(steps))
     return problems
@@ -124,7 +127,7 @@ def _missing_names(stored: Readback) -> Iterator[str]:
 
 
 def _check_fixed(stored: Readback) -> Iterator[str]:
-    """What every store has alike: bands, positions of pixels, and the attributes that readers decode by."""
+    """Check the parts that all stores share: bands, positions of pixels, and the attributes that readers decode by."""
     _, height, width, _ = stored.array("reflectance").shape
     expected: dict[str, tuple[object, ...]] = {
         "band": BAND_NAMES,
@@ -144,26 +147,26 @@ def _check_fixed(stored: Readback) -> Iterator[str]:
         decoded["reflectance"] = {"scale_factor": 1 / DN_PER_REFLECTANCE}
     for name, attributes in decoded.items():
         for key, value in attributes.items():
-            if (found := stored.array(name).attrs.get(key)) != value:
-                yield f"attribute {key} of {name} is {found!r}; expected {value!r}"
+            if (stored_value := stored.array(name).attrs.get(key)) != value:
+                yield f"attribute {key} of {name} is {stored_value!r}; expected {value!r}"
 
 
 def _check_shard(
-    stored: Readback, digests: Mapping[str, str] | None, seen: _Seen, name: str, first: int, last: int
+    stored: Readback, digests: Mapping[str, str] | None, tally: _Tally, name: str, first: int, last: int
 ) -> list[Difference]:
-    """Read one shard; notes in `seen` what is in its scenes, and returns what is wrong."""
+    """Read one shard, add the contents of its scenes to `tally`, and return the problems."""
     array = stored.array(name)
     try:
         shard = read_shard(array, first, last)
     except StoreError as error:
         unreadable = unreadable_scenes(array, first, last)
         for i in unreadable:
-            seen.unreadable[i].add(name)
-        return [_about(stored, name, unreadable or range(first, last), str(error))]
+            tally.unreadable[i].add(name)
+        return [_difference_of_scenes(stored, name, unreadable or range(first, last), str(error))]
     problems = []
     if digests is not None and digests.get(key := shard_key(array, first)) != shard.digest:
         problems.append(
-            _about(
+            _difference_of_scenes(
                 stored,
                 name,
                 range(first, last),
@@ -172,31 +175,31 @@ def _check_shard(
             )
         )
     for i, scene in enumerate(shard.pixels, start=first):
-        here = (stored.scenes[i], name)
+        affected = (stored.scenes[i], name)
         if name == "reflectance":
-            seen.counts[i][name] = count_extremes(scene)
+            tally.counts[i][name] = count_extremes(scene)
         elif name == "mask" or (name == "alt_mask" and stored.coordinates["has_alt_mask"][i]):
-            seen.counts[i][name] = count_labels(scene)
-            if strange := sorted({int(label) for label in np.unique(scene)} - set(VALID_LABELS.tolist())):
-                problems.append(Difference(f"{name} of {here[0]} holds {strange}, which are no labels", here))
+            tally.counts[i][name] = count_labels(scene)
+            if unknown := sorted({int(label) for label in np.unique(scene)} - set(VALID_LABELS.tolist())):
+                problems.append(Difference(f"{name} of {affected[0]} holds {unknown}, which are no labels", affected))
         elif name == "alt_mask" and not (scene == MASK_MISSING).all():
-            problems.append(Difference(f"alt_mask of {here[0]} holds labels, but has_alt_mask is false", here))
+            problems.append(Difference(f"alt_mask of {affected[0]} holds labels, but has_alt_mask is false", affected))
     return problems
 
 
-def _about(stored: Readback, name: str, positions: Sequence[int], line: str) -> Difference:
-    """A difference in what some scenes have of a variable."""
+def _difference_of_scenes(stored: Readback, name: str, positions: Sequence[int], line: str) -> Difference:
+    """Make a difference that affects a variable of some scenes."""
     scenes = [stored.scenes[i] for i in positions]
-    spoken = scenes[0] if len(scenes) == 1 else f"{len(scenes)} scenes from {scenes[0]} to {scenes[-1]}"
-    return Difference(f"{name} of {spoken}: {line}", *((scene, name) for scene in scenes))
+    label = scenes[0] if len(scenes) == 1 else f"{len(scenes)} scenes from {scenes[0]} to {scenes[-1]}"
+    return Difference(f"{name} of {label}: {line}", *((scene, name) for scene in scenes))
 
 
 def _check_counts(stored: Readback, counts: list[dict[str, dict[str, int]]]) -> Iterator[Difference]:
-    """The quality coordinates against what was counted, where all of a scene could be read."""
+    """Compare the quality coordinates with the counts, for scenes of which all variables could be read."""
     _, height, width = stored.array("mask").shape
     has_alt_mask, has_thumbnail = (stored.coordinates[name] for name in ("has_alt_mask", "has_thumbnail"))
-    wanted = [{"reflectance", "mask", "alt_mask"} if other else {"reflectance", "mask"} for other in has_alt_mask]
-    rows = [i for i, found in enumerate(counts) if found.keys() == wanted[i]]
+    needed = [{"reflectance", "mask", "alt_mask"} if has_alt else {"reflectance", "mask"} for has_alt in has_alt_mask]
+    rows = [i for i, counted in enumerate(counts) if counted.keys() == needed[i]]
     if not rows:
         return
     expected = quality_coordinates(

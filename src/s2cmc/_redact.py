@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 _STEALTH = "***"
-_SHORTEST = 6  # characters; a shorter value would be found in the middle of words
+_SHORTEST = 6  # characters; shorter values would be replaced in the middle of words
 
 _USER = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*)://(?P<user>[^/\s?#\"<>]*)@")
 _UNQUOTED = re.compile(r"(://)[^/@\s\"<>]*:(?!\d+(?:/|$))[^\s\"<>]*@")
@@ -17,17 +17,17 @@ _ECHOED = re.compile(
     r".*?</\1>",
     re.DOTALL,
 )
-"""What S3 repeats of a request whose signature is wrong; the canonical request holds the session token
+"""Elements in which S3 repeats a request whose signature is wrong; the canonical request holds the session token
 (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
 _SECRET = re.compile(r"key|secret|token|pass|credential|sas|sig|auth|cookie|connection_string|header|service_account")
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
-"""Schemes that write the container, which is no secret, where others have the user."""
+"""Schemes with the container, which is no secret, at the place where others have the user."""
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without user, password, query and fragment of its URLs, and without some values.
+    """Remove user, password, query and fragment of all URLs from a text, and replace secret values by ``***``.
 
-    A query may be a signature, as in presigned URLs, so that none of it is kept.
+    A query is removed whole, because it may be a signature, as in presigned URLs.
     """
     for secret in secrets:
         text = text.replace(secret, _STEALTH)
@@ -39,7 +39,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secret_values(options: Mapping[str, Any]) -> Iterator[str]:
-    """Texts in options, at any depth, that their names call secret."""
+    """Yield the texts in options, at any depth, whose names call them secret."""
     for name, value in options.items():
         if _SECRET.search(str(name).lower()):
             yield from (text for text in _texts(value) if len(text) >= _SHORTEST)
@@ -53,9 +53,9 @@ def without_secrets[E: BaseException](foreign: E, secrets: Iterable[str] = ()) -
     Parameters
     ----------
     foreign : BaseException
-        What a translated error is raised from: ``raise StoreError(...) from without_secrets(error)``.
+        Cause of a translated error: ``raise StoreError(...) from without_secrets(error)``.
     secrets : iterable of str
-        Texts to take out wherever they are.
+        Texts to replace wherever they occur.
 
     Returns
     -------
@@ -69,13 +69,13 @@ def without_secrets[E: BaseException](foreign: E, secrets: Iterable[str] = ()) -
         if error is None or id(error) in seen:
             continue
         seen.add(id(error))
-        with suppress(AttributeError):  # those of GDAL cannot be changed, and name files in memory
+        with suppress(AttributeError):  # errors of GDAL cannot be changed; they name only files in memory
             error.args = tuple(redacted(part, hidden) if isinstance(part, str) else part for part in error.args)
         for name in ("filename", "filename2", "message", "msg", "strerror"):
-            if isinstance(said := getattr(error, name, None), str) and (kept := redacted(said, hidden)) != said:
-                setattr(error, name, kept)
-        if isinstance(named := getattr(error, "kwargs", None), dict):  # botocore
-            error.kwargs = {k: redacted(v, hidden) if isinstance(v, str) else v for k, v in named.items()}  # type: ignore[attr-defined]
+            if isinstance(text := getattr(error, name, None), str) and (clean := redacted(text, hidden)) != text:
+                setattr(error, name, clean)
+        if isinstance(kwargs := getattr(error, "kwargs", None), dict):  # botocore
+            error.kwargs = {k: redacted(v, hidden) if isinstance(v, str) else v for k, v in kwargs.items()}  # type: ignore[attr-defined]
         _forget_request(error)
         todo += [error.__cause__, error.__context__]
         if isinstance(error, BaseExceptionGroup):
@@ -84,11 +84,13 @@ def without_secrets[E: BaseException](foreign: E, secrets: Iterable[str] = ()) -
 
 
 def _without_user(url: re.Match[str]) -> str:
+    """Return the beginning of a URL without its user, but with its container."""
     scheme, user = url["scheme"], url["user"]
     return url[0] if scheme.lower() in _CONTAINERS and ":" not in user else f"{scheme}://"
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, at any depth."""
     match value:
         case str():
             yield value
@@ -101,7 +103,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _forget_request(error: BaseException) -> None:
-    """An error of aiohttp carries the request, with its headers and its URL."""
+    """Remove user, query and headers from the request that an error of aiohttp carries."""
     request = getattr(error, "request_info", None)
     if request is None or not hasattr(request, "_replace"):
         return

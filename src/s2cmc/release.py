@@ -1,4 +1,4 @@
-"""The published layout of a release: its names, and a writer of it (sample data, restore)."""
+"""The published layout of a release: names of its files, and a writer of releases (sample data, restore)."""
 
 import io
 import shutil
@@ -30,22 +30,22 @@ _UNDATED = bytes([80, 1, 1])  # 1980-01-01, as NumPy dates the members of an npz
 
 
 def array_path(part: str, scene: str, arrays: ArrayFormat) -> str:
-    """Path in a release of the array that a part holds of a scene."""
+    """Return the path in a release of the array of a scene in one of its parts."""
     return f"{part}/{ALT_PREFIX if part == 'alt_masks' else ''}{scene}.{arrays}"
 
 
 def thumbnail_path(scene: str) -> str:
-    """Path in a release of the thumbnail of a scene."""
+    """Return the path in a release of the thumbnail of a scene."""
     return f"thumbnails/{scene}.png"
 
 
 def outline_path(scene: str, suffix: str) -> str:
-    """Path in a release of one of the files of an outline; `suffix` is one of `SHAPEFILE_SUFFIXES`."""
+    """Return the path in a release of a file of an outline; `suffix` is one of `SHAPEFILE_SUFFIXES`."""
     return f"shapefiles/{scene}/{scene}{suffix}"
 
 
 def encode_array(array: np.ndarray, arrays: ArrayFormat) -> bytes:
-    """An array as a file."""
+    """Encode an array as the bytes of a file."""
     buffer = io.BytesIO()
     if arrays == "npz":
         np.savez_compressed(buffer, array)
@@ -55,8 +55,8 @@ def encode_array(array: np.ndarray, arrays: ArrayFormat) -> bytes:
 
 
 def encode_thumbnail(rgb: np.ndarray) -> bytes:
-    """A thumbnail (y, x, rgb), uint8, as PNG."""
-    from PIL import Image  # here: Pillow comes with the `convert` extra
+    """Encode a thumbnail (y, x, rgb), uint8, as PNG."""
+    from PIL import Image  # imported in the function: Pillow comes with the `convert` extra
 
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")
@@ -64,8 +64,8 @@ def encode_thumbnail(rgb: np.ndarray) -> bytes:
 
 
 def encode_outline(outline: Outline) -> dict[str, bytes]:
-    """An outline as the files of a shapefile of one polygon, by suffix; the same whenever they are made."""
-    import shapefile  # here: pyshp comes with the `convert` extra
+    """Encode an outline as the files of a shapefile of one polygon, by suffix; the bytes do not depend on the date."""
+    import shapefile  # imported in the function: pyshp comes with the `convert` extra
     from pyproj import CRS
 
     buffers = {suffix: io.BytesIO() for suffix in (".shp", ".shx", ".dbf")}
@@ -74,20 +74,20 @@ def encode_outline(outline: Outline) -> dict[str, bytes]:
         writer.poly([outline.ring()])
         writer.record(0)
     contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
-    contents[".dbf"] = contents[".dbf"][:1] + _UNDATED + contents[".dbf"][4:]  # pyshp writes the day of today
+    contents[".dbf"] = contents[".dbf"][:1] + _UNDATED + contents[".dbf"][4:]  # pyshp writes today's date
     contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
     contents[".cpg"] = b"UTF-8"
     return contents
 
 
 def encode_table(table: pd.DataFrame) -> bytes:
-    """The table as CSV; booleans as 0 and 1, as published."""
+    """Encode the table as CSV; booleans as 0 and 1, as published."""
     flags = table.select_dtypes("bool").columns
     return table.astype(dict.fromkeys(flags, "int64")).to_csv(index=False, lineterminator="\n").encode()
 
 
 class ReleaseWriter:
-    """Writes a release file by file; a context manager that leaves nothing behind where it fails.
+    """Writer of a release, file by file; a context manager that removes everything again after an error.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class ReleaseWriter:
             if error is None:
                 raise ReleaseError(f"{self._out} cannot be written: {reason}; nothing was left there") from reason
         if error is not None:
-            # It was empty before; half a release would only look like one.
+            # The folder was empty before, and half a release looks like a whole one.
             shutil.rmtree(self._out, ignore_errors=True)
             if isinstance(error, OSError) and not isinstance(error, CatalogueError):
                 raise ReleaseError(f"{self._out} cannot be written: {error}; nothing was left there") from error
@@ -161,7 +161,7 @@ class ReleaseWriter:
         (self._out / TABLE_FILE).write_bytes(encode_table(table))
 
     def mark_synthetic(self) -> None:
-        """Say in the release that its pixels are made up; a store converted from it says so too."""
+        """Mark the release as synthetic; a store converted from it is marked too."""
         (self._out / SYNTHETIC_FILE).write_text(SYNTHETIC_TEXT, encoding="utf-8")
 
     def _add_array(self, part: str, scene: str, array: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from s2cmc.schema import DIMS, PIXEL_VARIABLES
 from s2cmc.store import in_blocks
 
 COUNTED = ("scene", "mask", "shadows_marked", "has_alt_mask", "annotator", "group")
-"""What counting and scoring needs."""
+"""Variables that counting and scoring need."""
 
 
 class AccessorBase:
@@ -17,12 +17,12 @@ class AccessorBase:
         self._obj = dataset
 
     def _part(self, *needed: str) -> xr.Dataset:
-        """The Dataset, if it has what a question needs, with dask arrays for the pixels that it asks for."""
+        """Return the Dataset if it has the needed variables and dims; pixels among these as dask arrays."""
         part = self._as_opened(*needed)
         return part if set(PIXEL_VARIABLES).isdisjoint(needed) else in_blocks(part)
 
     def _as_opened(self, *needed: str) -> xr.Dataset:
-        """The very Dataset, if it has what a question needs."""
+        """Return the Dataset unchanged if it has the needed variables and dims."""
         for name in needed:
             if name not in (self._obj.dims if name in DIMS["reflectance"] else self._obj.variables):
                 raise CatalogueError(

@@ -15,7 +15,7 @@ class EvaluationAccessor(AccessorBase):
     """Predictions against the masks, and the annotators against each other."""
 
     def masks(self, annotator: Annotator = "primary") -> xr.DataArray:
-        """Masks by one annotator, of the scenes that have one; lazy.
+        """Return the masks by one annotator, of the scenes that have one; lazy.
 
         Parameters
         ----------
@@ -26,6 +26,11 @@ class EvaluationAccessor(AccessorBase):
         -------
         DataArray (scene, y, x), uint8
             0 clear, 1 cloud, 2 cloud_shadow, 255 no label; coordinate ``annotator`` says who made it.
+
+        Examples
+        --------
+        >>> ds.clouds.masks("B").sizes["scene"]
+        4
         """
         return query.masks(self._part("scene", "mask", "has_alt_mask", "annotator"), annotator)
 
@@ -39,29 +44,28 @@ class EvaluationAccessor(AccessorBase):
         merge_shadow: bool = False,
         truth: Annotator = "primary",
     ) -> xr.Dataset:
-        """Pixels of each pair of truth and prediction in each scene; lazy. Every score follows from these counts.
+        """Count the pixels of each pair of truth and prediction in each scene; lazy. All scores follow from the counts.
 
         Parameters
         ----------
         prediction : DataArray, str or Path
-            DataArray (scene, y, x) with product IDs as coordinate ``scene``, in any order and chunks; more scenes than
-            these may be there. Or a folder, zip or Zarr store of predictions named by scene: npy, npz or GeoTIFF. Whole
-            numbers are labels, booleans cloud or not, floats probabilities of cloud (NaN for none). What was never
-            written in a Zarr store is its fill value.
+            DataArray (scene, y, x) with product IDs as coordinate ``scene``, in any order and chunks; further scenes
+            are left out. Or a folder, zip or Zarr store of predictions named by scene: npy, npz or GeoTIFF. Whole
+            numbers are labels, booleans cloud or not, floats probabilities of cloud (NaN for none). Chunks that were
+            never written in a Zarr store are its fill value.
         class_map : str or mapping of int to int or None, optional
-            What the labels mean: ``"catalogue"`` (0 clear, 1 cloud, 2 cloud_shadow; the default), ``"binary"`` or
+            Meaning of the labels: ``"catalogue"`` (0 clear, 1 cloud, 2 cloud_shadow; the default), ``"binary"`` or
             ``"s2cloudless"`` (0, 1), ``"sen2cor"`` (SCL), ``"fmask"``, ``"python-fmask"``, ``"cloudsen12"``,
             ``"omnicloudmask"``, or one of your own. 255 is no label.
         threshold : float, optional
-            For probabilities: cloud from here on.
+            For probabilities: cloud from this value on.
         boundary_buffer : int
-            Leave out the pixels on each side of a class boundary of the truth, so many deep. With shadow, its
-            boundaries to clear count too, also for cloud: merge it to compare with a mask that has none.
+            Leave out this number of pixels on each side of a class boundary of the truth. Boundaries of shadow to clear
+            count too, also for cloud: merge shadow to compare with a mask that has none.
         merge_shadow : bool
-            Count shadow as clear on both sides, for cloud against non-cloud. So it is anyway where a prediction has no
-            shadow.
+            Count shadow as clear on both sides, for cloud against non-cloud; always so if a prediction has no shadow.
         truth : {"primary", "other", "A", "B"}
-            Whose masks are the truth; scenes without one are left out.
+            Annotator whose masks are the truth; scenes without one are left out.
 
         Returns
         -------
@@ -82,9 +86,15 @@ class EvaluationAccessor(AccessorBase):
         ------
         PredictionError
             If scenes are missing, shapes or dtypes do not fit, or labels are unknown: before any pixel of the catalogue
-            is read, except for labels of a lazy array, which only its computation can tell.
+            is read, except for labels of a lazy array, which are known when it is computed.
         QueryError
             If an option does not exist.
+
+        Examples
+        --------
+        >>> counts = ds.clouds.confusion(ds.reflectance.sel(band="B01") > 0.3)
+        >>> counts.confusion.sum("scene").values.tolist()
+        [[73198, 8590], [19277, 30007]]
         """
         return evaluation.count_prediction(
             self._part(*COUNTED),
@@ -110,16 +120,16 @@ class EvaluationAccessor(AccessorBase):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> xr.Dataset:
-        """Scores of a prediction by stratum, with intervals, beside the human ceiling on the same scenes and strata.
+        """Score a prediction by stratum, with intervals, beside the human ceiling on the same scenes and strata.
 
-        Scores are pooled over the pixels of a stratum. ``by="scene"`` scores each scene for itself; do not average
-        these: 319 of the 513 scenes hold a single class, so that most scores of most scenes are undefined.
+        Scores are pooled over the pixels of a stratum. ``by="scene"`` scores each scene; do not average these scores:
+        319 of the 513 scenes hold a single class, so that most scores of most scenes are undefined.
 
         Parameters
         ----------
         prediction : DataArray, str, Path, or Dataset
-            See `confusion`. Or the Dataset that `confusion` gave, computed or not, to ask it by other strata without
-            another pass over the pixels; the options of counting are then fixed, and are not given again.
+            See `confusion`. Or the Dataset that `confusion` returned, computed or not, for other strata without another
+            pass over the pixels; the options of counting are then fixed, and are not given again.
         by : str, DataArray or sequence of these, optional
             See `prevalence`.
         class_map, threshold, boundary_buffer, merge_shadow, truth
@@ -133,22 +143,22 @@ class EvaluationAccessor(AccessorBase):
         -------
         Dataset (stratum, mask_class)
             scenes, groups : int64
-                What a class is scored on: cloud (and non_cloud) on all scenes, clear and cloud_shadow where shadows
-                are marked, because elsewhere nobody knows which of the two a pixel is.
+                Scenes and groups that a class is scored on: cloud (and non_cloud) on all scenes, clear and cloud_shadow
+                where shadows are marked, because elsewhere the masks do not tell the two apart.
             tp, fp, fn, tn : int64
                 Pixels of the class against the others.
             precision, recall, f1, iou, balanced_accuracy : float64
                 0 to 1; NaN where the truth does not hold the class.
             cloud_accuracy, cloud_kappa : (stratum,), float64
-                Of cloud against non-cloud, all scenes.
+                Cloud against non-cloud, all scenes.
             three_class_accuracy, three_class_kappa : (stratum,), float64
-                Of three classes, scenes with marked shadows; only where the prediction has shadow.
+                Three classes, scenes with marked shadows; only where the prediction has shadow.
             ..._lower, ..._upper
                 Ends of the interval of each of them.
             ignored_truth, ignored_prediction, ignored_boundary, ignored_shadow : (stratum,), int64
                 Pixels left out: see `confusion`; the last those left out of three classes for unmarked shadows.
             doubly_annotated : int64
-                Of the scenes that a class is scored on, those with masks of both annotators.
+                Scenes with masks of both annotators, among those that a class is scored on.
             human_..., doubly_...
                 On these scenes alone: each score of the other annotator against the same truth, and of the prediction,
                 both in the pixels that the prediction gives a class.
@@ -160,6 +170,12 @@ class EvaluationAccessor(AccessorBase):
         ------
         PredictionError, QueryError
             See `confusion`.
+
+        Examples
+        --------
+        >>> result = ds.clouds.evaluate(ds.reflectance.sel(band="B01") > 0.3, by="snow_ice")
+        >>> result.f1.sel(mask_class="cloud").values.round(2).tolist()
+        [0.68, 0.53, 0.72]
         """
         part = self._part(*COUNTED)
         options = {
@@ -182,15 +198,15 @@ class EvaluationAccessor(AccessorBase):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> xr.Dataset:
-        """Scores of one prediction minus those of another, with intervals of the difference.
+        """Subtract the scores of one prediction from those of another, with intervals of the difference.
 
-        Both are scored on the same resamples of dependence groups, so that what is hard for both cancels out: an
-        interval that does not hold 0 speaks for a difference.
+        Both are scored on the same resamples of dependence groups, so that scenes that are hard for both cancel out:
+        an interval that does not hold 0 speaks for a difference.
 
         Parameters
         ----------
         first, second : Dataset, DataArray, str or Path
-            What `confusion` gave for each, counted alike; or predictions that need none of its options.
+            Result of `confusion` for each, with the same options; or predictions that need none of its options.
         by, resamples, confidence, seed
             See `evaluate`.
 
@@ -205,10 +221,17 @@ class EvaluationAccessor(AccessorBase):
         ------
         PredictionError
             If the two were not counted for the same scenes, classes, truth and boundary_buffer.
+
+        Examples
+        --------
+        >>> low, high = (ds.reflectance.sel(band="B01") > threshold for threshold in (0.2, 0.3))
+        >>> difference = ds.clouds.compare(low, high)
+        >>> bool(difference.recall.sel(stratum="all", mask_class="cloud") > 0)
+        True
         """
         part = self._part(*COUNTED)
-        ones, others = (evaluation.prediction_counts(part, one, {}) for one in (first, second))
-        return evaluation.compare(part, ones, others, by, Resampling(resamples, confidence, seed))
+        first_counts, second_counts = (evaluation.prediction_counts(part, one, {}) for one in (first, second))
+        return evaluation.compare(part, first_counts, second_counts, by, Resampling(resamples, confidence, seed))
 
     def precision_recall(
         self,
@@ -218,12 +241,12 @@ class EvaluationAccessor(AccessorBase):
         boundary_buffer: int = 0,
         truth: Annotator = "primary",
     ) -> xr.Dataset:
-        """Precision, recall and F1 of cloud at every threshold, from histograms of a predicted probability.
+        """Compute precision, recall and F1 of cloud at every threshold, from histograms of a predicted probability.
 
         Parameters
         ----------
         prediction : DataArray, str, Path, or Dataset
-            Probabilities of cloud; see `confusion`. Or what it gave for them.
+            Probabilities of cloud; see `confusion`. Or its result for them.
         by : str, DataArray or sequence of these, optional
             See `prevalence`.
         boundary_buffer, truth
@@ -236,6 +259,12 @@ class EvaluationAccessor(AccessorBase):
                 At thresholds 0, 0.001, ... 0.999, as `evaluate` gives them for each.
             average_precision : (stratum,), float64
                 Sum over the thresholds of the gain in recall times the precision.
+
+        Examples
+        --------
+        >>> curve = ds.clouds.precision_recall(ds.reflectance.sel(band="B01").clip(0, 1))
+        >>> curve.average_precision.values.round(2).tolist()
+        [0.68]
         """
         part = self._part(*COUNTED)
         threshold = prediction.attrs.get("threshold") if isinstance(prediction, xr.Dataset) else 0.5
@@ -252,7 +281,7 @@ class EvaluationAccessor(AccessorBase):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> xr.Dataset:
-        """Annotator B against annotator A over the doubly annotated scenes: the human ceiling.
+        """Score annotator B against annotator A over the doubly annotated scenes: the human ceiling.
 
         F1, IoU, accuracy and kappa do not change if A and B change places; precision and recall do.
 
@@ -266,7 +295,7 @@ class EvaluationAccessor(AccessorBase):
         Returns
         -------
         Dataset (stratum, mask_class)
-            As of `evaluate`, A in the place of the truth, NaN where neither has the class. And
+            Scores as in `evaluate`, with A in the place of the truth; NaN where neither has the class. And
 
             pixel_agreement : (stratum,), float64
                 Share of the pixels of all these scenes that got the same class, shadows marked or not.
@@ -275,6 +304,11 @@ class EvaluationAccessor(AccessorBase):
         ------
         CatalogueError
             If no scene has masks of both.
+
+        Examples
+        --------
+        >>> ds.clouds.agreement(by=None).pixel_agreement.values.round(2).tolist()
+        [0.98]
         """
         part = self._part(*COUNTED, "alt_mask")
         return evaluation.agreement(part, by, boundary_buffer, merge_shadow, Resampling(resamples, confidence, seed))
@@ -289,7 +323,7 @@ class EvaluationAccessor(AccessorBase):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> str:
-        """`evaluate` as one self-contained HTML page.
+        """Make one self-contained HTML page of `evaluate`.
 
         Scores by stratum with intervals and the human ceiling, as charts and tables; the precision-recall curve of
         probabilities; the worst scenes with their thumbnails. Needs ``s2cmc[plot]``.
@@ -297,16 +331,22 @@ class EvaluationAccessor(AccessorBase):
         Parameters
         ----------
         prediction : Dataset, DataArray, str or Path
-            What `confusion` gave, or a prediction that needs none of its options.
+            Result of `confusion`, or a prediction that needs none of its options.
         by, resamples, confidence, seed
             See `evaluate`.
         worst : int
-            How many scenes to show, lowest accuracy of cloud against non-cloud first.
+            Number of scenes to show, lowest accuracy of cloud against non-cloud first.
 
         Returns
         -------
         str
             For ``Path("report.html").write_text(...)``.
+
+        Examples
+        --------
+        >>> page = ds.clouds.evaluation_page(ds.reflectance.sel(band="B01") > 0.3)
+        >>> page.splitlines()[0]
+        '<!DOCTYPE html>'
         """
         part = self._part(*COUNTED, *TAG_NAMES, "difficulty")
         (counts,) = evaluation.compute_together(evaluation.prediction_counts(part, prediction, {}))

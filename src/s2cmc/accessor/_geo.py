@@ -20,7 +20,7 @@ class GeoAccessor(AccessorBase):
     """Scenes on their own grids, on Earth, and in their original products."""
 
     def scene(self, key: SceneKey) -> xr.Dataset:
-        """One scene with true UTM coordinates and CRS, for rioxarray; lazy.
+        """Return one scene with true UTM coordinates and CRS, for rioxarray; lazy.
 
         Parameters
         ----------
@@ -40,7 +40,7 @@ class GeoAccessor(AccessorBase):
 
             `x` and `y` are the centres of the pixels, m, `y` from north to south; ``spatial_ref`` is the CF grid
             mapping, so that ``.rio.crs``, ``.rio.transform()``, ``.rio.clip`` and ``.rio.reproject`` work, and
-            ``.rio.to_raster`` on each variable. What the catalogue says of the scene stands in scalar coordinates.
+            ``.rio.to_raster`` on each variable. Coordinates of the scene are scalar coordinates.
 
         Raises
         ------
@@ -48,11 +48,19 @@ class GeoAccessor(AccessorBase):
             If no scene is named so, or several are; the message names them.
         CatalogueError
             If the release had no outline for the scene: then its place is not known.
+
+        Examples
+        --------
+        >>> scene = ds.clouds.scene("T03SXU")
+        >>> scene.rio.crs.to_epsg()
+        32603
+        >>> scene.rio.resolution()
+        (20.0, -20.0)
         """
         return geo.scene(self._part(*PLACED), key)
 
     def footprints(self) -> "GeoDataFrame":
-        """Footprints of the scenes as a table, for maps and joins; needs ``s2cmc[geo]``. No pixel is read.
+        """Return the footprints of the scenes as a table, for maps and joins; needs ``s2cmc[geo]``. No pixel is read.
 
         Returns
         -------
@@ -60,13 +68,19 @@ class GeoAccessor(AccessorBase):
             One row for each scene, by product ID: every coordinate of the scenes as a column, and its footprint on
             WGS 84 (EPSG:4326), which is that of the array, not of the wider published outline. It is split where the
             antimeridian cuts it, and None where the place of a scene is unknown.
+
+        Examples
+        --------
+        >>> footprints = ds.clouds.footprints()
+        >>> len(footprints), footprints.crs.to_epsg()
+        (8, 4326)
         """
         return geo.footprints(self._part(*PLACED))
 
     def mosaic(
         self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"
     ) -> xr.Dataset:
-        """All scenes on one grid, for neighbours: select them first; lazy. Needs ``s2cmc[geo]``.
+        """Put neighbouring scenes, selected before, on one grid; lazy. Needs ``s2cmc[geo]``.
 
         Parameters
         ----------
@@ -86,20 +100,25 @@ class GeoAccessor(AccessorBase):
             mask, alt_mask, valid : (y, x), uint8
                 As `scene` gives them; 255, and 0 for `valid`, where no scene has data.
             source : (y, x), int16
-                Position of the scene that the pixel is of, -1 where none has data. Earlier scenes lie on top.
+                Position of the scene that the pixel is from, -1 where none has data. Earlier scenes are on top.
 
         Raises
         ------
         QueryError
-            If there is no scene, no such CRS or resampling, if the scenes lie in several zones and `crs` is not
-            given, or if they lie so far apart that the grid has more than 1e10 pixels.
+            If there is no scene, no such CRS or resampling, if the scenes are in several zones and `crs` is not
+            given, or if they are so far apart that the grid has more than 1e10 pixels.
         CatalogueError
             If the place of a scene is not known.
+
+        Examples
+        --------
+        >>> ds.isel(scene=[0]).clouds.mosaic(crs=3857).rio.crs.to_epsg()
+        3857
         """
         return geo.mosaic(self._part(*PLACED, "reflectance"), crs=crs, resolution=resolution, resampling=resampling)
 
     def l1c_window(self, key: SceneKey) -> L1CWindow:
-        """Where a scene lies in its original Level-1C product, and where that is to be found. No pixel is read.
+        """Locate a scene in its original Level-1C product, and the product in public object stores. No pixel is read.
 
         Parameters
         ----------
@@ -118,13 +137,18 @@ class GeoAccessor(AccessorBase):
             If no scene is named so, or several are.
         SceneError
             If the place of the scene is not known, or not on the grid of its tile.
+
+        Examples
+        --------
+        >>> ds.clouds.l1c_window("T03SXU").window("B11")
+        PixelWindow(resolution=20, row=4095.0, column=3587.0, height=128.0, width=128.0)
         """
         return geo.l1c_window(self._part(*PLACED), key)
 
     def read_l1c(
         self, key: SceneKey, source: str | Path, bands: Sequence[str] | None = None, *, dn: bool = False
     ) -> xr.DataTree:
-        """A scene as its original product has it: every band at its native resolution; lazy.
+        """Read a scene from its original product, every band at its native resolution; lazy.
 
         Parameters
         ----------
@@ -150,6 +174,12 @@ class GeoAccessor(AccessorBase):
             If files are missing, of another product, or not on the grid of its tile; the message lists all.
         QueryError
             If there is no such scene or band.
+
+        Examples
+        --------
+        >>> tree = ds.clouds.read_l1c("T03SXU", "products", bands=["B04"])  # doctest: +SKIP
+        >>> tree["r10m/B04"].shape  # doctest: +SKIP
+        (256, 256)
         """
         return geo.read_l1c(self._part(*PLACED), key, source, bands, dn=dn)
 
@@ -176,5 +206,10 @@ class GeoAccessor(AccessorBase):
             If there is no such scene or band, or it is not of 20 m.
         SceneError
             If the scene has no georeference, or the file is missing or not of its tile.
+
+        Examples
+        --------
+        >>> ds.clouds.check_georeference("T03SXU", "products").passes  # doctest: +SKIP
+        True
         """
         return geo.check_georeference(self._part(*PLACED, "reflectance", "band", "outline_margin"), key, source, band)

@@ -16,14 +16,15 @@ class StatisticsAccessor(AccessorBase):
     """The catalogue's own tables, and statistics of its bands."""
 
     def prevalence(self, by: By = None) -> xr.Dataset:
-        """Share of each class among the labelled pixels, counted in the masks; lazy.
+        """Count the share of each class among the labelled pixels of the masks; lazy.
 
         Parameters
         ----------
         by : str, DataArray or sequence of these, optional
-            Questions to ask by, one after the other and not crossed: a tag (``"snow_ice"``), a tag group
-            (``"surface_type"``), ``"split"``, ``"season"`` (local), ``"latitude_band"``, ``"scene"``, any coordinate
-            of the scenes with text, whole numbers or booleans (``"difficulty"``), or a DataArray (scene,) of labels.
+            How to divide the scenes into strata: a tag (``"snow_ice"``), a tag group (``"surface_type"``),
+            ``"split"``, ``"season"`` (local), ``"latitude_band"``, ``"scene"``, any coordinate of the scenes with
+            text, whole numbers or booleans (``"difficulty"``), or a DataArray (scene,) of labels. Several are listed
+            one after the other and not crossed.
 
         Returns
         -------
@@ -40,30 +41,56 @@ class StatisticsAccessor(AccessorBase):
             differing_scenes : (stratum,), int64
                 Scenes whose percentages in the table are not those of the mask.
 
-            The first stratum is ``all``; coordinate ``by`` names the question. Where ``shadows_marked`` is false, clear
-            may hide shadow.
+            The first stratum is ``all``; coordinate ``by`` names the criterion. Where ``shadows_marked`` is false,
+            clear may hide shadow.
 
         Raises
         ------
         QueryError
-            If there is no such question.
+            If `by` does not exist.
+
+        Examples
+        --------
+        >>> table = ds.clouds.prevalence(by="snow_ice")
+        >>> table.stratum.values.tolist()
+        ['all', 'snow_ice', 'not snow_ice']
+        >>> table.percent.sel(mask_class="cloud").values.round(1).tolist()
+        [37.6, 28.0, 39.0]
         """
         return statistics.prevalence(self._part("scene", "mask", "percentages_agree", *statistics.PUBLISHED), by)
 
     def tag_frequencies(self) -> xr.Dataset:
-        """Scenes with each tag (tag,): `scenes`, int64, and `percent` of all scenes; coordinate ``tag_group``."""
+        """Count the scenes with each tag (tag,): `scenes`, int64, `percent` of all scenes, coordinate `tag_group`.
+
+        Examples
+        --------
+        >>> ds.clouds.tag_frequencies().scenes.sel(tag="cumulus").item()
+        3
+        """
         return statistics.tag_frequencies(self._part("scene", *TAG_NAMES))
 
     def difficulty(self) -> xr.Dataset:
-        """Scenes of each difficulty 1 to 5 (difficulty,): `scenes`, int64, and `percent` of all scenes."""
+        """Count the scenes of each difficulty 1 to 5 (difficulty,): `scenes`, int64, and `percent` of all scenes.
+
+        Examples
+        --------
+        >>> ds.clouds.difficulty().scenes.values.tolist()
+        [2, 1, 1, 2, 2]
+        """
         return statistics.difficulty_counts(self._part("scene", "difficulty"))
 
     def tag_cooccurrence(self) -> xr.DataArray:
-        """Scenes with both of two tags (tag, other_tag), int64; on the diagonal those with the tag."""
+        """Count the scenes with both of two tags (tag, other_tag), int64; on the diagonal those with the tag.
+
+        Examples
+        --------
+        >>> ds.clouds.tag_cooccurrence().sel(tag="cumulus", other_tag="thick").item()
+        3
+        """
         return statistics.tag_cooccurrence(self._part("scene", *TAG_NAMES))
 
     def statistics_page(self, by: By = report.DEFAULT_BY) -> str:
-        """All of these tables with charts, and the agreement of the annotators, as one self-contained HTML page.
+        """Make one self-contained HTML page of these tables, their charts and the agreement of the annotators.
 
         Needs ``s2cmc[plot]``; reads the masks.
 
@@ -76,20 +103,26 @@ class StatisticsAccessor(AccessorBase):
         -------
         str
             For ``Path("statistics.html").write_text(...)``.
+
+        Examples
+        --------
+        >>> page = ds.clouds.statistics_page(by="dataset")
+        >>> page.splitlines()[0]
+        '<!DOCTYPE html>'
         """
         part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
         return report.statistics_page(part, report.gather_statistics(part, by))
 
     def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
-        """Pixels with each digital number, by scene, class of `mask`, and band.
+        """Count the pixels with each digital number (DN), by scene, class of `mask`, and band.
 
-        One pass over the pixels answers every later question on them: histograms of scenes, classes or DN add up.
+        Every later statistic needs no other pass over the pixels: histograms of scenes, classes or DN add up.
 
         Parameters
         ----------
         cache : str or Path, optional
-            Zarr store to keep them in; made if it is not there, or left unfinished. Make it of the whole catalogue, so
-            that every part of it finds its scenes. That reflectance or masks were changed since is not noticed.
+            Zarr store to keep the histograms in; made if it is absent or unfinished. Make it of the whole catalogue, so
+            that it has the scenes of every part. Later changes of reflectance or masks are not noticed.
 
         Returns
         -------
@@ -102,11 +135,17 @@ class StatisticsAccessor(AccessorBase):
         StoreError
             If `cache` holds anything else.
         SceneError
-            When it is computed: if a reflectance is no whole DN.
+            When computed: if a reflectance is no whole DN.
+
+        Examples
+        --------
+        >>> histograms = ds.isel(scene=[0]).clouds.band_histograms()
+        >>> int(histograms.sel(band="B02", mask_class="cloud").sum())
+        6246
         """
         part = self._part("scene", "band", "reflectance", "mask")
-        found = statistics.band_histograms(part)
-        return found if cache is None else statistics.cached_histograms(found, cache, part)
+        histograms = statistics.band_histograms(part)
+        return histograms if cache is None else statistics.cached_histograms(histograms, cache, part)
 
     def band_statistics(
         self,
@@ -116,18 +155,18 @@ class StatisticsAccessor(AccessorBase):
         percentiles: Sequence[float] = (5, 25, 50, 75, 95),
         histograms: xr.DataArray | None = None,
     ) -> xr.Dataset:
-        """Statistics of the reflectance of each band, exact, from histograms; lazy.
+        """Compute exact statistics of the reflectance of each band from histograms; lazy.
 
         Parameters
         ----------
         by : str, DataArray or sequence of these, optional
             See `prevalence`.
         within : {"clear", "cloud", "cloud_shadow"}, optional
-            Look at the pixels of one class only; else at all of them, labelled or not.
+            Use the pixels of one class only; by default all pixels, labelled or not.
         percentiles : sequence of float
             0 to 100.
         histograms : DataArray, optional
-            What `band_histograms` gave for these scenes, e.g. from its cache; else they are counted anew.
+            Result of `band_histograms` for these scenes, e.g. from its cache; by default they are counted again.
 
         Returns
         -------
@@ -144,19 +183,25 @@ class StatisticsAccessor(AccessorBase):
         Raises
         ------
         QueryError
-            If a question, class or percentile does not exist.
+            If `by`, a class or a percentile does not exist.
+
+        Examples
+        --------
+        >>> table = ds.clouds.band_statistics(within="cloud")
+        >>> table["mean"].sel(stratum="all", band=["B02", "B11"]).values.round(2).tolist()
+        [0.47, 0.28]
         """
         part = self._part("scene", "band", "reflectance", "mask")
         return statistics.band_statistics(part, histograms, by, within, percentiles)
 
     def spectral_index(self, name: str) -> xr.DataArray:
-        """Normalised difference of two bands; lazy, and only these two bands are read.
+        """Compute the normalised difference of two bands; lazy, and only these two bands are read.
 
         Parameters
         ----------
         name : {"NDSI", "NDVI", "NDWI", "NDMI", "NBR"}
             Snow (B03, B11), vegetation (B08, B04), water (B03, B08), moisture (B8A, B11), burn (B8A, B12); formula and
-            source stand in the attributes.
+            source are in the attributes.
 
         Returns
         -------
@@ -167,5 +212,13 @@ class StatisticsAccessor(AccessorBase):
         ------
         QueryError
             If there is no index of that name.
+
+        Examples
+        --------
+        >>> ndsi = ds.clouds.spectral_index("NDSI")
+        >>> ndsi.shape
+        (8, 128, 128)
+        >>> ndsi.attrs["source"]
+        'Hall et al. 1995, doi 10.1016/0034-4257(95)00137-P'
         """
         return statistics.spectral_index(self._part("reflectance")["reflectance"], name)

@@ -1,4 +1,4 @@
-"""The accessor ``ds.clouds``. Every method checks that its coordinates are there and forwards to a package.
+"""The accessor ``ds.clouds``. Every method checks that the Dataset has the needed variables and forwards to a package.
 
 Methods of statistics, evaluation and place are inherited from modules beside this one.
 """
@@ -25,9 +25,16 @@ PATCHED = ("scene", "y", "x", "band", *training.VARIABLES)
 
 @xr.register_dataset_accessor("clouds")
 class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
-    """Questions to a catalogue opened by `s2cmc.open_catalogue`, or to any part of one.
+    """Methods on a catalogue opened by `s2cmc.open_catalogue`, or on any part of one.
 
-    Every answer is an ordinary xarray object, and lazy where it needs pixels.
+    Each returns an ordinary xarray object, which is lazy where it needs pixels.
+
+    Examples
+    --------
+    >>> import s2cmc.tutorial
+    >>> ds = s2cmc.tutorial.open_catalogue()
+    >>> ds.clouds.select("cumulus and not snow_ice").sizes["scene"]
+    2
     """
 
     def select(
@@ -45,7 +52,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         intersects: object | None = None,
         bands: Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Scenes that meet every condition. No pixel is read.
+        """Select the scenes that meet every condition. No pixel is read.
 
         Parameters
         ----------
@@ -81,12 +88,19 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         Returns
         -------
         Dataset
-            With the same variables and fewer scenes, possibly none, and the bands that were asked for.
+            With the same variables and fewer scenes, possibly none, and the requested bands.
 
         Raises
         ------
         QueryError
             If a name or value does not exist; the message offers the nearest ones.
+
+        Examples
+        --------
+        >>> ds.clouds.select("snow_ice and (thick or cirrus)", shadows_marked=True).sizes["scene"]
+        1
+        >>> ds.clouds.select(split="test", bands=["B04", "B03", "B02"]).reflectance.shape
+        (2, 128, 128, 3)
         """
         return query.select(
             self._part("scene", *(PLACED if intersects is not None else ())),
@@ -105,12 +119,24 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
 
     @property
     def tags(self) -> xr.DataArray:
-        """All 24 tags as one array (scene, tag), bool, with coordinate ``tag_group`` on ``tag``."""
+        """Array of the 24 tags (scene, tag), bool, with coordinate ``tag_group`` on ``tag``.
+
+        Examples
+        --------
+        >>> ds.clouds.tags.sel(tag="cumulus").sum().item()
+        3
+        """
         return query.tags(self._part("scene", *TAG_NAMES))
 
     @property
     def tag_groups(self) -> dict[str, list[str]]:
-        """Names of the tags by the question they answer: surface type, cloud type, thickness, height, extent."""
+        """Names of the tags by group: surface type, cloud type, cloud thickness, height and extent.
+
+        Examples
+        --------
+        >>> ds.clouds.tag_groups["cloud_thickness"]
+        ['thin', 'thick']
+        """
         return query.tag_groups()
 
     @property
@@ -119,11 +145,16 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
 
         Scenes of one tile, or of one date and relative orbit, are not independent: keep them together, e.g. with
         scikit-learn's ``GroupKFold``.
+
+        Examples
+        --------
+        >>> ds.clouds.groups.values.tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7]
         """
         return self._part("group")["group"]
 
     def random_split(self, fractions: Mapping[str, float], *, seed: int = 0) -> xr.DataArray:
-        """Name a part for every scene at random, with all scenes of a dependence group in one part.
+        """Split the scenes at random into named parts, with all scenes of a dependence group in one part.
 
         Parameters
         ----------
@@ -136,19 +167,43 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         -------
         DataArray (scene,), str
             For ``ds.isel(scene=parts == "train")``.
+
+        Examples
+        --------
+        >>> parts = ds.clouds.random_split({"train": 0.75, "valid": 0.25})
+        >>> ds.isel(scene=parts == "train").sizes["scene"]
+        6
         """
         return query.random_split(self._part("scene", "group"), fractions, seed)
 
     def class_counts(self) -> xr.DataArray:
-        """Pixels of each class in each scene (scene, mask_class), int64; lazy."""
+        """Count the pixels of each class in each scene (scene, mask_class), int64; lazy.
+
+        Examples
+        --------
+        >>> ds.clouds.class_counts().sum("scene").values.tolist()
+        [78020, 49284, 3768]
+        """
         return statistics.class_counts(self._part("mask")["mask"])
 
     def class_fractions(self) -> xr.DataArray:
-        """Fraction of each class among the labelled pixels of each scene (scene, mask_class), float64, 0..1; lazy."""
+        """Fraction of each class among the labelled pixels of each scene (scene, mask_class), float64, 0..1; lazy.
+
+        Examples
+        --------
+        >>> ds.clouds.class_fractions().isel(scene=0).values.round(3).tolist()
+        [0.513, 0.381, 0.106]
+        """
         return statistics.class_fractions(self._part("mask")["mask"])
 
     def one_hot(self) -> xr.DataArray:
-        """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy."""
+        """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy.
+
+        Examples
+        --------
+        >>> ds.clouds.one_hot().shape
+        (8, 128, 128, 3)
+        """
         return statistics.one_hot(self._part("mask")["mask"])
 
     def patches(
@@ -160,7 +215,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         scenes_per_batch: int | None = None,
         seed: int = 0,
     ) -> Patches:
-        """Random patches with their labels, shuffled, in batches for training. Nothing is read before it is asked for.
+        """Draw random patches with their labels, shuffled, in batches for training. Each batch is read on request.
 
         Each batch is read by itself: every chunk of the store is decoded once for all patches of the batch. For all
         patches on a regular grid there is xbatcher, https://xbatcher.readthedocs.io.
@@ -174,23 +229,23 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         count : int, optional
             Patches of an epoch; by default as many as have the area of all scenes.
         scenes_per_batch : int, optional
-            Scenes that the patches of a batch are of, at most. By default each is of another scene, as far as there
-            are so many. Several patches of a scene are read in little more time than one: with 8 scenes for 32 patches
-            about twice as many patches come in a second, less well mixed.
+            Largest number of scenes in a batch. By default each patch is from another scene, if there are enough.
+            Several patches of a scene are read in little more time than one: 8 scenes for 32 patches give about twice
+            as many patches in a second, less well mixed.
         seed : int
-            Of all that is random; the same seed gives the same patches in the same order.
+            The same seed gives the same patches in the same order.
 
         Returns
         -------
         Patches
-            To be iterated over, ``for data in ds.clouds.patches():``, while a thread reads the next batch; leaving
-            the loop ends it. ``patches.epoch(1)`` gives other patches in another order, ``len(patches)`` is the number
+            Iterate with ``for data in ds.clouds.patches():``, while a thread reads the next batch; leaving the loop
+            ends the thread. ``patches.epoch(1)`` gives other patches in another order, ``len(patches)`` is the number
             of batches, and ``patches[i]`` reads one, so that it also serves as a map-style dataset of PyTorch:
             ``DataLoader(patches, batch_size=None, num_workers=2, multiprocessing_context="spawn", collate_fn=...)``.
             Each batch is a Dataset (patch, y, x, band):
 
             reflectance : (patch, y, x, band), float32
-                Top-of-atmosphere reflectance, unitless. In memory it lies band by band, as PyTorch wants it:
+                Top-of-atmosphere reflectance, unitless. Bands are contiguous in memory, as PyTorch needs them:
                 ``torch.from_numpy(data.reflectance.transpose("patch", "band", "y", "x").values)`` copies nothing.
             mask : (patch, y, x), uint8
                 0 clear, 1 cloud, 2 cloud_shadow; 255 no label.
@@ -202,11 +257,19 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         ------
         QueryError
             If there is no scene, the scenes are smaller than `size`, or a number is out of its range.
+
+        Examples
+        --------
+        >>> patches = ds.clouds.patches(64, batch=4, count=10)
+        >>> len(patches)
+        3
+        >>> patches[0].reflectance.shape
+        (4, 64, 64, 13)
         """
         return training.patches(self._as_opened(*PATCHED), size, batch, count, scenes_per_batch, seed)
 
     def patches_at(self, positions: ArrayLike, size: int | tuple[int, int] = 256) -> xr.Dataset:
-        """Patches at places of your own choice, as one batch; read at once.
+        """Read patches at chosen positions as one batch.
 
         Parameters
         ----------
@@ -223,12 +286,17 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         Raises
         ------
         QueryError
-            If a patch does not lie in its scene.
+            If a patch is not inside its scene.
+
+        Examples
+        --------
+        >>> ds.clouds.patches_at([[0, 0, 0], [3, 10, 20]], size=32).mask.shape
+        (2, 32, 32)
         """
         return training.patches_at(self._as_opened(*PATCHED), positions, size)
 
     def rgb(self, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
-        """True-colour composite of B04, B03, B02 for ``.plot.imshow``.
+        """Make a true-colour composite of B04, B03, B02 for ``.plot.imshow``.
 
         Parameters
         ----------
@@ -240,7 +308,12 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         Returns
         -------
         DataArray (scene, y, x, rgb), float32
-            0 to 1, unitless. Lazy; of a catalogue as it was opened or selected here, only the three bands are read.
+            0 to 1, unitless. Lazy; only the three bands are read from a catalogue as it was opened or selected.
+
+        Examples
+        --------
+        >>> ds.clouds.rgb().shape
+        (8, 128, 128, 3)
         """
         return report.rgb(self._part("reflectance")["reflectance"], gain=gain, gamma=gamma)
 
@@ -254,12 +327,18 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         gain, gamma : float
             See `rgb`.
         most : int
-            Scenes to draw at most, from the first.
+            Largest number of scenes to draw, from the first.
 
         Returns
         -------
         matplotlib.figure.Figure
             For ``figure.savefig("gallery.png")``; a notebook shows it.
+
+        Examples
+        --------
+        >>> figure = ds.clouds.gallery(most=2)
+        >>> [panel.get_title().split()[0] for panel in figure.axes]
+        ['03SXU', '52KEB']
         """
         return report.gallery(
             self._part("scene", "reflectance", "mask"), columns=columns, gain=gain, gamma=gamma, most=most

@@ -10,32 +10,65 @@ from s2cmc.schema import CLASS_DIM
 
 @xr.register_dataset_accessor("evaluation")
 class ResultAccessor:
-    """Shows a result as a table; the Dataset itself holds every number.
+    """Shows a result as a table; the Dataset itself has every number.
 
     ``print(result.evaluation)``, a notebook's display of it, or `to_markdown`; ``result.to_dataframe()`` has it all.
+
+    Examples
+    --------
+    >>> result = ds.clouds.evaluate(ds.reflectance.sel(band="B01") > 0.3, by="snow_ice")
+    >>> result.evaluation.overall_table().shape
+    (3, 8)
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._obj = dataset
 
     def class_table(self) -> pd.DataFrame:
-        """Scores of each stratum and class, rounded, as text: F1 with its interval, beside the human ceiling."""
+        """Return scores of each stratum and class, rounded, as text: F1 with its interval, beside the human ceiling.
+
+        Examples
+        --------
+        >>> result = ds.clouds.evaluate(ds.reflectance.sel(band="B01") > 0.3, by="snow_ice")
+        >>> result.evaluation.class_table().columns[:3].tolist()
+        ['stratum', 'class', 'scenes']
+        """
         return class_table(self._result())
 
     def overall_table(self) -> pd.DataFrame:
-        """Accuracy and kappa of each stratum with their intervals, rounded, as text."""
+        """Return accuracy and kappa of each stratum with their intervals, rounded, as text.
+
+        Examples
+        --------
+        >>> result = ds.clouds.evaluate(ds.reflectance.sel(band="B01") > 0.3, by="snow_ice")
+        >>> result.evaluation.overall_table().columns[:3].tolist()
+        ['stratum', 'scenes', 'groups']
+        """
         return overall_table(self._result())
 
     def to_markdown(self) -> str:
-        """Both tables in Markdown, with what they are of."""
+        """Return both tables in Markdown, with the options and remarks.
+
+        Examples
+        --------
+        >>> result = ds.clouds.evaluate(ds.reflectance.sel(band="B01") > 0.3)
+        >>> result.evaluation.to_markdown().startswith("SYNTHETIC data")
+        True
+        """
         result = self._result()
         tables = [markdown(self.class_table()), markdown(self.overall_table())]
         return "\n\n".join([settings(result), *tables, *remarks(result)]) + "\n"
 
     def to_html(self) -> str:
-        """Both tables and a chart of F1 as one self-contained page; needs ``s2cmc[plot]``.
+        """Make one self-contained page of both tables and a chart of F1; needs ``s2cmc[plot]``.
 
         `CloudsAccessor.evaluation_page` adds the worst scenes and the precision-recall curve.
+
+        Examples
+        --------
+        >>> result = ds.clouds.evaluate(ds.reflectance.sel(band="B01") > 0.3)
+        >>> result.evaluation.to_html().splitlines()[0]
+        '<!DOCTYPE html>'
         """
         return result_page(self._result())
 

@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from s2cmc.cli import _console
+from s2cmc.cli import _tables
 from s2cmc.cli._console import Store, StoreOption, Where, access_of, out
 from s2cmc.errors import CatalogueError
-from s2cmc.store import open_with
 
 
 def info(store: Store, store_option: StoreOption = None) -> None:
     """Show what a store holds. No pixel is read."""
-    for table in _console.overview(open_with(store, access_of(store_option))):
+    from s2cmc.store import open_group
+
+    for table in _tables.overview(open_group(store, access_of(store_option))):
         out.print(table)
 
 
@@ -27,18 +28,22 @@ def select(
     store_option: StoreOption = None,
 ) -> None:
     """List the scenes that meet a tag expression. No pixel is read."""
-    chosen = open_with(store, access_of(store_option)).clouds.select(expression, split=split)
+    from s2cmc.store import open_catalogue
+
+    chosen = open_catalogue(store, access_of(store_option)).clouds.select(expression, split=split)
     if ids:
         for scene in chosen["scene"].values:
             out.print(scene, highlight=False, soft_wrap=True)
     else:
-        out.print(_console.scenes(chosen))
+        out.print(_tables.scenes(chosen))
 
 
 def fractions(store: Store, where: Where = None, store_option: StoreOption = None) -> None:
     """Reduce the masks to the fraction of each class."""
-    chosen = open_with(store, access_of(store_option)).clouds.select(where)
-    out.print(_console.fractions(chosen.clouds.class_fractions().compute()))
+    from s2cmc.store import open_catalogue
+
+    chosen = open_catalogue(store, access_of(store_option)).clouds.select(where)
+    out.print(_tables.fractions(chosen.clouds.class_fractions().compute()))
 
 
 def gallery(
@@ -50,7 +55,9 @@ def gallery(
     store_option: StoreOption = None,
 ) -> None:
     """Draw scenes in true colour with the outlines of their masks."""
-    chosen = open_with(store, access_of(store_option)).clouds.select(where)
+    from s2cmc.store import open_catalogue
+
+    chosen = open_catalogue(store, access_of(store_option)).clouds.select(where)
     try:
         chosen.clouds.gallery(columns=columns, most=most).savefig(picture, dpi=110)
     except (OSError, ValueError) as error:

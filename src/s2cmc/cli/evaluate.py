@@ -2,20 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
-import xarray as xr
 
-from s2cmc import report
 from s2cmc._redact import redacted
-from s2cmc.cli import _console
+from s2cmc.cli import _tables
 from s2cmc.cli._console import Store, StoreOption, Where, access_of, out, write_text
 from s2cmc.errors import CatalogueError
 from s2cmc.query import Annotator
-from s2cmc.report import evaluation_page, require_matplotlib, statistics_page
-from s2cmc.store import open_with
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 By = Annotated[
     list[str] | None,
@@ -38,9 +37,11 @@ def stats(
     store_option: StoreOption = None,
 ) -> None:
     """Show the catalogue's own tables: class prevalence, difficulty, tags, agreement of the annotators."""
+    from s2cmc import report
+
     _check_files(json_file, csv_file, html_file)
     if html_file:
-        require_matplotlib()
+        report.require_page_packages()
     chosen = _chosen(store, store_option, where, split)
     found = report.gather_statistics(chosen, by or report.DEFAULT_BY)
     written = []  # files first: a closed pipe ends what is printed
@@ -49,7 +50,7 @@ def stats(
     if csv_file:
         written.append((csv_file, report.to_csv(found)))
     if html_file:
-        written.append((html_file, statistics_page(chosen, found)))
+        written.append((html_file, report.statistics_page(chosen, found)))
     _write(written)
     _show("class prevalence, % of the labelled pixels", report.prevalence_table(found["prevalence"]))
     _show("difficulty", report.share_table(found["difficulty"]))
@@ -91,9 +92,11 @@ def evaluate(
     store_option: StoreOption = None,
 ) -> None:
     """Score predictions against the masks by stratum, beside the human ceiling."""
+    from s2cmc import report
+
     _check_files(json_file, csv_file, html_file, markdown_file)
     if html_file:
-        require_matplotlib()
+        report.require_page_packages()
     chosen = _chosen(store, store_option, where, split)
     counts = chosen.clouds.confusion(
         predictions,
@@ -114,7 +117,7 @@ def evaluate(
     if csv_file:
         written.append((csv_file, result.to_dataframe().to_csv()))
     if html_file:
-        written.append((html_file, evaluation_page(chosen, counts, result, worst=12)))
+        written.append((html_file, report.evaluation_page(chosen, counts, result, worst=12)))
     if markdown_file:
         written.append((markdown_file, result.evaluation.to_markdown()))
     _write(written)
@@ -126,20 +129,24 @@ def evaluate(
     _say(written)
 
 
-def _chosen(store: str, store_option: list[str] | None, where: str | None, split: str | None) -> xr.Dataset:
-    chosen = open_with(store, access_of(store_option)).clouds.select(where, split=split)
+def _chosen(store: str, store_option: list[str] | None, where: str | None, split: str | None) -> "xr.Dataset":
+    from s2cmc.store import open_catalogue
+
+    chosen = open_catalogue(store, access_of(store_option)).clouds.select(where, split=split)
     if not chosen.sizes["scene"]:
         raise CatalogueError(f"no scene of {store} is left to look at; choose another --where or --split")
     return chosen
 
 
-def _show(title: str, frame: pd.DataFrame) -> None:
+def _show(title: str, frame: "pd.DataFrame") -> None:
     out.print()
-    out.print(_console.frame(frame, title))
+    out.print(_tables.frame(frame, title))
 
 
-def _show_scores(title: str, result: xr.Dataset) -> None:
+def _show_scores(title: str, result: "xr.Dataset") -> None:
     """Show what fits into 80 columns; the files have every number."""
+    from s2cmc import report
+
     found = report.class_table(result).drop(columns=["groups", "IoU", "bal.acc."])
     for mask_class in found["class"].unique():
         _show(f"{title}: {mask_class}", found[found["class"] == mask_class].drop(columns="class"))

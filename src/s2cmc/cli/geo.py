@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.progress import MofNCompleteColumn
 
 from s2cmc.cli._console import (
     Scenes,
@@ -12,16 +11,14 @@ from s2cmc.cli._console import (
     Where,
     Workers,
     access_of,
-    counted,
     needs_convert,
     out,
     progress,
     resumable,
     scene_list,
 )
-from s2cmc.errors import CatalogueError
+from s2cmc.cli._tables import counted
 from s2cmc.schema import ExportFormat
-from s2cmc.store import open_with
 
 _Scene = Annotated[
     str,
@@ -54,7 +51,7 @@ def export(
     needs_convert()
     from s2cmc.conversion.export import export as run
 
-    with progress("exporting", MofNCompleteColumn()) as advance, resumable():
+    with progress("exporting") as advance, resumable():
         done = run(
             store,
             folder,
@@ -92,10 +89,7 @@ def metadata(
 ) -> None:
     """Write STAC, GeoParquet and Croissant of a store beside it. No pixel is read."""
     needs_convert()
-    try:
-        from s2cmc.conversion.metadata import describe as run
-    except ModuleNotFoundError as error:
-        raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert,geo]'") from error
+    from s2cmc.conversion.metadata import describe as run
 
     out_access = None if out_option is None else access_of(out_option, "--out-option")
     done = run(store, folder, store_url=store_url, access=access_of(store_option), out_access=out_access)
@@ -109,7 +103,9 @@ def metadata(
 
 def window(store: Store, scene: _Scene, store_option: StoreOption = None) -> None:
     """Show where a scene lies in its original Level-1C product, and where to find that."""
-    found = open_with(store, access_of(store_option)).clouds.l1c_window(_key(scene))
+    from s2cmc.store import open_catalogue
+
+    found = open_catalogue(store, access_of(store_option)).clouds.l1c_window(_key(scene))
     out.print(str(found), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -121,7 +117,9 @@ def georeference(
     store_option: StoreOption = None,
 ) -> None:
     """Compare a scene with its original pixel by pixel, in every placement around its own."""
-    found = open_with(store, access_of(store_option)).clouds.check_georeference(_key(scene), source, band=band)
+    from s2cmc.store import open_catalogue
+
+    found = open_catalogue(store, access_of(store_option)).clouds.check_georeference(_key(scene), source, band=band)
     out.print(str(found), highlight=False, markup=False, soft_wrap=True)
     if not found.passes:
         raise typer.Exit(1)

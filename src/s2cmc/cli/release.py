@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import DownloadColumn, MofNCompleteColumn, TransferSpeedColumn
 from rich.table import Table
 
 from s2cmc._redact import redacted
-from s2cmc.cli import _console
 from s2cmc.cli._console import (
     Release,
     Scenes,
@@ -28,6 +26,7 @@ from s2cmc.cli._console import (
     scene_list,
     write_text,
 )
+from s2cmc.cli._tables import counted
 from s2cmc.errors import CatalogueError
 from s2cmc.release import ArrayFormat, Layout
 from s2cmc.schema import ReflectanceType
@@ -101,7 +100,7 @@ def convert(
         return
     from s2cmc.conversion.convert import convert as run
 
-    with progress("converting", DownloadColumn(), TransferSpeedColumn()) as advance, resumable():
+    with progress("converting", in_bytes=True) as advance, resumable():
         result = run(
             release,
             store,
@@ -133,7 +132,7 @@ def _threads(scheduler: str | None) -> int:
 
 
 def _show(plan: "Forecast") -> None:
-    table = Table(title=f"conversion of {_console.counted(plan.scenes, 'scene')}; nothing is written")
+    table = Table(title=f"conversion of {counted(plan.scenes, 'scene')}; nothing is written")
     for name in ("array", "tasks", "read MB", "written MB", "thread seconds"):
         table.add_column(name, justify="left" if name == "array" else "right")
     for a in plan.arrays:
@@ -146,7 +145,7 @@ def _show(plan: "Forecast") -> None:
     out.print(table)
     lines = [
         f"requests: {plan.reads:,} read pixels, {plan.puts:,} write; the store has {plan.objects:,} objects",
-        f"time: {plan.seconds:,.1f} s with {_console.counted(plan.workers, 'worker')} that do not slow each other down",
+        f"time: {plan.seconds:,.1f} s with {counted(plan.workers, 'worker')} that do not slow each other down",
         f"measured on {plan.measured_scene}, loaded and encoded in memory by one thread: bytes written for a byte read "
         + ", ".join(f"{a.ratio:.2f} ({a.name})" for a in plan.arrays if a.ratio),
     ]
@@ -176,7 +175,7 @@ def verify(
         return
     from s2cmc.conversion.verify import verify as run
 
-    with progress("verifying", MofNCompleteColumn()) as advance:
+    with progress("verifying") as advance:
         options = key_values(storage_option, "--storage-option")
         access = access_of(store_option)
         problems = run(store, release, workers=workers, release_options=options, access=access, progress=advance)
@@ -185,7 +184,7 @@ def verify(
     _show_hit([pair for problem in problems for pair in problem.hit])
     if problems:
         err.print(
-            f"{redacted(store)}: {_console.counted(len(problems), 'difference')}; `s2cmc repair` repairs them",
+            f"{redacted(store)}: {counted(len(problems), 'difference')}; `s2cmc repair` repairs them",
             style="red",
             highlight=False,
             markup=False,
@@ -200,7 +199,7 @@ def verify(
 def _verify_published(release: str, workers: int | None, storage_option: list[str] | None) -> None:
     from s2cmc.conversion.source import verify_published as run
 
-    with progress("reading", DownloadColumn(), TransferSpeedColumn()) as advance:
+    with progress("reading", in_bytes=True) as advance:
         options = key_values(storage_option, "--storage-option")
         reports = run(release, workers=workers, release_options=options, progress=advance)
     for report in reports:
@@ -226,7 +225,7 @@ def repair(
     needs_convert()
     from s2cmc.conversion.repair import repair as run
 
-    with progress("repairing", MofNCompleteColumn()) as advance, resumable():
+    with progress("repairing") as advance, resumable():
         done = run(
             store,
             release,
@@ -243,7 +242,7 @@ def repair(
     for key in done.foreign:
         out.print(f"foreign, and left alone: {key}", highlight=False, markup=False, soft_wrap=True)
     _show_hit([(scene, name) for scene, names in done.scenes.items() for name in names])
-    rewritten, removed = _console.counted(len(done.rewritten), "object"), _console.counted(len(done.removed), "object")
+    rewritten, removed = counted(len(done.rewritten), "object"), counted(len(done.removed), "object")
     out.print(f"{done.url}: {rewritten} {would}rewritten, {removed} {would}removed", highlight=False, soft_wrap=True)
 
 
@@ -267,7 +266,7 @@ def restore(
     needs_convert()
     from s2cmc.conversion.export import restore as run
 
-    with progress("restoring", MofNCompleteColumn()) as advance:
+    with progress("restoring") as advance:
         run(store, folder, layout=layout, arrays=arrays, access=access_of(store_option), progress=advance)
     out.print(f"{redacted(store)} restored into {folder}", highlight=False, soft_wrap=True)
 
@@ -286,7 +285,7 @@ def publish(
     needs_convert()
     from s2cmc.conversion.publish import publish as run
 
-    with progress("publishing", MofNCompleteColumn()) as advance, resumable():
+    with progress("publishing") as advance, resumable():
         source, target = access_of(store_option), access_of(url_option, "--url-option")
         done = run(store, url, workers=workers, source_access=source, access=target, progress=advance)
     out.print(

@@ -27,7 +27,7 @@ class ClassMap:
         Class of each label, 0 to 255; None where the algorithm gives no class (no data, saturated). 255 is always so
         unless it is given a class.
     source : str
-        Where the labels are defined.
+        Publication or product that defines the labels.
     """
 
     name: str
@@ -36,16 +36,16 @@ class ClassMap:
 
     @property
     def has_shadow(self) -> bool:
-        """Whether the algorithm tells cloud shadow from clear."""
+        """True if the algorithm has a label for cloud shadow."""
         return MaskClass.CLOUD_SHADOW in self.labels.values()
 
     @property
     def known(self) -> list[int]:
-        """Every label that is known, 255 included."""
+        """List every label of the map, 255 included."""
         return np.flatnonzero(self.table() != UNKNOWN).tolist()
 
     def table(self) -> np.ndarray:
-        """Class number of each label 0 to 255 (256,), uint8: a `MaskClass`, `IGNORED` or `UNKNOWN`."""
+        """Return the class number of each label 0 to 255 (256,), uint8: a `MaskClass`, `IGNORED` or `UNKNOWN`."""
         numbers = np.full(256, UNKNOWN, np.uint8)
         numbers[MASK_MISSING] = IGNORED
         for label, mask_class in self.labels.items():
@@ -57,8 +57,8 @@ _CLEAR, _CLOUD, _SHADOW = MaskClass
 _CLOUDSEN12 = {0: _CLEAR, 1: _CLOUD, 2: _CLOUD, 3: _SHADOW}
 
 CLASS_MAPS = {
-    found.name: found
-    for found in (
+    class_map.name: class_map
+    for class_map in (
         ClassMap("catalogue", {0: _CLEAR, 1: _CLOUD, 2: _SHADOW}, "doi 10.5281/zenodo.4172871"),
         ClassMap("binary", {0: _CLEAR, 1: _CLOUD}, "any mask of 0 and 1"),
         ClassMap("s2cloudless", {0: _CLEAR, 1: _CLOUD}, "github.com/sentinel-hub/sentinel2-cloud-detector"),
@@ -88,41 +88,41 @@ CLASS_MAPS = {
 
 
 def value_problems(values: np.ndarray, class_map: ClassMap, threshold: float | None) -> list[str]:
-    """What is wrong with labels, or with `threshold` probabilities, of any shape; empty if nothing is."""
+    """List problems of labels, or with `threshold` of probabilities, of any shape."""
     if threshold is not None:
         wrong = ~(np.isnan(values) | ((values >= 0) & (values <= 1)))
         if not wrong.any():
             return []
         return [f"{wrong.sum()} values that are no probability, e.g. {values[wrong][0]}"]
     labels, counts = np.unique(values, return_counts=True)
-    known = class_map.known
-    unknown = [f"{label} ({n} px)" for label, n in zip(labels.tolist(), counts, strict=True) if label not in known]
+    of_map = class_map.known
+    unknown = [f"{label} ({n} px)" for label, n in zip(labels.tolist(), counts, strict=True) if label not in of_map]
     return [f"unknown labels {', '.join(unknown[:5])}"] if unknown else []
 
 
 def advice(class_map: ClassMap, threshold: float | None) -> str:
-    """What to say with `value_problems`."""
+    """Return the remedy for `value_problems`."""
     if threshold is not None:
         return "probabilities are 0 to 1, NaN for none"
     return f"class map {class_map.name!r} knows {', '.join(map(str, class_map.known))}; choose the one that fits"
 
 
-def find_class_map(wanted: str | Mapping[int, int | None]) -> ClassMap:
+def find_class_map(choice: str | Mapping[int, int | None]) -> ClassMap:
     """Class map of a name, or of a mapping from label to class (0 clear, 1 cloud, 2 cloud_shadow, None for no class).
 
     Raises
     ------
     QueryError
-        If there is none of that name, or the mapping holds anything else.
+        If no class map has that name, or the mapping has another label or class.
     """
-    if isinstance(wanted, str):
-        if wanted not in CLASS_MAPS:
-            raise QueryError(f"no class map {wanted!r}, and no mapping of labels; {name_hint(wanted, CLASS_MAPS)}")
-        return CLASS_MAPS[wanted]
-    if not isinstance(wanted, Mapping):
-        raise QueryError(f"a class map is a name or a mapping of label to class; got {type(wanted).__name__}")
+    if isinstance(choice, str):
+        if choice not in CLASS_MAPS:
+            raise QueryError(f"no class map {choice!r}, and no mapping of labels; {name_hint(choice, CLASS_MAPS)}")
+        return CLASS_MAPS[choice]
+    if not isinstance(choice, Mapping):
+        raise QueryError(f"a class map is a name or a mapping of label to class; got {type(choice).__name__}")
     labels: dict[int, MaskClass | None] = {}
-    for label, number in wanted.items():
+    for label, number in choice.items():
         whole = isinstance(label, Integral) and 0 <= label <= 255
         if not whole or (number is not None and number not in list(MaskClass)):
             raise QueryError(

@@ -1,4 +1,4 @@
-"""Additive integer counts of truth against prediction, by scene. Counts come first; every score follows from them."""
+"""Additive integer counts of truth against prediction, by scene, from which every score is computed."""
 
 from collections.abc import Hashable
 from functools import partial
@@ -41,12 +41,12 @@ def confusion(
         The same scenes in the same order, as `predictions.fit` gives them: whole numbers or booleans are labels, floats
         with `threshold` probabilities of cloud, 0 to 1, NaN for none.
     class_map : ClassMap
-        What the labels mean; of probabilities, one without shadow.
+        Meaning of the labels; for probabilities one without shadow.
     boundary_buffer : int
-        Leave out the pixels on each side of a boundary between classes of the truth, so many deep: those in whose
-        square of ``2 * boundary_buffer + 1`` pixels there is another class, of those that are counted.
+        Leave out pixels near a boundary between classes of the truth: those whose square of
+        ``2 * boundary_buffer + 1`` pixels has another class, after `merge_shadow`.
     threshold : float, optional
-        Probabilities from here on are cloud.
+        Probabilities from this value on are cloud.
     merge_shadow : bool
         Count shadow as clear, in both; always so where the class map has no shadow.
     human : DataArray (scene, y, x), uint8, optional
@@ -62,7 +62,7 @@ def confusion(
         cloud_probability : (scene, cloud, probability), int64
             With `threshold` only: histogram of the probability in pixels of the table, by whether there is cloud.
         human : (scene, truth, predicted), int64
-            With `human` only: its pixels in place of those predicted, where it has a label.
+            With `human` only: its labels in place of the predicted ones, where it has a label.
 
         Tables of parts of the pixels or scenes add up to those of the whole; with a buffer, of parts of the scenes
         only, because no boundary is seen beyond an edge.
@@ -70,7 +70,7 @@ def confusion(
     Raises
     ------
     PredictionError
-        When it is computed: if a label is not in the class map, or a probability not in 0..1.
+        When computed: if a label is not in the class map, or a probability not in 0..1.
     """
     merged = merge_shadow or not class_map.has_shadow
     names = BINARY_NAMES if merged else CLASS_NAMES
@@ -85,31 +85,31 @@ def confusion(
     after_human = after_ignored + (0 if human is None else cells)
     width = after_human + (0 if threshold is None else 2 * BINS)
     count = partial(_count, **options, count_human=human is not None, width=width)
-    given = xr.align(truth, prediction, truth if human is None else human, join="exact", copy=False)
-    arrays = [array.variable.transpose("scene", "y", "x") for array in given]
+    aligned = xr.align(truth, prediction, truth if human is None else human, join="exact", copy=False)
+    arrays = [array.variable.transpose("scene", "y", "x") for array in aligned]
     flat = map_scenes(count, [*arrays, truth["scene"].variable], (width,), np.int64)
-    coordinates = {name: c for array in given for name, c in array.coords.items() if not {"y", "x"} & set(c.dims)}
+    coordinates = {name: c for array in aligned for name, c in array.coords.items() if not {"y", "x"} & set(c.dims)}
     unfold = partial(_unfold, flat, coordinates)
-    found = {
+    tables = {
         "confusion": unfold(slice(cells), truth=list(names), predicted=list(names)),
         "ignored": unfold(slice(cells, after_ignored), reason=list(IGNORED_REASONS)),
     }
-    found["confusion"].attrs = {"long_name": "pixels by truth and prediction", "units": "1"}
-    found["ignored"].attrs = {"long_name": "pixels in no confusion table", "units": "1"}
+    tables["confusion"].attrs = {"long_name": "pixels by truth and prediction", "units": "1"}
+    tables["ignored"].attrs = {"long_name": "pixels in no confusion table", "units": "1"}
     if human is not None:
         table = unfold(slice(after_ignored, after_human), truth=list(names), predicted=list(names))
-        found["human"] = table.assign_attrs(long_name="pixels by truth and another annotator", units="1")
+        tables["human"] = table.assign_attrs(long_name="pixels by truth and another annotator", units="1")
     if threshold is not None:
         edges = np.arange(BINS) / BINS
         histogram = unfold(slice(after_human, width), cloud=[False, True], probability=edges)
-        found["cloud_probability"] = histogram.assign_attrs(
+        tables["cloud_probability"] = histogram.assign_attrs(
             long_name="pixels by predicted probability of cloud, lower end of each bin", units="1"
         )
-    return xr.Dataset(found)
+    return xr.Dataset(tables)
 
 
 def _unfold(flat: Any, coordinates: dict[Hashable, xr.DataArray], cells: slice, **dims: Any) -> xr.DataArray:
-    """Give cells in C order the dims they stand for."""
+    """Reshape flat cells, in C order, to their dims."""
     shape = tuple(len(values) for values in dims.values())
     data = map_scenes(partial(_reshaped, cells, shape), [xr.Variable(("scene", "cell"), flat)], shape, np.int64)
     return xr.DataArray(data, dims=("scene", *dims), coords=coordinates | dims)
@@ -132,8 +132,8 @@ def _count(
     count_human: bool,
     width: int,
 ) -> np.ndarray:
-    """Cells (scene, cell): the confusion table, the ignored, the table of the human, the histogram of probabilities."""
-    found = np.zeros((len(scenes), width), np.int64)
+    """Count cells (scene, cell): confusion table, ignored pixels, table of the human, histogram of probabilities."""
+    cells = np.zeros((len(scenes), width), np.int64)
     to_truth = _truth_table(merged)
     for i, scene in enumerate(scenes):
         true = to_truth[truth[i]]
@@ -150,12 +150,12 @@ def _count(
             parts.append(_pairs(true, by_human, used & (by_human != IGNORED), classes))
         if threshold is not None:
             parts.append(_probabilities(true[used] == MaskClass.CLOUD, prediction[i][used]))
-        found[i] = np.concatenate(parts)
-    return found
+        cells[i] = np.concatenate(parts)
+    return cells
 
 
 def _truth_table(merged: bool) -> np.ndarray:
-    """Class number of each value of a mask (256,)."""
+    """Return the class number of each value of a mask (256,)."""
     numbers = np.full(256, IGNORED, np.uint8)
     numbers[: len(MaskClass)] = list(MaskClass)
     if merged:
@@ -164,20 +164,20 @@ def _truth_table(merged: bool) -> np.ndarray:
 
 
 def _pairs(true: np.ndarray, predicted: np.ndarray, used: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels of each pair of classes, where they are used."""
+    """Count the used pixels of each pair of classes."""
     return np.bincount((true * np.uint8(classes) + predicted)[used], minlength=classes**2)
 
 
 def _probabilities(cloud: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Pixels in each bin of the probability, first those without cloud, then those with."""
-    # The edges in the dtype of the probabilities, as a comparison with a threshold has it.
+    """Count pixels in each bin of the probability, first those without cloud, then those with."""
+    # Edges in the dtype of the probabilities: a comparison with a threshold uses that dtype too.
     edges = (np.arange(1, BINS) / BINS).astype(probability.dtype)
     bins = np.searchsorted(edges, probability, side="right")
     return np.bincount(cloud * BINS + bins, minlength=2 * BINS)
 
 
 def _classes(prediction: np.ndarray, class_map: ClassMap, threshold: float | None, scene: str) -> np.ndarray:
-    """Class number of each pixel, uint8."""
+    """Return the class number of each pixel, uint8."""
     if threshold is None:
         labels = prediction
         if labels.dtype != np.uint8:
@@ -198,7 +198,7 @@ def _classes(prediction: np.ndarray, class_map: ClassMap, threshold: float | Non
 
 
 def near_boundary(classes: np.ndarray, reach: int) -> np.ndarray:
-    """Where two classes stand within `reach` pixels, diagonals and the pixel itself included; `IGNORED` is none."""
+    """Find pixels with two classes within `reach` pixels, diagonals and the pixel included; `IGNORED` is no class."""
     highest = np.where(classes == IGNORED, np.uint8(0), classes)
     lowest = np.where(classes == IGNORED, np.uint8(255), classes)
     for axis in (0, 1):

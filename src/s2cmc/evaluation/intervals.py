@@ -11,29 +11,29 @@ from s2cmc.evaluation.scores import Absent, class_scores, one_against_rest, over
 from s2cmc.query import scenes_of_stratum
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM, MaskClass
 
-# Bootstrap over groups of scenes that depend on each other, from counts alone.
+# Bootstrap over groups of scenes that depend on each other, from counts alone; see README.md in this folder.
 #
 # Pixels of a scene, and scenes of a group, are not independent, so that whole groups are drawn, with replacement (Efron
-# and Tibshirani 1993, An Introduction to the Bootstrap, chapter 8). An interval holds the middle of what the draws give
-# (percentile method).
+# and Tibshirani 1993, An Introduction to the Bootstrap, chapter 8). The ends of an interval are percentiles of the
+# resampled scores.
 
 
 def check_options(resamples: int, confidence: float, seed: int) -> None:
-    """Refuse what makes no interval.
+    """Refuse options that make no interval.
 
     Raises
     ------
     QueryError
     """
-    for name, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
-        if not isinstance(value, Integral) or value < least:
-            raise QueryError(f"{name} {value!r} is no whole number from {least} on")
+    for name, value, minimum in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if not isinstance(value, Integral) or value < minimum:
+            raise QueryError(f"{name} {value!r} is no whole number from {minimum} on")
     if not 0 < confidence < 1:
         raise QueryError(f"confidence {confidence} is not between 0 and 1, e.g. 0.95")
 
 
 def draw(groups: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each group is in each resample (resample, group), float64.
+    """Draw groups with replacement; returns how often each is in each resample (resample, group), float64.
 
     The same number of groups, resamples and seed give the same draws, so that two predictions for the same scenes are
     compared on the same resamples.
@@ -44,7 +44,7 @@ def draw(groups: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Sum of `values` (scene, ...) over the scenes of each group (group, ...), groups in the order of their numbers."""
+    """Sum `values` (scene, ...) over the scenes of each group (group, ...), groups in the order of their numbers."""
     numbers, members = np.unique(groups, return_inverse=True)
     sums = np.zeros((len(numbers), *values.shape[1:]), values.dtype)
     np.add.at(sums, members, values)
@@ -52,7 +52,7 @@ def group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def interval(replicates: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper end (...) of the middle `confidence` of replicates (resample, ...).
+    """Compute the lower and upper end (...) of the middle `confidence` of replicates (resample, ...).
 
     Undefined replicates (a class that was not drawn) are left out; both ends are NaN where all are undefined.
     """
@@ -63,7 +63,7 @@ def interval(replicates: np.ndarray, confidence: float) -> tuple[np.ndarray, np.
 
 
 def _quantile(ordered: np.ndarray, defined: np.ndarray, q: float) -> np.ndarray:
-    """Quantile of the first `defined` of sorted values along the first axis, interpolated linearly."""
+    """Compute a quantile of the first `defined` sorted values along the first axis, interpolated linearly."""
     rank = q * np.maximum(defined - 1, 0)
     low = np.floor(rank).astype(int)
     high = np.minimum(low + 1, np.maximum(defined - 1, 0))
@@ -84,12 +84,12 @@ _LONG_NAMES = {
 }
 
 _UNDEFINED = 0.05
-"""Share of resamples in which a score may be undefined."""
+"""Largest share of resamples in which a score may be undefined."""
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made.
+    """Options of intervals.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Resampling:
         Share of the resamples inside an interval, between 0 and 1.
     seed : int
     least_groups : int
-        Of fewer groups there is no interval: too few different resamples bound nothing.
+        Fewest groups that get an interval: fewer have too few different resamples.
     """
 
     resamples: int = 10_000
@@ -112,9 +112,9 @@ class Resampling:
 
 
 def tables_of(confusion: xr.DataArray, shadows_marked: np.ndarray) -> np.ndarray:
-    """Confusion tables (scene, 2, truth, predicted), int64: first all scenes, then those with marked shadows alone.
+    """Stack confusion tables (scene, 2, truth, predicted), int64: all scenes, and those with marked shadows alone.
 
-    Where shadows are not marked, a pixel that is not cloud is clear or shadow and nobody knows which. Cloud against
+    Where shadows are not marked, the mask does not tell if a pixel without cloud is clear or shadow. Cloud against
     non-cloud is known everywhere.
     """
     every = confusion.transpose("scene", "truth", "predicted").to_numpy()
@@ -122,30 +122,30 @@ def tables_of(confusion: xr.DataArray, shadows_marked: np.ndarray) -> np.ndarray
 
 
 def counts_of(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """Counts ``tp``, ``fp``, ``fn``, ``tn`` (..., class) of tables (..., 2, truth, predicted): cloud in all scenes."""
+    """Count ``tp``, ``fp``, ``fn``, ``tn`` (..., class) in tables (..., 2, truth, predicted): cloud in all scenes."""
     if tables.shape[-1] == len(BINARY_NAMES):
         return one_against_rest(tables[..., 0, :, :])
-    found = one_against_rest(tables[..., 1, :, :])
+    counts_of_classes = one_against_rest(tables[..., 1, :, :])
     binary = one_against_rest(to_binary(tables[..., 0, :, :]))
     is_cloud = np.arange(tables.shape[-1]) == MaskClass.CLOUD
-    return {name: np.where(is_cloud, binary[name][..., 1:], counts) for name, counts in found.items()}
+    return {name: np.where(is_cloud, binary[name][..., 1:], counts) for name, counts in counts_of_classes.items()}
 
 
 def scores_of(tables: np.ndarray, absent: Absent) -> dict[str, np.ndarray]:
-    """All scores of tables (..., 2, truth, predicted): those of a class (..., class), the overall ones (...)."""
-    found = class_scores(counts_of(tables), absent)
+    """Compute all scores of tables (..., 2, truth, predicted): of classes (..., class), and overall (...)."""
+    scores = class_scores(counts_of(tables), absent)
     problems = {"cloud": to_binary(tables[..., 0, :, :])}
     if tables.shape[-1] != len(BINARY_NAMES):
         problems["three_class"] = tables[..., 1, :, :]
-    for problem, of_problem in problems.items():
-        found |= {f"{problem}_{name}": value for name, value in overall_scores(of_problem).items()}
-    return found
+    for problem, its_tables in problems.items():
+        scores |= {f"{problem}_{name}": value for name, value in overall_scores(its_tables).items()}
+    return scores
 
 
 def score_strata(
     member: xr.DataArray, tables: np.ndarray, groups: np.ndarray, resampling: Resampling | None, absent: Absent
 ) -> xr.Dataset:
-    """Scores of each stratum, pooled over its pixels; with `resampling` their intervals too."""
+    """Score each stratum, pooled over its pixels; with `resampling` with intervals."""
     rows = []
     for name in member["stratum"].to_numpy():
         scenes = scenes_of_stratum(member, name)
@@ -160,7 +160,7 @@ def score_strata(
 def score_differences(
     member: xr.DataArray, first: np.ndarray, second: np.ndarray, groups: np.ndarray, resampling: Resampling
 ) -> xr.Dataset:
-    """Scores of `first` minus those of `second`, and intervals of the differences from the same resamples of both."""
+    """Subtract the scores of `second` from those of `first`, with intervals from the same resamples of both."""
     rows = []
     for name in member["stratum"].to_numpy():
         scenes = scenes_of_stratum(member, name)
@@ -175,48 +175,67 @@ def _minus(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[
 
 
 def _resampled(predictions: list[np.ndarray], groups: np.ndarray, resampling: Resampling) -> list[np.ndarray]:
-    """Tables (resample, 2, truth, predicted) of resampled groups, the same resamples for each prediction.
+    """Resample the groups of a stratum, with the same resamples for each prediction.
 
     Cloud against non-cloud draws from all groups, three classes from those with marked shadows. Where these are too
     few nothing is drawn, and the tables are all zero.
+
+    Parameters
+    ----------
+    predictions : list of ndarray (scene, 2, truth, predicted), int64
+        Tables of the scenes of a stratum, as `tables_of` stacks them.
+    groups : ndarray (scene,), int32
+    resampling : Resampling
+
+    Returns
+    -------
+    list of ndarray (resample, 2, truth, predicted), float64
+        Whole numbers. With fewer groups than `least_groups` there is one resample, all zero.
     """
+    # Two predictions, 7 scenes in 6 groups, of which 5 have marked shadows, 10,000 resamples, 3 classes:
+    #   predictions            2 x (7, 2, 3, 3)
+    #   sums                   2 x (6, 2, 3, 3)        tables of a group are added up once
+    #   problem 0              weights (10000, 6) . sums[:, 0] (6, 3, 3)        -> resampled[:, 0] (10000, 3, 3)
+    #   problem 1              weights (10000, 5) . sums[has_pixels, 1] (5, 3, 3) -> resampled[:, 1] (10000, 3, 3)
+    # A row of weights such as (0, 2, 1, 0, 1, 2) says how often each group was drawn. Both predictions use the same
+    # weights: the difference of their scores is resampled, not each score by itself.
     if len(np.unique(groups)) < resampling.least_groups:
         return [np.zeros((1, *tables.shape[1:])) for tables in predictions]
     sums = [group_sums(tables, groups).astype(float) for tables in predictions]
-    found = [np.zeros((resampling.resamples, *of_one.shape[1:])) for of_one in sums]
+    resampled = [np.zeros((resampling.resamples, *tables.shape[1:])) for tables in sums]
     for problem in (0, 1):
-        there = np.logical_or.reduce([of_one[:, problem].any(axis=(-2, -1)) for of_one in sums])
-        if there.sum() >= resampling.least_groups:
-            weights = draw(int(there.sum()), resampling.resamples, resampling.seed)
-            for drawn, of_one in zip(found, sums, strict=True):
+        has_pixels = np.logical_or.reduce([tables[:, problem].any(axis=(-2, -1)) for tables in sums])
+        if has_pixels.sum() >= resampling.least_groups:
+            weights = draw(int(has_pixels.sum()), resampling.resamples, resampling.seed)
+            for drawn, tables in zip(resampled, sums, strict=True):
                 # Whole numbers below 2 ** 53, so that the products are exact.
-                drawn[:, problem] = np.tensordot(weights, of_one[there, problem], 1)
-    return found
+                drawn[:, problem] = np.tensordot(weights, tables[has_pixels, problem], 1)
+    return resampled
 
 
 def _interval(
     replicates: dict[str, np.ndarray], resampling: Resampling, row: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Ends of the interval of each score in `row`; undefined where the score is, or too many of its replicates.
+    """Compute the interval of each score in `row`: NaN where the score is, or too many of its replicates are.
 
-    A class of one or two groups is in many resamples not at all, and those that have it are no fair choice.
+    A class of one or two groups is absent from many resamples, and those that have it are a biased choice.
     """
-    found = {}
+    intervals = {}
     for name, value in row.items():
         ends = interval(replicates[name], resampling.confidence)
         defined = ~np.isnan(value) & (np.isnan(replicates[name]).mean(axis=0) <= _UNDEFINED)
         for end, bound in zip(("lower", "upper"), ends, strict=True):
-            found[f"{name}_{end}"] = np.where(defined, bound, np.nan)
-    return found
+            intervals[f"{name}_{end}"] = np.where(defined, bound, np.nan)
+    return intervals
 
 
 def _to_dataset(rows: list[dict[str, np.ndarray]], member: xr.DataArray) -> xr.Dataset:
-    found = {}
+    variables = {}
     for name in rows[0]:
         values = np.stack([row[name] for row in rows])
         dims = ("stratum", CLASS_DIM)[: values.ndim]
-        found[name] = xr.DataArray(values, dims=dims, attrs={"long_name": _long_name(name), "units": "1"})
-    return xr.Dataset(found, {"stratum": member["stratum"], "by": member["by"]})
+        variables[name] = xr.DataArray(values, dims=dims, attrs={"long_name": _long_name(name), "units": "1"})
+    return xr.Dataset(variables, {"stratum": member["stratum"], "by": member["by"]})
 
 
 def _long_name(name: str) -> str:

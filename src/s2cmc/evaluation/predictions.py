@@ -9,13 +9,10 @@ import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.zip import ZipFileSystem
 
 from s2cmc._redact import without_secrets
 from s2cmc.errors import CatalogueError, MissingPredictionError, PredictionError
@@ -23,6 +20,10 @@ from s2cmc.evaluation.class_maps import ClassMap, advice, value_problems
 from s2cmc.files import METHODS, SIDE, open_array, open_zip
 from s2cmc.schema import DIMS
 from s2cmc.storage import filesystem_of, unreadable
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+    from fsspec.implementations.zip import ZipFileSystem
 
 MISSING_ADVICE = "to evaluate on fewer scenes, select these first, e.g. ds.sel(scene=[...])"
 
@@ -44,9 +45,9 @@ def fit(
         With product IDs as coordinate ``scene``. Scenes that the catalogue does not have are left out.
     class_map : ClassMap
     threshold : float or None
-        Given for probabilities, None for labels.
+        For probabilities; None for labels.
     look_through : bool
-        Check the values of a lazy prediction too, which computes it; one in memory always is checked.
+        Check the values of a lazy prediction too, which computes it; one in memory is always checked.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def fit(
     Raises
     ------
     PredictionError
-        If dims, scenes, shape or dtype do not fit, or values that were looked at mean nothing.
+        If dims, scenes, shape or dtype do not fit, or checked values have no meaning.
     """
     expected = {name: catalogue.sizes[name] for name in DIMS["mask"]}
     if set(prediction.dims) != set(expected):
@@ -68,7 +69,7 @@ def fit(
         raise PredictionError(
             "the prediction does not say which scenes it is of; name them with prediction.assign_coords(scene=ids)"
         )
-    names = [str(scene) for scene in prediction["scene"].to_numpy()]  # stores give them in several dtypes
+    names = [str(scene) for scene in prediction["scene"].to_numpy()]  # stores have them in several dtypes
     prediction = prediction.transpose(*expected).assign_coords(scene=names)
     problems = [*_shape_problems(catalogue, prediction), *dtype_problems(prediction.dtype, threshold)]
     problems += _scene_problems(catalogue["scene"].to_numpy(), prediction["scene"].to_numpy())
@@ -85,16 +86,16 @@ def fit(
 
 
 def plain(pixels: xr.DataArray) -> xr.DataArray:
-    """Pixels (scene, y, x), whatever order their dims had, with ``scene`` as their only coordinate."""
+    """Transpose pixels to (scene, y, x), and drop every coordinate but ``scene``."""
     dims = DIMS["mask"]
     return xr.DataArray(pixels.transpose(*dims).data, dims=dims, coords={"scene": pixels["scene"].to_numpy()})
 
 
-def _scene_problems(wanted: np.ndarray, given: np.ndarray) -> list[str]:
-    names, counts = np.unique(given, return_counts=True)
+def _scene_problems(required: np.ndarray, predicted: np.ndarray) -> list[str]:
+    names, counts = np.unique(predicted, return_counts=True)
     times = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    problems = [f"scene {name} is there {times[name]} times" for name in wanted.tolist() if times.get(name, 0) > 1]
-    return problems + [f"scene {name} is missing" for name in wanted.tolist() if name not in times]
+    problems = [f"scene {name} is there {times[name]} times" for name in required.tolist() if times.get(name, 0) > 1]
+    return problems + [f"scene {name} is missing" for name in required.tolist() if name not in times]
 
 
 def _shape_problems(catalogue: xr.Dataset, prediction: xr.DataArray) -> list[str]:
@@ -103,17 +104,17 @@ def _shape_problems(catalogue: xr.Dataset, prediction: xr.DataArray) -> list[str
         if prediction.sizes[name] != catalogue.sizes[name]:
             problems.append(f"{name} has {prediction.sizes[name]} pixels; the catalogue has {catalogue.sizes[name]}")
         elif name in prediction.coords and name in catalogue.coords:
-            here, there = prediction[name].to_numpy(), catalogue[name].to_numpy()
-            if not np.array_equal(here, there):
+            predicted, expected = prediction[name].to_numpy(), catalogue[name].to_numpy()
+            if not np.array_equal(predicted, expected):
                 problems.append(
-                    f"coordinate {name} runs from {here[0]} to {here[-1]}, that of the catalogue from {there[0]} to "
-                    f"{there[-1]}; align the two, or drop it with prediction.drop_vars({name!r})"
+                    f"coordinate {name} runs from {predicted[0]} to {predicted[-1]}, that of the catalogue from "
+                    f"{expected[0]} to {expected[-1]}; align the two, or drop it with prediction.drop_vars({name!r})"
                 )
     return problems
 
 
 def dtype_problems(dtype: np.dtype, threshold: float | None) -> list[str]:
-    """Why values of this dtype are neither labels nor, with `threshold`, probabilities; empty if they are."""
+    """List why values of this dtype are no labels or, with `threshold`, no probabilities."""
     if threshold is not None and not 0 < threshold <= 1:
         return [f"threshold {threshold} is not above 0 and up to 1"]
     if threshold is not None and dtype.kind != "f":
@@ -128,16 +129,18 @@ def dtype_problems(dtype: np.dtype, threshold: float | None) -> list[str]:
 
 
 def _check_values(prediction: xr.DataArray, class_map: ClassMap, threshold: float | None) -> None:
-    """Look through all values, so that all problems are told at once."""
-    found: list[str] = []
+    """Check all values, so that one error lists all problems."""
+    problems: list[str] = []
     start = 0
     for length in prediction.chunksizes.get("scene", (prediction.sizes["scene"],)):
         block = prediction.isel(scene=slice(start, start + length)).load()
         for scene, values in zip(block["scene"].to_numpy(), block.to_numpy(), strict=True):
-            found += [f"{scene} has {problem}" for problem in value_problems(values, class_map, threshold)]
+            problems += [f"{scene} has {problem}" for problem in value_problems(values, class_map, threshold)]
         start += length
-    if found:
-        raise PredictionError(f"the prediction holds values that mean nothing; {advice(class_map, threshold)}", found)
+    if problems:
+        raise PredictionError(
+            f"the prediction holds values that mean nothing; {advice(class_map, threshold)}", problems
+        )
 
 
 # Predictions in files: a folder, zip or Zarr store, named by scene.
@@ -151,7 +154,7 @@ _WARNINGS = threading.Lock()
 
 
 def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
-    """Predictions for the scenes of a catalogue, lazily, one scene in a chunk.
+    """Open predictions for the scenes of a catalogue, lazily, one scene in a chunk.
 
     Parameters
     ----------
@@ -160,8 +163,8 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
         band, its name holding the product ID. Or a Zarr store with one variable (scene, y, x).
     catalogue : Dataset
     class_map, threshold
-        What the values mean; every file is looked through before anything of the catalogue is read. Of one file no more
-        memory is taken than three times 16 bytes a pixel and 1 MB; of a Zarr store what its chunks say.
+        Meaning of the values; every file is checked before any pixel of the catalogue is read. One file takes at most
+        three times 16 bytes a pixel and 1 MB of memory, a Zarr store as much as its chunks need.
 
     Returns
     -------
@@ -170,29 +173,29 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     Raises
     ------
     PredictionError
-        With one line for every scene that is missing, or whose file cannot be read, or does not fit.
+        If scenes are missing, or files cannot be read or do not fit; one line for each.
     """
     try:
         filesystem, root = filesystem_of(path)
-        there = filesystem.exists(root)
+        exists = filesystem.exists(root)
         is_store = any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zgroup"))
-        if there and root.endswith(".zip"):
+        if exists and root.endswith(".zip"):
             filesystem, root = _in_zip(filesystem.open(root, "rb")), ""
-        names = [] if is_store or not there else filesystem.find(root)
+        names = [] if is_store or not exists else filesystem.find(root)
     except unreadable(ValueError, ImportError, zipfile.BadZipFile, NotImplementedError) as error:
         raise PredictionError(f"{path} cannot be read: {error}") from without_secrets(error)
     if is_store:
-        return _of_zarr(path, catalogue, class_map, threshold)
-    if not there:
+        return _open_zarr(path, catalogue, class_map, threshold)
+    if not exists:
         raise MissingPredictionError(f"{path} does not exist; expected a folder, a zip or a Zarr store of predictions")
     scenes = [str(scene) for scene in catalogue["scene"].to_numpy()]
     files, problems = _by_scene(names, scenes)
     shape = (catalogue.sizes["y"], catalogue.sizes["x"])
     with ThreadPoolExecutor(_THREADS) as pool:
-        read = pool.map(lambda scene: _look(filesystem, files[scene], shape, class_map, threshold), files)
-        looked = dict(zip(files, read, strict=True))
-    problems += [f"{scene}: {found}" for scene, found in looked.items() if isinstance(found, str)]
-    dtypes = {found for found in looked.values() if isinstance(found, np.dtype)}
+        read = pool.map(lambda scene: _check_file(filesystem, files[scene], shape, class_map, threshold), files)
+        dtype_or_problem = dict(zip(files, read, strict=True))
+    problems += [f"{scene}: {problem}" for scene, problem in dtype_or_problem.items() if isinstance(problem, str)]
+    dtypes = {dtype for dtype in dtype_or_problem.values() if isinstance(dtype, np.dtype)}
     problems += sorted({problem for dtype in dtypes for problem in dtype_problems(dtype, threshold)})
     if problems:
         hints = [f"{len(files)} of {len(scenes)} scenes have one file ({', '.join(SUFFIXES)})"]
@@ -207,48 +210,50 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
 
 
-def _in_zip(file: IO[bytes]) -> ZipFileSystem:
-    """The members of a zip, each under a name of its own."""
+def _in_zip(file: IO[bytes]) -> "ZipFileSystem":
+    """Open a zip as a file system; a name that it has twice is an error."""
+    from fsspec.implementations.zip import ZipFileSystem
+
     names = open_zip(file).namelist()
-    if twice := sorted({name for name, count in Counter(names).items() if count > 1}):
-        raise zipfile.BadZipFile(f"it holds {twice[0]!r} twice")
+    if repeated := sorted({name for name, count in Counter(names).items() if count > 1}):
+        raise zipfile.BadZipFile(f"it holds {repeated[0]!r} twice")
     return ZipFileSystem(file)
 
 
 def _by_scene(names: list[str], scenes: list[str]) -> tuple[dict[str, str], list[str]]:
-    """File of each scene, and what is missing or there twice."""
-    found: dict[str, list[str]] = {}
+    """Find the file of each scene; also list scenes with none or several."""
+    candidates: dict[str, list[str]] = {}
     for name in sorted(names):
         path = PurePosixPath(name)
         product = _PRODUCT_ID.search(path.stem)
         if product and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):  # as macOS puts beside others
-            found.setdefault(product[0], []).append(name)
-    problems = [f"scene {scene} is missing" for scene in scenes if scene not in found]
-    given = {scene: found[scene] for scene in scenes if scene in found}
-    problems += [f"scene {scene} has several files: {', '.join(of)}" for scene, of in given.items() if len(of) > 1]
-    return {scene: of[0] for scene, of in given.items() if len(of) == 1}, problems
+            candidates.setdefault(product[0], []).append(name)
+    problems = [f"scene {scene} is missing" for scene in scenes if scene not in candidates]
+    files = {scene: candidates[scene] for scene in scenes if scene in candidates}
+    problems += [f"scene {scene} has several files: {', '.join(of)}" for scene, of in files.items() if len(of) > 1]
+    return {scene: of[0] for scene, of in files.items() if len(of) == 1}, problems
 
 
-def _look(
-    filesystem: AbstractFileSystem,
+def _check_file(
+    filesystem: "AbstractFileSystem",
     path: str,
     shape: tuple[int, int],
     class_map: ClassMap,
     threshold: float | None,
 ) -> np.dtype | str:
-    """Dtype of a prediction, or what is wrong with it."""
+    """Return the dtype of a prediction, or its problem."""
     try:
         values = _read(filesystem, path, shape)
     except CatalogueError as error:
         return str(error)
     if dtype_problems(values.dtype, threshold):
-        return values.dtype  # said once for all of them
+        return values.dtype  # one line for all files
     problems = value_problems(values, class_map, threshold)
     return f"{path} has {problems[0]}" if problems else values.dtype
 
 
-def _read(filesystem: AbstractFileSystem, path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Read one prediction (y, x); single further dims are dropped."""
+def _read(filesystem: "AbstractFileSystem", path: str, shape: tuple[int, int]) -> np.ndarray:
+    """Read one prediction (y, x); further dims of length 1 are dropped."""
     limit = _BYTES_A_PIXEL * shape[0] * shape[1] + _BYTES_BESIDE
     try:
         content = _content(filesystem, path, limit)
@@ -261,8 +266,11 @@ def _read(filesystem: AbstractFileSystem, path: str, shape: tuple[int, int]) -> 
     return array.read().reshape(shape)
 
 
-def _content(filesystem: AbstractFileSystem, path: str, limit: int) -> bytes:
-    """The content of a file or member, of which no more is taken than a prediction may have."""
+def _content(filesystem: "AbstractFileSystem", path: str, limit: int) -> bytes:
+    """Read a file or member, at most as many bytes as a prediction may have."""
+    from fsspec.implementations.local import LocalFileSystem
+    from fsspec.implementations.zip import ZipFileSystem
+
     info = filesystem.info(path)
     size = info.get("size")
     if info["type"] != "file":
@@ -279,10 +287,10 @@ def _content(filesystem: AbstractFileSystem, path: str, limit: int) -> bytes:
     return content
 
 
-def _check_form(found: tuple[int, ...], itemsize: int, shape: tuple[int, int], path: str) -> None:
-    """Refuse what does not fit before memory is taken for it."""
-    if (tuple(n for n in found if n != 1) if len(found) > 2 else found) != shape:
-        raise PredictionError(f"{path} has shape {found}; expected {shape} (y, x)")
+def _check_form(stored: tuple[int, ...], itemsize: int, shape: tuple[int, int], path: str) -> None:
+    """Refuse an array that does not fit, before memory is taken for it."""
+    if (tuple(n for n in stored if n != 1) if len(stored) > 2 else stored) != shape:
+        raise PredictionError(f"{path} has shape {stored}; expected {shape} (y, x)")
     if itemsize > _BYTES_A_PIXEL:
         raise PredictionError(f"{path} has {itemsize} bytes a pixel: neither labels nor probabilities")
 
@@ -293,7 +301,7 @@ def _read_tiff(content: bytes, path: str, shape: tuple[int, int]) -> np.ndarray:
 
     try:
         with rasterio.MemoryFile(content) as file:
-            # Where a prediction lies on Earth is not asked. Warning filters are shared by all threads.
+            # A prediction needs no georeference. Warning filters are shared by all threads.
             with _WARNINGS, warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
                 raster = file.open(driver="GTiff")  # no other: some of them fetch what the file names
             with raster:
@@ -306,7 +314,7 @@ def _read_tiff(content: bytes, path: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _lazy(
-    filesystem: AbstractFileSystem, files: list[str], scenes: list[str], shape: tuple[int, int], dtype: np.dtype
+    filesystem: "AbstractFileSystem", files: list[str], scenes: list[str], shape: tuple[int, int], dtype: np.dtype
 ) -> xr.DataArray:
     import dask.array
     from dask.delayed import delayed
@@ -316,7 +324,7 @@ def _lazy(
     return xr.DataArray(dask.array.concatenate(blocks), dims=DIMS["mask"], coords={"scene": scenes})
 
 
-def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
+def _open_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: float | None) -> xr.DataArray:
     try:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on metadata that is not consolidated
             opened = xr.open_dataset(path, engine="zarr", chunks={}, mask_and_scale=False, decode_times=False)
@@ -328,12 +336,12 @@ def _of_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold: f
             f"{path} holds {len(fitting)} variables (scene, y, x) {fitting}; expected one: open it with xarray and "
             "give the DataArray"
         )
-    found = opened[fitting[0]]
-    if found.dtype.kind == "f" or {"scale_factor", "add_offset"} & set(found.attrs):
+    prediction = opened[fitting[0]]
+    if prediction.dtype.kind == "f" or {"scale_factor", "add_offset"} & set(prediction.attrs):
         # Whole numbers without a scale stay so: a fill value must not make floats of labels.
-        found = xr.decode_cf(found.to_dataset(name="prediction"), decode_times=False)["prediction"]
+        prediction = xr.decode_cf(prediction.to_dataset(name="prediction"), decode_times=False)["prediction"]
     try:
-        return fit(catalogue, found, class_map, threshold, look_through=True)
+        return fit(catalogue, prediction, class_map, threshold, look_through=True)
     except PredictionError:
         raise
     except unreadable(ValueError, RuntimeError) as error:  # a damaged chunk

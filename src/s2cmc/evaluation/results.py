@@ -20,7 +20,7 @@ from s2cmc.schema import BINARY_NAMES, CLASS_DIM
 from s2cmc.store import take_scenes
 
 Prediction = xr.DataArray | str | Path
-"""Labels or probabilities (scene, y, x), or where files of them are."""
+"""Labels or probabilities (scene, y, x), or the path of files of them."""
 
 _DEFAULTS: dict[str, Any] = {
     "class_map": None,
@@ -41,7 +41,7 @@ def count_prediction(
     merge_shadow: bool,
     truth: Annotator,
 ) -> xr.Dataset:
-    """Confusion tables of a prediction, lazily; see `CloudsAccessor.confusion`."""
+    """Count the confusion tables of a prediction, lazily; see `CloudsAccessor.confusion`."""
     part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, truth)))
     binary = threshold is not None or (isinstance(prediction, xr.DataArray) and prediction.dtype.kind == "b")
     chosen = find_class_map(("binary" if binary else "catalogue") if class_map is None else class_map)
@@ -61,7 +61,7 @@ def count_prediction(
         if class_map is None and prediction.dtype.kind == "b":
             chosen = find_class_map("binary")
     fitted = fit(part, prediction, chosen, threshold)
-    found = confusion(
+    counts = confusion(
         plain(masks(part, truth)),
         fitted,
         chosen,
@@ -76,48 +76,48 @@ def count_prediction(
         "boundary_buffer": _pixels(boundary_buffer),
         "merge_shadow": int(merge_shadow or not chosen.has_shadow),  # netCDF has no booleans
     }
-    found = found.assign_coords({name: c for name, c in part.coords.items() if c.dims == ("scene",)})
+    counts = counts.assign_coords({name: c for name, c in part.coords.items() if c.dims == ("scene",)})
     if threshold is not None:
         options["threshold"] = threshold
     if catalogue.attrs.get("synthetic"):
-        options["synthetic"] = "true"  # nothing was measured, and every result says so
-    return found.assign_attrs(options)
+        options["synthetic"] = "true"  # nothing was measured; every result carries the mark
+    return counts.assign_attrs(options)
 
 
 def prediction_counts(
     catalogue: xr.Dataset, prediction: Prediction | xr.Dataset, options: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Counts of a prediction with these options of `count_prediction`, or counts that were made before.
+    """Count a prediction with these options of `count_prediction`, or return counts that were made before.
 
     Raises
     ------
     QueryError
-        If counts that were made before come with options that are not theirs.
+        If counts that were made before have other options.
     """
-    given = _DEFAULTS | dict(options)
+    chosen = _DEFAULTS | dict(options)
     if not isinstance(prediction, xr.Dataset):
-        return count_prediction(catalogue, prediction, **given)
-    for name, value in given.items():
+        return count_prediction(catalogue, prediction, **chosen)
+    for name, value in chosen.items():
         if value != _DEFAULTS[name] and value != prediction.attrs.get(name):
             raise QueryError(f"{name}={value!r} comes too late: these counts are made; give it to ds.clouds.confusion")
     return prediction
 
 
 def evaluate(catalogue: xr.Dataset, counts: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
-    """Scores of a prediction by stratum; see `CloudsAccessor.evaluate`."""
+    """Score a prediction by stratum; see `CloudsAccessor.evaluate`."""
     part, counts = match_counts(catalogue, counts)
     member = strata(part, with_scene_names(catalogue, by))
     (counts,) = compute_together(counts)
     tables = tables_of(counts["confusion"], part["shadows_marked"].to_numpy())
-    found = _counted(member, tables, counts, part)
-    found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "truth").data_vars)
-    found = found.assign(_beside_human(member, tables, counts, part).data_vars)
-    found.attrs = {"title": "scores of a prediction by stratum", **counts.attrs, **asdict(resampling)}
-    return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
+    result = _counted(member, tables, counts, part)
+    result = result.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "truth").data_vars)
+    result = result.assign(_beside_human(member, tables, counts, part).data_vars)
+    result.attrs = {"title": "scores of a prediction by stratum", **counts.attrs, **asdict(resampling)}
+    return result.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
 
 
 def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By, resampling: Resampling) -> xr.Dataset:
-    """Differences of two predictions by stratum; see `CloudsAccessor.compare`."""
+    """Subtract the scores of two predictions by stratum; see `CloudsAccessor.compare`."""
     part, first = match_counts(catalogue, first)
     _, second = match_counts(catalogue, second)
     for name in ("truth", "boundary_buffer"):
@@ -133,23 +133,24 @@ def compare(catalogue: xr.Dataset, first: xr.Dataset, second: xr.Dataset, by: By
     member = strata(part, with_scene_names(catalogue, by))
     first, second = compute_together(first, second)
     marked = part["shadows_marked"].to_numpy()
-    ones, others = (tables_of(counts["confusion"], marked) for counts in (first, second))
-    found = _sizes(member, part, first["truth"].to_numpy())
-    found = found.assign(score_differences(member, ones, others, part["group"].to_numpy(), resampling).data_vars)
+    first_tables, second_tables = (tables_of(counts["confusion"], marked) for counts in (first, second))
+    result = _sizes(member, part, first["truth"].to_numpy())
+    differences = score_differences(member, first_tables, second_tables, part["group"].to_numpy(), resampling)
+    result = result.assign(differences.data_vars)
     for place, counts in (("first", first), ("second", second)):
         ignored = _by_stratum(member, counts["ignored"].sel(reason="prediction").to_numpy())
         long_name = f"pixels left out, without a class in the {place} prediction"
-        found[f"ignored_prediction_{place}"] = ignored.assign_attrs(long_name=long_name, units="1")
+        result[f"ignored_prediction_{place}"] = ignored.assign_attrs(long_name=long_name, units="1")
     title = "scores of the first prediction minus those of the second, by stratum"
     alike = {name: first.attrs[name] for name in ("truth", "boundary_buffer", "merge_shadow")}
-    found.attrs = {"title": title, **alike, **asdict(resampling)}
-    return found.assign_coords({CLASS_DIM: first["truth"].to_numpy()})
+    result.attrs = {"title": title, **alike, **asdict(resampling)}
+    return result.assign_coords({CLASS_DIM: first["truth"].to_numpy()})
 
 
 def agreement(
     catalogue: xr.Dataset, by: By, boundary_buffer: int, merge_shadow: bool, resampling: Resampling
 ) -> xr.Dataset:
-    """Scores of annotator B against annotator A; see `CloudsAccessor.agreement`."""
+    """Score annotator B against annotator A; see `CloudsAccessor.agreement`."""
     part = take_scenes(catalogue, np.flatnonzero(catalogue["has_alt_mask"].to_numpy()))
     if not part.sizes["scene"]:
         raise CatalogueError("no scene here has masks of both annotators; select some where has_alt_mask is true")
@@ -164,21 +165,21 @@ def agreement(
         )
     )
     tables = tables_of(counts["confusion"], part["shadows_marked"].to_numpy())
-    found = _counted(member, tables, counts, part)
-    found = found.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "both").data_vars)
+    result = _counted(member, tables, counts, part)
+    result = result.assign(score_strata(member, tables, part["group"].to_numpy(), resampling, "both").data_vars)
     alike = np.trace(tables[:, 0], axis1=-2, axis2=-1)
-    found["pixel_agreement"] = _by_stratum(member, alike) / _by_stratum(member, tables[:, 0].sum((-2, -1)))
-    found["pixel_agreement"].attrs = {
+    result["pixel_agreement"] = _by_stratum(member, alike) / _by_stratum(member, tables[:, 0].sum((-2, -1)))
+    result["pixel_agreement"].attrs = {
         "long_name": "share of the pixels of all scenes that both gave the same class, shadows marked or not",
         "units": "1",
     }
     options = {"boundary_buffer": _pixels(boundary_buffer), "merge_shadow": int(merge_shadow)}
-    found.attrs = {"title": "annotator B against annotator A by stratum", **options, **asdict(resampling)}
-    return found.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
+    result.attrs = {"title": "annotator B against annotator A by stratum", **options, **asdict(resampling)}
+    return result.assign_coords({CLASS_DIM: counts["truth"].to_numpy()})
 
 
 def match_counts(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
-    """The scenes of the catalogue that have the truth that was counted, and their counts.
+    """Select the scenes of the catalogue that have the truth of the counts, and their counts.
 
     Raises
     ------
@@ -190,9 +191,9 @@ def match_counts(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset,
             f"counts are what ds.clouds.confusion(prediction) gives; this Dataset has {list(counts.data_vars)}"
         )
     needed = set(_DEFAULTS) - {"threshold"} | ({"threshold"} if "cloud_probability" in counts else set())
-    if lost := sorted(needed - set(counts.attrs)):
+    if absent := sorted(needed - set(counts.attrs)):
         raise PredictionError(
-            f"these counts do not say {', '.join(lost)}: parts that were counted with other options were added, or "
+            f"these counts do not say {', '.join(absent)}: parts that were counted with other options were added, or "
             "their attributes were lost; count all parts alike, and add them under xr.set_options(keep_attrs=True)"
         )
     if counts["confusion"].dtype.kind not in "iu" or not counts.indexes["scene"].is_unique:
@@ -208,7 +209,7 @@ def match_counts(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset,
 
 
 def compute_together(*datasets: xr.Dataset | None) -> Any:
-    """Compute what is lazy, in one go, so that what several need is read once."""
+    """Compute lazy Datasets together, so that pixels that several need are read once."""
     from dask.base import compute
 
     return compute(*datasets)
@@ -222,24 +223,24 @@ def _pixels(boundary_buffer: int) -> int:
 
 
 def _counted(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part: xr.Dataset) -> xr.Dataset:
-    """What each stratum holds: scenes, groups, counts by class, and the pixels that were left out."""
+    """Count scenes, groups, pixels by class, and pixels that were left out, in each stratum."""
     names = {"tp": "true positives", "fp": "false positives", "fn": "false negatives", "tn": "true negatives"}
-    found = _sizes(member, part, counts["truth"].to_numpy())
+    result = _sizes(member, part, counts["truth"].to_numpy())
     pooled = np.einsum("ns,sktp->nktp", member.to_numpy().astype(np.int64), tables)
     for name, values in counts_of(pooled).items():
-        found[name] = (("stratum", CLASS_DIM), values, {"long_name": names[name], "units": "1"})
+        result[name] = (("stratum", CLASS_DIM), values, {"long_name": names[name], "units": "1"})
     for reason in IGNORED_REASONS:
         ignored = _by_stratum(member, counts["ignored"].sel(reason=reason).to_numpy())
-        found[f"ignored_{reason}"] = ignored.assign_attrs(long_name=f"pixels left out, by {reason}", units="1")
+        result[f"ignored_{reason}"] = ignored.assign_attrs(long_name=f"pixels left out, by {reason}", units="1")
     if tables.shape[-1] != len(BINARY_NAMES):
         unmarked = tables[:, 0].sum((-2, -1)) - tables[:, 1].sum((-2, -1))
         long_name = "pixels left out of three classes, where shadows are not marked"
-        found["ignored_shadow"] = _by_stratum(member, unmarked).assign_attrs(long_name=long_name, units="1")
-    return found
+        result["ignored_shadow"] = _by_stratum(member, unmarked).assign_attrs(long_name=long_name, units="1")
+    return result
 
 
 def _sizes(member: xr.DataArray, part: xr.Dataset, classes: np.ndarray) -> xr.Dataset:
-    """Scenes and independent groups that each class is scored on."""
+    """Count the scenes and independent groups that each class is scored on."""
     used = _scored_on(member, part["shadows_marked"].to_numpy(), classes)
     groups = part["group"].to_numpy()
     independent = [[len(np.unique(groups[scenes])) for scenes in row] for row in used]
@@ -254,32 +255,32 @@ def _sizes(member: xr.DataArray, part: xr.Dataset, classes: np.ndarray) -> xr.Da
 
 
 def _scored_on(member: xr.DataArray, shadows_marked: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Scenes (stratum, class, scene), bool, that each class is scored on."""
+    """Find the scenes (stratum, class, scene), bool, that each class is scored on."""
     everywhere = member.to_numpy()
     return np.stack([everywhere if name in BINARY_NAMES else everywhere & shadows_marked for name in classes], axis=1)
 
 
 def _beside_human(member: xr.DataArray, tables: np.ndarray, counts: xr.Dataset, part: xr.Dataset) -> xr.Dataset:
-    """Scores of the other annotator, and of the prediction, on the doubly annotated scenes of each stratum."""
+    """Score the other annotator, and the prediction, on the doubly annotated scenes of each stratum."""
     doubly = part["has_alt_mask"].to_numpy() & ("human" in counts)
     both, marked = member.isel(scene=doubly), part["shadows_marked"].to_numpy()
     by_human = tables_of(counts["human"], marked) if "human" in counts else tables
     used = _scored_on(both, marked[doubly], counts["truth"].to_numpy())
     attributes = {"long_name": "doubly annotated scenes that the class is scored on", "units": "1"}
-    found = {"doubly_annotated": xr.DataArray(used.sum(axis=-1), dims=("stratum", CLASS_DIM), attrs=attributes)}
-    for prefix, whose, of_whom in (
+    variables = {"doubly_annotated": xr.DataArray(used.sum(axis=-1), dims=("stratum", CLASS_DIM), attrs=attributes)}
+    for prefix, whose, scored in (
         ("human", "of the other annotator", by_human[doubly]),
         ("doubly", "of the prediction on the doubly annotated scenes", tables[doubly]),
     ):
-        scores = score_strata(both, of_whom, part["group"].to_numpy()[doubly], None, "truth")
+        scores = score_strata(both, scored, part["group"].to_numpy()[doubly], None, "truth")
         for name, values in scores.data_vars.items():
             long_name = f"{values.attrs['long_name']}, {whose}"
-            found[f"{prefix}_{name}"] = values.assign_attrs(long_name=long_name)
-    return xr.Dataset(found)
+            variables[f"{prefix}_{name}"] = values.assign_attrs(long_name=long_name)
+    return xr.Dataset(variables)
 
 
 def _by_stratum(member: xr.DataArray, values: np.ndarray) -> xr.DataArray:
-    """Sum of whole numbers (scene,) over the scenes of each stratum."""
+    """Sum whole numbers (scene,) over the scenes of each stratum."""
     return xr.DataArray(member.to_numpy().astype(np.int64) @ values, dims="stratum")
 
 
@@ -287,7 +288,7 @@ def _by_stratum(member: xr.DataArray, values: np.ndarray) -> xr.DataArray:
 
 
 def precision_recall(catalogue: xr.Dataset, counts: xr.Dataset, by: By) -> xr.Dataset:
-    """Precision and recall of cloud at every threshold; see `CloudsAccessor.precision_recall`."""
+    """Compute precision and recall of cloud at every threshold; see `CloudsAccessor.precision_recall`."""
     if "cloud_probability" not in counts:
         raise PredictionError("a precision-recall curve needs probabilities; these counts are of labels")
     part, counts = match_counts(catalogue, counts)

@@ -1,4 +1,4 @@
-"""Scores from confusion tables. All are ratios of pixel counts; what has nothing to count is NaN, never 0.
+"""Scores from confusion tables. All are ratios of pixel counts; a score without pixels is NaN, never 0.
 
 With true positives TP, false positives FP, false negatives FN and true negatives TN of one class against the others:
 
@@ -10,7 +10,7 @@ iou                TP / (TP + FP + FN)           intersection over union; Jaccar
 balanced_accuracy  (recall + TN / (TN + FP)) / 2  mean of recall and specificity, where both are defined
 =================  ============================  ===========================================
 
-accuracy is the share of pixels of which both say the same; kappa is Cohen's (1960), (accuracy - chance) / (1 - chance)
+accuracy is the share of pixels with the same class in both; kappa is Cohen's (1960), (accuracy - chance) / (1 - chance)
 with chance from the margins of the table.
 """
 
@@ -27,13 +27,13 @@ OVERALL_SCORES = ("accuracy", "kappa")
 """Scores of a whole table."""
 
 Absent = Literal["truth", "both"]
-"""When a class is absent, so that it has no score at all: when the truth has no pixel of it, or when neither side has.
+"""Side that must have a pixel of a class for it to have scores: the truth, or either of both.
 
-What is a share of the truth's pixels (recall, balanced accuracy) is undefined without them in either case."""
+Scores that are shares of the truth's pixels (recall, balanced accuracy) are undefined without them in either case."""
 
 
 def one_against_rest(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """Counts ``tp``, ``fp``, ``fn``, ``tn`` (..., class) of tables (..., truth, predicted)."""
+    """Count ``tp``, ``fp``, ``fn``, ``tn`` (..., class) in tables (..., truth, predicted)."""
     tp = np.diagonal(tables, axis1=-2, axis2=-1)
     fp = tables.sum(axis=-2) - tp
     fn = tables.sum(axis=-1) - tp
@@ -41,22 +41,22 @@ def one_against_rest(tables: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def class_scores(counts: dict[str, np.ndarray], absent: Absent = "truth") -> dict[str, np.ndarray]:
-    """`CLASS_SCORES` of counts of one class against the rest, of any shape; NaN where the class is absent."""
+    """Compute `CLASS_SCORES` from counts of one class against the rest, of any shape; NaN where the class is absent."""
     tp, fp, fn, tn = (counts[name] for name in ("tp", "fp", "fn", "tn"))
-    there = tp + fn > 0 if absent == "truth" else tp + fn + fp > 0
+    present = tp + fn > 0 if absent == "truth" else tp + fn + fp > 0
     recall = ratio(tp, tp + fn)
-    found = {
+    scores = {
         "precision": ratio(tp, tp + fp),
         "recall": recall,
         "f1": ratio(2 * tp, 2 * tp + fp + fn),
         "iou": ratio(tp, tp + fp + fn),
         "balanced_accuracy": (recall + ratio(tn, tn + fp)) / 2,
     }
-    return {name: np.where(there, value, np.nan) for name, value in found.items()}
+    return {name: np.where(present, value, np.nan) for name, value in scores.items()}
 
 
 def overall_scores(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """`OVERALL_SCORES` (...) of tables (..., truth, predicted); kappa is NaN where chance alone agrees everywhere."""
+    """Compute `OVERALL_SCORES` (...) of tables (..., truth, predicted); kappa is NaN where chance agreement is 1."""
     total = tables.sum(axis=(-2, -1)).astype(float)
     accuracy = ratio(np.trace(tables, axis1=-2, axis2=-1), total)
     by_chance = (tables.sum(axis=-1).astype(float) * tables.sum(axis=-2)).sum(axis=-1)
@@ -65,12 +65,12 @@ def overall_scores(tables: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """``part / whole``; NaN where `whole` is 0."""
+    """Divide `part` by `whole`; NaN where `whole` is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
 
 
 def to_binary(tables: np.ndarray) -> np.ndarray:
-    """Tables (..., 2, 2) of non-cloud and cloud, from tables of these or of all three classes."""
+    """Merge tables of three classes to tables (..., 2, 2) of non-cloud and cloud; keep those of two."""
     if tables.shape[-1] == len(BINARY_NAMES):
         return tables
     cloud = np.arange(len(CLASS_NAMES)) == MaskClass.CLOUD

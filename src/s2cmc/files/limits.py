@@ -1,11 +1,11 @@
-"""Upper bounds on what is read from untrusted files; larger ones are refused before memory is allocated.
+"""Upper bounds on untrusted files; larger files are refused before memory is allocated.
 
-Of the published release a scene has 1022 x 1022 pixels, its table 78 kB, an outline 0.6 kB, a thumbnail some 0.3 MB,
-and the largest directory of a zip 0.5 MB.
+For comparison, the published release: scenes of 1022 x 1022 pixels, a table of 78 kB, outlines of 0.6 kB, thumbnails of
+about 0.3 MB, and zips whose largest directory has 0.5 MB.
 """
 
 SIDE = 2_048
-"""Pixels in height and width of a scene, or of a thumbnail."""
+"""Pixels in height and in width of a scene or a thumbnail."""
 
 ARRAY_BYTES = SIDE * SIDE * 13 * 4
 """Bytes of the values of one array: a scene of 13 bands of float32."""

@@ -1,4 +1,4 @@
-"""From bytes to arrays: npy and npz, whole or block by block. Nothing is ever unpickled."""
+"""Read arrays from npy and npz files, whole or block by block. Nothing is ever unpickled."""
 
 import io
 import re
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Buffer
 
 
-# The header of an npy: shape, order and dtype of plain values. Nothing of it is evaluated.
+# The header of an npy: shape, order and dtype of plain values. Nothing in it is evaluated.
 #
-# Format: NumPy enhancement proposal 1, https://numpy.org/neps/nep-0001-npy-format.html. NumPy's own reader evaluates
-# the header as a literal, which takes what memory it says it needs, and of damaged ones warns or fails in many ways.
+# Format: NumPy enhancement proposal 1, https://numpy.org/neps/nep-0001-npy-format.html. numpy.lib.format is not used:
+# NumPy 2.5 divides by zero in the dtype 'M8[ns/0]', which ends the process, warns of damaged headers in ways that only
+# the filters of all threads could silence, and reads as many bytes as a header claims to have.
 
 _NPY_MAGIC = b"\x93NUMPY"
 _LENGTH = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I")}  # of the header, by version
@@ -33,13 +34,13 @@ _TEXT = r"""(?:'[^'\\]*'|"[^"\\]*")"""
 _ENTRY = re.compile(rf"\s*({_TEXT})\s*:\s*({_TEXT}|True|False|\([^()]*\)|\[.*\])\s*(?:,|$)", re.DOTALL)
 _N = r"\d{1,18}L?\s*"  # L: of Python 2
 _SHAPE = re.compile(rf"\(\s*(?:(?:{_N},\s*){{1,31}}(?:{_N})?)?\)", re.ASCII)
-_DTYPE = re.compile(r"[<>|=]?(?:[?biufcSUV]\d{0,9}|[mM]8(?:\[\d{0,9}[a-zA-Z]{1,2}\])?)", re.ASCII)
+_DTYPE = re.compile(r"[<>|=]?(?:[?biufcSUV]\d{0,9}|[mM]8(?:\[(?:[1-9]\d{0,8})?[a-zA-Z]{1,2}\])?)", re.ASCII)
 _OBJECTS = re.compile(r"""["'][<>|=]?O\d?["']""")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an npy says of its array.
+    """Shape, order and dtype of an array, as its npy states them.
 
     Attributes
     ----------
@@ -64,14 +65,18 @@ def read_header(read: Callable[[int], bytes], path: str) -> Header:
     Parameters
     ----------
     read : callable
-        Gives the next so many bytes, or fewer at the end.
+        Returns the next so many bytes, or fewer at the end.
     path : str
-        For the error.
+        Named in errors.
+
+    Returns
+    -------
+    Header
 
     Raises
     ------
     ReleaseError
-        If it is none, or speaks of Python objects, or of records.
+        If there is no such header, or its values are Python objects or records.
     """
     try:
         return _parse(_text(read), path)
@@ -109,7 +114,7 @@ def _parse(text: str, path: str) -> Header:
 
 
 def _entries(text: str) -> dict[str, str]:
-    """Values by name, as they are written; empty where this is no dictionary of such."""
+    """Split the header into the source text of its values, by name; empty where the header is no such dictionary."""
     body = text.strip()
     if not (body.startswith("{") and body.endswith("}")):
         return {}
@@ -145,26 +150,31 @@ _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OSErro
 _MAGIC = 8  # bytes that tell an npy and its version
 _DIRECTORY = 100_000  # bytes; that of one member takes about 60
 _SHOWN = 5  # names in an error
-_STEP = 1_000_000  # bytes read at a time where nobody looks at them
+_STEP = 1_000_000  # bytes read at a time where they are only counted or copied
 
 
 class BinaryFile(Protocol):
     """A file that can be read once, from front to back."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, or all; none at the end."""
+        """Return at most `size` bytes, or all; none at the end."""
 
     def readinto(self, buffer: "Buffer", /) -> int:
-        """Fill the beginning of a buffer; returns how many bytes, none at the end."""
+        """Fill the beginning of a buffer and return the number of bytes, 0 at the end."""
 
 
 def read_array(content: bytes, path: str) -> np.ndarray:
-    """Read the one array of an npy or npz file; of an npy it is a read-only view of `content`.
+    """Read the only array of an npy or npz file.
+
+    Returns
+    -------
+    ndarray
+        Of an npy, a read-only view of `content`.
 
     Raises
     ------
     ReleaseError
-        As `open_array`, or if there are not as many values as its header says.
+        As `open_array`, or if there are not as many values as the header states.
     """
     if content.startswith(b"PK"):
         return open_array(io.BytesIO(content), path).read()
@@ -178,15 +188,15 @@ def read_array(content: bytes, path: str) -> np.ndarray:
 
 
 def open_array(file: BinaryFile, path: str) -> "ArrayReader":
-    """Begin to read the one array of an npy or npz file.
+    """Open the only array of an npy or npz file, and read its header.
 
-    An npz is held as it is packed, for its directory stands at its end; it takes `FILE_BYTES` at most. No more memory
-    is taken than the header says that the values need, and that is at most `ARRAY_BYTES`.
+    An npz is held in memory as packed, at most `FILE_BYTES`, because its directory is at its end. Values take no more
+    memory than the header states, and at most `ARRAY_BYTES`.
 
     Raises
     ------
     ReleaseError
-        If it holds no array, several, one that is too large, or Python objects.
+        If the file holds no array, several arrays, one that is too large, or Python objects.
     """
     magic = _read_exactly(file, _MAGIC, path)
     if magic.startswith(b"PK"):
@@ -199,18 +209,18 @@ def open_array(file: BinaryFile, path: str) -> "ArrayReader":
 
 @dataclass(frozen=True)
 class ArrayReader:
-    """An array that is read once, from front to back.
+    """An array in a file that is read once, from front to back.
 
     Attributes
     ----------
     file : BinaryFile
         Read up to the end of the header.
     path : str
-        For messages.
+        Named in errors.
     shape : tuple of int
     dtype : dtype
     fortran_order : bool
-        The last dimension is the slowest: blocks can only be cut from the whole, which then is held.
+        Whether the last dimension is the slowest. If so, blocks can only be cut from the whole array, which is held.
     """
 
     file: BinaryFile
@@ -221,18 +231,18 @@ class ArrayReader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its values, which are all that follows the header."""
+        """Bytes of the values, which are all that follows the header."""
         return prod(self.shape) * self.dtype.itemsize
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
-        """The array in blocks (`rows` or fewer, ...) along its first dimension.
+        """Iterate over blocks (`rows` or fewer, ...) along the first dimension.
 
-        Each is valid until the next is asked for: all lie in the same memory.
+        All blocks share the same memory: a block is valid until the next is asked for.
 
         Raises
         ------
         ReleaseError
-            If there are fewer values than the header says; behind the last block, if there are more.
+            If there are fewer values than the header states; behind the last block, if there are more.
         """
         length = self.shape[0]
         step = length if self.fortran_order else rows
@@ -250,12 +260,12 @@ class ArrayReader:
         self._skip_rest(self.nbytes)
 
     def read(self) -> np.ndarray:
-        """The whole array.
+        """Read the whole array.
 
         Raises
         ------
         ReleaseError
-            If there are not as many values as the header says.
+            If there are not as many values as the header states.
         """
         flat = np.empty(self.nbytes, np.uint8)
         self._fill(flat, 0)
@@ -263,12 +273,12 @@ class ArrayReader:
         return flat.view(self.dtype).reshape(self.shape, order="F" if self.fortran_order else "C")
 
     def check_size(self) -> None:
-        """Read over all values.
+        """Count the bytes of the values without keeping any.
 
         Raises
         ------
         ReleaseError
-            If there are not as many as the header says.
+            If there are not as many values as the header states.
         """
         self._skip_rest(0)
 
@@ -289,7 +299,7 @@ class ArrayReader:
 
 
 def _open_npz(whole: io.BytesIO, path: str) -> tuple[BinaryFile, str]:
-    """The one array of an npz as a file, and its path."""
+    """Open the only array of an npz as a file, and name its path."""
     try:
         archive = open_zip(whole, _DIRECTORY)
         infos = archive.infolist()
@@ -307,7 +317,7 @@ def _listed(infos: list[zipfile.ZipInfo]) -> str:
 
 
 def _read_packed(file: BinaryFile, path: str) -> bytes:
-    """All that follows, of which no more is taken than an array may have."""
+    """Read all that follows, at most as many bytes as an array may have."""
     whole, part = io.BytesIO(), np.empty(_STEP, np.uint8)
     while step := _read_into(file, path, part):
         whole.write(part[:step].data)
@@ -327,7 +337,7 @@ def _read_header(read: Callable[[int], bytes], path: str) -> Header:
 
 
 def _read_exactly(file: BinaryFile, nbytes: int, path: str) -> bytes:
-    """So many bytes, or fewer at the end."""
+    """Read so many bytes, or fewer at the end."""
     buffer = np.empty(nbytes, np.uint8)
     filled = 0
     while step := _read_into(file, path, buffer[filled:]):

@@ -1,4 +1,4 @@
-"""Scenes on Earth: on their own grids, on one grid, and in their original products."""
+"""Locate scenes on Earth: on their own grids, on a common grid, and in their original products."""
 
 from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
 from s2cmc.geo.level1c import L1CWindow, l1c_window, read_l1c

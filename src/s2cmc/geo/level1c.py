@@ -1,4 +1,4 @@
-"""The window of a scene in its original Level-1C product, and reading it: file names, public copies, pixels."""
+"""Find and read the window of a scene in its original Level-1C product: file names, public copies, pixels."""
 
 import math
 import os
@@ -59,7 +59,7 @@ class PixelWindow:
 
     @property
     def whole(self) -> "PixelWindow":
-        """The smallest window of whole pixels that covers it; itself at 10 and 20 m."""
+        """The smallest window of whole pixels that covers this one; at 10 and 20 m, this one."""
         (top, bottom), (left, right) = (self._covered(*span) for span in self._spans())
         return PixelWindow(self.resolution, top, left, bottom - top, right - left)
 
@@ -70,7 +70,7 @@ class PixelWindow:
         return slice(top, bottom), slice(left, right)
 
     def to_rasterio(self) -> "Window":
-        """It as a `rasterio.windows.Window`. rasterio resamples where it is not `whole`."""
+        """Convert to a `rasterio.windows.Window`. rasterio resamples if the window is not `whole`."""
         from rasterio.windows import Window
 
         return Window(self.column, self.row, self.width, self.height)
@@ -79,7 +79,9 @@ class PixelWindow:
         return (self.row, self.row + self.height), (self.column, self.column + self.width)
 
     def _covered(self, start: float, stop: float) -> tuple[int, int]:
-        """Whole pixels from `start` to `stop`: these are whole metres but for rounding."""
+        """Return the first and one past the last whole pixel between `start` and `stop`, fractions of pixels."""
+        # Edges are whole metres except for rounding errors, so that floor and ceiling are taken of metres:
+        #   at 60 m, 10.3333 to 350.9999 is 620 to 21,060 m, pixels 10 to 351
         first, last = round(start * self.resolution), round(stop * self.resolution)
         return first // self.resolution, -(-last // self.resolution)
 
@@ -109,7 +111,7 @@ class L1CWindow:
     windows: tuple[PixelWindow, ...]
 
     def window(self, band: str | int) -> PixelWindow:
-        """The scene in a band (``"B11"``) at its native resolution, or at a resolution (``60``, m).
+        """Return the window of the scene in a band (``"B11"``) at native resolution, or at a resolution (``60``, m).
 
         Raises
         ------
@@ -128,25 +130,25 @@ class L1CWindow:
         return f"{self.product_id}.SAFE"
 
     def file_name(self, band: str) -> str:
-        """Name of a band's file, e.g. ``T18SVG_20180112T155541_B11.jp2``."""
-        native_resolution(band)  # refuses what is no band
+        """Return the name of a band's file, e.g. ``T18SVG_20180112T155541_B11.jp2``."""
+        native_resolution(band)  # raises an error for an unknown band
         return f"T{self.mgrs_tile}_{self._time}_{band}.jp2"
 
     def file_glob(self, band: str) -> str:
-        """Pattern of a band's path in the product.
+        """Return a glob pattern of the path of a band in the product.
 
-        Its GRANULE folder is named by the absolute orbit and the tile's own time, which no product ID says.
+        The name of the GRANULE folder has the absolute orbit and the tile's own time, which are not in the product ID.
         """
         return f"GRANULE/*/IMG_DATA/{self.file_name(band)}"
 
     @property
     def prefixes(self) -> dict[str, str]:
-        """Where the usual public object stores keep the product. Not asked whether they still do.
+        """URL prefixes of the product in public object stores, by store; none of them is checked.
 
         ``google`` : the SAFE folder; free (https://cloud.google.com/storage/docs/public-datasets/sentinel-2).
 
         ``aws_tiles`` : the bands as ``B11.jp2`` in ``s3://sentinel-s2-l1c``, requester pays. The last part numbers the
-        tile's images of one day and is 0 but for rare cases; its ``tileInfo.json`` names the product. The day is
+        tile's images of one day and is 0 except in rare cases; its ``tileInfo.json`` names the product. The day is
         that of the product ID; a tile sensed some minutes later may be filed under the next. ``aws_products`` : the
         product's metadata, without pixels (https://roda.sentinel-hub.com/sentinel-s2-l1c/readme.html).
 
@@ -155,10 +157,10 @@ class L1CWindow:
         Its list of baselines has 02.06, 02.07 and 02.08 of 2018
         (https://documentation.dataspace.copernicus.eu/Data/Others/Sentinel2_L1C_baseline.html).
 
-        What was sensed until 2021 was processed anew as Collection 1, baseline 05.00, with refined geometry
+        Products sensed until 2021 were reprocessed as Collection 1, baseline 05.00, with refined geometry
         (https://sentinel.esa.int/web/sentinel/technical-guides/sentinel-2-msi/copernicus-sentinel-2-collection-1-availability-status).
-        The Data Space keeps these in ``s3://eodata/Sentinel-2/MSI/L1C_N0500/``. They have ``N0500`` and another time of
-        making in their IDs, but the same file names, and are not what the catalogue was made from.
+        The Data Space keeps these in ``s3://eodata/Sentinel-2/MSI/L1C_N0500/``. They have ``N0500`` and another
+        processing time in their IDs, but the same file names. The catalogue was not made from them.
         """
         square = (self.mgrs_tile[:2], self.mgrs_tile[2], self.mgrs_tile[3:])
         year, month, day = self._time[:4], self._time[4:6], self._time[6:8]
@@ -186,30 +188,30 @@ class L1CWindow:
 
 
 def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
-    """A scene in its original Level-1C product. No pixel is read.
+    """Find a scene in its original Level-1C product. No pixel is read.
 
     Parameters
     ----------
     catalogue : Dataset
-        Or any part of one, of whole neighbouring pixels.
+        A catalogue, or a part of one that consists of neighbouring pixels.
     key : str, int or (tile, date)
         See `position`.
 
     Raises
     ------
     SceneError
-        If the scene has no georeference, or one that is not on the grid of its tile or not within it.
+        If the scene has no georeference, or is not on the grid of its tile, or not within its tile.
     QueryError
-        If no scene is named so, or several are.
+        If no scene matches, or several do.
     """
-    found = catalogue.coords.to_dataset().isel(scene=position(catalogue, key))
-    product = Product.parse(str(found["scene"].item()))
-    left, right = (float(found["x_origin"]) + edge for edge in _edges(found, "x", product))
-    top, bottom = (float(found["y_origin"]) - edge for edge in _edges(found, "y", product))
+    scene = catalogue.coords.to_dataset().isel(scene=position(catalogue, key))
+    product = Product.parse(str(scene["scene"].item()))
+    left, right = (float(scene["x_origin"]) + edge for edge in _edges(scene, "x", product))
+    top, bottom = (float(scene["y_origin"]) - edge for edge in _edges(scene, "y", product))
     if math.isnan(left) or math.isnan(top):
         raise SceneError(product.id, "it has no georeference: the release that the store was made from has no outline")
-    if int(found["epsg"]) != product.epsg:
-        raise SceneError(product.id, f"it is in EPSG:{int(found['epsg'])}, but its tile is in EPSG:{product.epsg}")
+    if int(scene["epsg"]) != product.epsg:
+        raise SceneError(product.id, f"it is in EPSG:{int(scene['epsg'])}, but its tile is in EPSG:{product.epsg}")
     tile_x, tile_y = tile_origin(product.mgrs_tile)
     sides = {"left": left - tile_x, "top": tile_y - top, "right": right - tile_x, "bottom": tile_y - bottom}
     if min(sides.values()) < -_TOLERANCE or max(sides.values()) > TILE_SIZE + _TOLERANCE:
@@ -229,26 +231,27 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
     return L1CWindow(product.id, product.mgrs_tile, product.epsg, tile_x, tile_y, windows)
 
 
-def _edges(found: xr.Dataset, axis: str, product: Product) -> tuple[float, float]:
-    """Outer edges of the pixels on an axis, m from the corner of the whole array."""
+def _edges(scene: xr.Dataset, axis: str, product: Product) -> tuple[float, float]:
+    """Compute the outer edges of the pixels on an axis, m from the corner of the whole array."""
     try:
-        first, step = edge_and_step(found[axis].to_numpy(), axis)
+        first, step = edge_and_step(scene[axis].to_numpy(), axis)
     except CatalogueError as error:
         raise SceneError(product.id, f"it has no window: {error}") from error
     if abs(step - PIXEL_SIZE) > _TOLERANCE:
         raise SceneError(
             product.id, f"it has no window: the pixels along {axis} are {step:g} m apart, not {PIXEL_SIZE:g}"
         )
-    return first, first + found.sizes[axis] * PIXEL_SIZE
+    return first, first + scene.sizes[axis] * PIXEL_SIZE
 
 
 def _window(metres: dict[str, int], resolution: int) -> PixelWindow:
+    """Make the window of a scene at a resolution, from its edges in metres from the corner of the tile."""
     height, width = metres["bottom"] - metres["top"], metres["right"] - metres["left"]
     return PixelWindow(resolution, *(side / resolution for side in (metres["top"], metres["left"], height, width)))
 
 
 def native_resolution(band: str) -> int:
-    """Pixel size of a band in Level-1C products, m."""
+    """Return the pixel size of a band in Level-1C products, m; a QueryError if there is no such band."""
     for known in BANDS:
         if known.name == band:
             return known.resolution
@@ -258,7 +261,7 @@ def native_resolution(band: str) -> int:
 # A scene's bands at native resolution, from the files of its original Level-1C product.
 
 _FILE = re.compile(r"(T\w{5}_\d{8}T\d{6})_(B\d[\dA])\.jp2")
-_SHOWN = 3
+_SHOWN = 3  # products in a message
 
 
 def read_l1c(
@@ -269,7 +272,7 @@ def read_l1c(
     *,
     dn: bool = False,
 ) -> xr.DataTree:
-    """A scene as its original Level-1C product has it: every band at its native resolution; lazy.
+    """Read a scene from its original Level-1C product, lazily: every band at its native resolution.
 
     Parameters
     ----------
@@ -277,20 +280,20 @@ def read_l1c(
     key : str, int or (tile, date)
         See `position`.
     source : str or Path
-        The product's SAFE folder, a zip of it, a folder of SAFE folders, or any folder that holds its JP2 files under
-        their own names. Only the scene's window of a file is read.
+        The product's SAFE folder, a zip of it, a folder of SAFE folders, or any folder with its JP2 files under their
+        original names. Only the window of the scene is read from a file.
     bands : sequence of str, optional
         ``["B02", "B11"]``; all 13 by default.
     dn : bool
-        Give digital numbers, uint16, with 0 no data and 65535 saturated.
+        Return digital numbers, uint16, with 0 no data and 65535 saturated.
 
     Returns
     -------
     DataTree
         One group for each native resolution, ``r10m``, ``r20m``, ``r60m`` as in ESA's Zarr products, because a Dataset
-        has one grid. Each holds its bands as variables (y, x), float32 TOA reflectance, unitless, decoded exactly as
-        the catalogue's; pixel centres ``x``, ``y`` (m) and ``spatial_ref`` for rioxarray:
-        ``tree["r10m/B04"].rio.to_raster("red.tif")``. At 60 m these are all pixels that the scene touches.
+        has one grid. Each group has its bands as variables (y, x), float32 TOA reflectance, unitless, decoded like the
+        catalogue's; pixel centres ``x``, ``y`` (m) and ``spatial_ref`` for rioxarray:
+        ``tree["r10m/B04"].rio.to_raster("red.tif")``. The group of 60 m has all pixels that the scene touches.
 
     Raises
     ------
@@ -316,7 +319,7 @@ def read_l1c(
 
 
 def _read_group(window: L1CWindow, pixels: PixelWindow, files: dict[str, str], *, dn: bool) -> xr.Dataset:
-    """Bands of one resolution on their own grid."""
+    """Make the Dataset of the bands of one resolution, on their own grid."""
     import rioxarray  # noqa: F401, registers .rio
     from affine import Affine
 
@@ -340,7 +343,7 @@ def _read_group(window: L1CWindow, pixels: PixelWindow, files: dict[str, str], *
 
 
 def _lazy(window: L1CWindow, pixels: PixelWindow, path: str, *, dn: bool) -> Any:
-    """A dask array of one chunk."""
+    """Make a dask array (y, x) of one chunk that reads a band when it is computed."""
     import dask.array
     from dask.delayed import delayed
 
@@ -352,13 +355,13 @@ def _lazy(window: L1CWindow, pixels: PixelWindow, path: str, *, dn: bool) -> Any
 
 
 def read_pixels(path: str, rows: slice, columns: slice, scene: str) -> np.ndarray:
-    """Digital numbers (y, x), uint16, of a window of a band's file."""
+    """Read digital numbers (y, x), uint16, of a window of a band's file."""
     import rasterio
     from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
     try:
-        # One thread: GDAL drops what the others say, and a file cut short would be read as zeros.
+        # One thread: GDAL drops the errors of other threads, and would read a truncated file as zeros.
         with rasterio.Env(GDAL_NUM_THREADS="1"), rasterio.open(path) as file:
             pixels: np.ndarray = file.read(1, window=Window.from_slices(rows, columns))
     except RasterioError as error:
@@ -367,7 +370,7 @@ def read_pixels(path: str, rows: slice, columns: slice, scene: str) -> np.ndarra
 
 
 def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) -> dict[str, str]:
-    """Paths of a product's bands, as GDAL takes them, found to be on the grid of its tile.
+    """Find the files of a product's bands, check that they are on the grid of its tile, return their paths for GDAL.
 
     Raises
     ------
@@ -376,39 +379,39 @@ def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) ->
     QueryError
         If there is no such band.
     """
-    wanted = {window.file_name(band): band for band in bands}
-    found: dict[str, list[str]] = {band: [] for band in bands}
-    others = set()
+    band_of_file = {window.file_name(band): band for band in bands}
+    paths: dict[str, list[str]] = {band: [] for band in bands}
+    others = set()  # other products
     for path in _jp2_files(window, Path(os.path.expanduser(source)).absolute()):
         parts = path.replace("\\", "/").split("/")
         match = _FILE.fullmatch(parts[-1])
         foreign = [part for part in parts if part.upper().endswith(".SAFE") and part != window.product_name]
         if match and (foreign or not window.file_name("B01").startswith(match[1])):
             others.add(foreign[-1] if foreign else match[1])
-        elif parts[-1] in wanted:
-            found[wanted[parts[-1]]].append(path)
-    if missing := [name for name, band in wanted.items() if not found[band]]:
-        raise MissingProductError(window.product_id, _what_is_missing(source, missing, sorted(others)))
-    if twice := [path for paths in found.values() if len(paths) > 1 for path in paths]:
+        elif parts[-1] in band_of_file:
+            paths[band_of_file[parts[-1]]].append(path)
+    if missing := [name for name, band in band_of_file.items() if not paths[band]]:
+        raise MissingProductError(window.product_id, _missing_files_message(source, missing, sorted(others)))
+    if twice := [path for same_band in paths.values() if len(same_band) > 1 for path in same_band]:
         raise SceneError(window.product_id, f"{source} holds bands more than once: {', '.join(twice)}; name one folder")
-    files = {band: paths[0] for band, paths in found.items()}
-    if problems := [problem for band, path in files.items() if (problem := _misfit(window, band, path))]:
+    files = {band: same_band[0] for band, same_band in paths.items()}
+    if problems := [problem for band, path in files.items() if (problem := _grid_problem(window, band, path))]:
         raise SceneError(window.product_id, "\n  - ".join(["these files are not of its tile:", *problems]))
     return files
 
 
-def _what_is_missing(source: str | Path, missing: list[str], others: list[str]) -> str:
-    said = f"{source} lacks {len(missing)} of its bands: {', '.join(missing)}"
+def _missing_files_message(source: str | Path, missing: list[str], others: list[str]) -> str:
+    message = f"{source} lacks {len(missing)} of its bands: {', '.join(missing)}"
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        said += f"; it holds bands of another product: {', '.join(others[:_SHOWN])}{more}"
-    return f"{said}. Files without tile and time in their names, such as B11.jp2, are not taken: rename them"
+        message += f"; it holds bands of another product: {', '.join(others[:_SHOWN])}{more}"
+    return f"{message}. Files without tile and time in their names, such as B11.jp2, are not taken: rename them"
 
 
 def _jp2_files(window: L1CWindow, source: Path) -> Iterator[str]:
-    """All JP2 files in a folder or zip."""
+    """Yield the paths of all JP2 files in a folder or zip, for GDAL."""
     if source.is_dir():
-        own = source / window.product_name  # spares a walk through all the others
+        own = source / window.product_name  # in a folder of SAFE folders, only this one is searched
         yield from (str(path) for path in sorted((own if own.is_dir() else source).rglob("*.jp2")))
     elif not source.exists():
         raise MissingProductError(window.product_id, f"there is no {source}; expected its SAFE folder or a zip of it")
@@ -423,8 +426,8 @@ def _jp2_files(window: L1CWindow, source: Path) -> Iterator[str]:
         yield from (f"/vsizip/{{{source}}}/{name}" for name in names if name.endswith(".jp2"))
 
 
-def _misfit(window: L1CWindow, band: str, path: str) -> str | None:
-    """What is wrong with the grid of a file, if anything."""
+def _grid_problem(window: L1CWindow, band: str, path: str) -> str | None:
+    """Describe how the grid of a file differs from that of the tile; None if they agree."""
     import rasterio
     from rasterio.errors import RasterioError
 
@@ -435,14 +438,14 @@ def _misfit(window: L1CWindow, band: str, path: str) -> str | None:
         with rasterio.open(path) as file:
             epsg = file.crs.to_epsg() if file.crs else None
             grid = file.transform
-            found = (epsg, grid.c, grid.f, grid.a, grid.e, file.width, file.height, file.dtypes[0])
+            actual = (epsg, grid.c, grid.f, grid.a, grid.e, file.width, file.height, file.dtypes[0])
     except RasterioError as error:
         return f"{path} cannot be read: {error}"
-    if found == expected and (grid.b, grid.d) == (0, 0):
+    if actual == expected and (grid.b, grid.d) == (0, 0):
         return None
-    return f"{path} is {_described(found)}; expected {_described(expected)}"
+    return f"{path} is {_describe_grid(actual)}; expected {_describe_grid(expected)}"
 
 
-def _described(grid: tuple[Any, ...]) -> str:
+def _describe_grid(grid: tuple[Any, ...]) -> str:
     epsg, x, y, width, height, columns, rows, dtype = grid
     return f"{dtype}, EPSG:{epsg} from {x:.10g}, {y:.10g} m, {columns} x {rows} pixels of {width:g} x {-height:g} m"

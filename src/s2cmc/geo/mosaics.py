@@ -1,4 +1,4 @@
-"""Neighbouring scenes on one grid, lazily; odc-geo resamples. Needs ``s2cmc[geo]``."""
+"""Put neighbouring scenes on one grid, lazily; odc-geo resamples. Needs ``s2cmc[geo]``."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 
-# The grid that neighbouring scenes are put on.
+# The common grid.
 
-_MOST_PIXELS = 10**10
+_MAX_PIXELS = 10**10
 """1e10 pixels of 20 m are 2000 x 2000 km. Scenes farther apart are hardly meant as neighbours."""
 
-_TORN = 20
-"""Times the usual distance between two points of an outline, beyond which a CRS is cut between them."""
+_MAX_STEP = 20
+"""Times the median distance between neighbouring points of an outline; a longer one means that the CRS is cut there."""
 
 _POINTS = 21  # on each edge: straight edges may be bent in another CRS
 
 
-def make_grid(found: list[Outline], crs: str | int | None, resolution: float | None) -> "GeoBox":
-    """The smallest grid that holds all outlines; pixels are those of the scenes where CRS and resolution are theirs.
+def make_grid(scenes: list[Outline], crs: str | int | None, resolution: float | None) -> "GeoBox":
+    """Make the smallest grid that holds all outlines; its pixels are those of the first scene in its own CRS.
 
     Parameters
     ----------
-    found : list of Outline
+    scenes : list of Outline
     crs : str or int, optional
-        By default the UTM zone of all of them.
+        By default the UTM zone of all scenes.
     resolution : float, optional
-        Width of a pixel in units of the CRS; by default what 20 m are in it, at the first outline.
+        Width of a pixel in units of the CRS; by default the width of 20 m in the CRS, at the first scene.
 
     Raises
     ------
     QueryError
-        If there is no such grid, or one far larger than neighbours need.
+        If there is no such grid, or it would be far larger than a mosaic of neighbours.
     """
     from odc.geo.geobox import GeoBox
     from odc.geo.types import xy_
 
-    zones = sorted({outline.epsg for outline in found})
+    zones = sorted({outline.epsg for outline in scenes})
     if crs is None and len(zones) > 1:
         raise QueryError(
             f"the scenes lie in {len(zones)} UTM zones (EPSG:{', '.join(map(str, zones))}); say which CRS the mosaic "
@@ -57,19 +57,20 @@ def make_grid(found: list[Outline], crs: str | int | None, resolution: float | N
         raise QueryError(
             f"resolution {resolution!r} is no width of a pixel; it is a number in units of the CRS, above 0"
         )
-    wanted = _crs(zones[0] if crs is None else crs)
-    every = np.array([bounds(outline, wanted) for outline in found])
-    if resolution is not None and resolution > min(right - left for left, _, right, _ in every):
+    target = _parse_crs(zones[0] if crs is None else crs)
+    boxes = np.array([bounds(outline, target) for outline in scenes])
+    if resolution is not None and resolution > min(right - left for left, _, right, _ in boxes):
         raise QueryError(
-            f"resolution {resolution} makes a whole scene less than a pixel; it is in units of crs {wanted}"
+            f"resolution {resolution} makes a whole scene less than a pixel; it is in units of crs {target}"
         )
-    resolution = resolution or _resolution(found[0], wanted)
-    # In their own zone, edges of pixels as those of the first scene; elsewhere at multiples of the resolution.
-    own = (found[0].left, found[0].top) if zones == [wanted.epsg] else (0.0, 0.0)
-    anchor = xy_(*(edge / resolution % 1 for edge in own))
-    edges = (*every[:, :2].min(axis=0).tolist(), *every[:, 2:].max(axis=0).tolist())
-    grid = GeoBox.from_bbox(edges, wanted, resolution=resolution, anchor=anchor)
-    if grid.shape.y * grid.shape.x > _MOST_PIXELS:
+    resolution = resolution or _resolution(scenes[0], target)
+    # In the UTM zone of the scenes, pixels have the edges of those of the first scene, so that at 20 m values are only
+    # copied. In another CRS, edges are at multiples of the resolution.
+    corner = (scenes[0].left, scenes[0].top) if zones == [target.epsg] else (0.0, 0.0)
+    anchor = xy_(*(edge / resolution % 1 for edge in corner))
+    edges = (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+    grid = GeoBox.from_bbox(edges, target, resolution=resolution, anchor=anchor)
+    if grid.shape.y * grid.shape.x > _MAX_PIXELS:
         raise QueryError(
             f"a mosaic of these scenes has {grid.shape.y} x {grid.shape.x} pixels; select neighbouring ones, or a "
             "coarser resolution"
@@ -77,23 +78,24 @@ def make_grid(found: list[Outline], crs: str | int | None, resolution: float | N
     return grid
 
 
-def _crs(given: str | int) -> "CRS":
+def _parse_crs(text: str | int) -> "CRS":
+    """Make a CRS of an EPSG code or a name."""
     from odc.geo.crs import CRS
     from pyproj.exceptions import CRSError
 
     try:
-        found = CRS(given)
+        crs = CRS(text)
     except (CRSError, TypeError, ValueError) as error:
         raise QueryError(
-            f"crs {given!r} is no CRS; give an EPSG code, e.g. 3857, or a name, e.g. 'EPSG:3857'"
+            f"crs {text!r} is no CRS; give an EPSG code, e.g. 3857, or a name, e.g. 'EPSG:3857'"
         ) from error
-    if not (found.projected or found.geographic):
-        raise QueryError(f"crs {given!r} is no CRS of a map; give a projected one, e.g. 3857, or a geographic one")
-    return found
+    if not (crs.projected or crs.geographic):
+        raise QueryError(f"crs {text!r} is no CRS of a map; give a projected one, e.g. 3857, or a geographic one")
+    return crs
 
 
 def _resolution(outline: Outline, crs: "CRS") -> float:
-    """What a pixel of the scenes measures in another CRS, in its units."""
+    """Compute the width of a 20 m pixel of a scene in another CRS, in its units."""
     from odc.geo.geobox import GeoBox
 
     shape = (outline.top - outline.bottom) / PIXEL_SIZE, (outline.right - outline.left) / PIXEL_SIZE
@@ -103,12 +105,12 @@ def _resolution(outline: Outline, crs: "CRS") -> float:
 
 
 def bounds(outline: Outline, crs: "CRS") -> tuple[float, float, float, float]:
-    """Left, bottom, right, top of an outline in another CRS, in its units.
+    """Compute left, bottom, right, top of an outline in another CRS, in its units.
 
     Raises
     ------
     QueryError
-        If the CRS is cut through the outline, or does not reach it.
+        If the CRS is cut through the outline, or is not defined there.
     """
     from pyproj import Transformer
 
@@ -117,7 +119,7 @@ def bounds(outline: Outline, crs: "CRS") -> tuple[float, float, float, float]:
     ring = np.concatenate([a + along[:, np.newaxis] * (b - a) for a, b in pairwise(corners)])
     points = np.column_stack(Transformer.from_crs(outline.epsg, crs.proj, always_xy=True).transform(*ring.T))
     steps = np.hypot(*np.diff(points, axis=0).T)
-    if not np.isfinite(points).all() or steps.max() > _TORN * np.median(steps):
+    if not np.isfinite(points).all() or steps.max() > _MAX_STEP * np.median(steps):
         raise QueryError(
             f"crs {crs} is cut through one of the scenes, as many are at the antimeridian; give another, e.g. 3832, or "
             "the UTM zone of a scene"
@@ -126,13 +128,15 @@ def bounds(outline: Outline, crs: "CRS") -> tuple[float, float, float, float]:
     return left, bottom, right, top
 
 
-_CHUNK = 1024
+# The mosaic: chunks of the grid, each made of the scenes that touch it.
+
+_CHUNK = 1024  # pixels
 _EMPTY: dict[str, float] = {"reflectance": np.nan, "mask": MASK_MISSING, "alt_mask": MASK_MISSING, "valid": 0}
-"""What variables hold where no scene has data."""
+"""Values of the variables where no scene has data."""
 
 
 class _Placed(NamedTuple):
-    """A scene, where it lies, and its rows and columns on the grid."""
+    """A scene, its own grid, and its rows and columns on the common grid (first, one past the last)."""
 
     scene: xr.Dataset
     box: "GeoBox"
@@ -143,7 +147,7 @@ class _Placed(NamedTuple):
 def mosaic(
     catalogue: xr.Dataset, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"
 ) -> xr.Dataset:
-    """All scenes of a catalogue on one grid; see `GeoAccessor.mosaic`."""
+    """Put all scenes of a catalogue on one grid; see `GeoAccessor.mosaic`."""
     try:
         import odc.geo.xr  # noqa: F401, registers .odc
     except ModuleNotFoundError as error:
@@ -158,23 +162,24 @@ def mosaic(
     scenes = [scene(bare, i) for i in range(catalogue.sizes["scene"])]
     grid = make_grid([outline for outline in outlines(catalogue) if outline], crs, resolution)
     variables = _compose(scenes, grid, resampling)
-    kept = (
+    # Coordinates of single scenes, and those along y and x, are not those of the mosaic: the bands' are left.
+    bands = (
         scenes[0]
         .coords.to_dataset()
         .drop_vars([name for name, c in scenes[0].coords.items() if not c.dims or c.dims[0] in ("y", "x")])
     )
     rows, columns = np.arange(grid.shape.y) + 0.5, np.arange(grid.shape.x) + 0.5
     axes = {"y": grid.transform.f + rows * grid.transform.e, "x": grid.transform.c + columns * grid.transform.a}
-    found = kept.assign_coords(axes).assign(variables).assign_attrs(catalogue.attrs)
-    return found.rio.write_crs(str(grid.crs)).rio.write_transform(grid.transform).rio.write_coordinate_system()
+    result = bands.assign_coords(axes).assign(variables).assign_attrs(catalogue.attrs)
+    return result.rio.write_crs(str(grid.crs)).rio.write_transform(grid.transform).rio.write_coordinate_system()
 
 
 def _compose(scenes: Sequence[xr.Dataset], grid: "GeoBox", resampling: str) -> dict[str, Any]:
-    """Variables of the mosaic, in chunks that each know only the scenes that touch them."""
+    """Make the variables of the mosaic, in chunks; the task of a chunk depends only on the scenes that touch it."""
     import dask.array
     from dask.delayed import delayed
 
-    placed = [_place(one, grid) for one in scenes]
+    placed = [_place(single, grid) for single in scenes]
     bands = scenes[0].sizes["band"]
     dtypes = {name: scenes[0][name].dtype for name in _EMPTY if name in scenes[0]} | {"source": np.dtype(np.int16)}
     blocks: dict[str, list[list[Any]]] = {name: [] for name in dtypes}
@@ -202,21 +207,25 @@ def _compose(scenes: Sequence[xr.Dataset], grid: "GeoBox", resampling: str) -> d
 
 
 def _spans(length: int) -> Iterator[tuple[int, int]]:
+    """Cut a length into chunks: 1300 gives (0, 1024) and (1024, 1300)."""
     return ((start, min(start + _CHUNK, length)) for start in range(0, length, _CHUNK))
 
 
-def _place(one: xr.Dataset, grid: "GeoBox") -> _Placed:
-    """Which pixels of the grid a scene may touch: those around its edges in the CRS of the grid."""
+def _place(single: xr.Dataset, grid: "GeoBox") -> _Placed:
+    """Find the pixels of the grid that a scene may touch: those within its bounds in the CRS of the grid, and one more.
+
+    The margin allows for rounding, and for edges that are bent between the points of `bounds`.
+    """
     from odc.geo.crs import CRS
     from odc.geo.geobox import GeoBox
 
-    box = GeoBox((one.sizes["y"], one.sizes["x"]), one.rio.transform(), str(one.rio.crs))
+    box = GeoBox((single.sizes["y"], single.sizes["x"]), single.rio.transform(), str(single.rio.crs))
     edges = box.boundingbox
-    outline = Outline(one.rio.crs.to_epsg(), edges.left, edges.bottom, edges.right, edges.top)
+    outline = Outline(single.rio.crs.to_epsg(), edges.left, edges.bottom, edges.right, edges.top)
     left, bottom, right, top = bounds(outline, CRS(str(grid.crs)))
     to_pixels = ~grid.transform
     (first, upper), (last, lower) = to_pixels @ (left, top), to_pixels @ (right, bottom)
-    return _Placed(one, box, (int(upper) - 1, int(lower) + 2), (int(first) - 1, int(last) + 2))
+    return _Placed(single, box, (int(upper) - 1, int(lower) + 2), (int(first) - 1, int(last) + 2))
 
 
 def _chunk(
@@ -228,29 +237,44 @@ def _chunk(
     bands: int,
     resampling: str,
 ) -> dict[str, np.ndarray]:
-    """One chunk of every variable. Earlier scenes lie on top of later ones."""
+    """Make one chunk of every variable. Where scenes overlap, the first one with data counts.
+
+    Parameters
+    ----------
+    grid : GeoBox
+        Grid of the chunk.
+    numbers, boxes, parts : sequences
+        Position, own grid and variables (..., y, x) of each scene that may touch the chunk.
+    dtypes : dict
+        Of all variables of the mosaic.
+    bands : int
+        Number of bands of reflectance.
+    resampling : str
+        Of reflectance; labels and ``valid`` are those of the nearest pixel.
+    """
     shape = (grid.shape.y, grid.shape.x)
-    made = {
+    chunk = {
         name: np.full((bands, *shape) if name == "reflectance" else shape, _EMPTY.get(name, -1), dtype)
         for name, dtype in dtypes.items()
     }
     for number, box, part in zip(numbers, boxes, parts, strict=True):
-        shown = (_warped(part["valid"], box, grid, "nearest", 0) == 1) & (made["source"] < 0)
-        if shown.any():
-            made["source"][shown] = number
+        visible = (_warp(part["valid"], box, grid, "nearest", 0) == 1) & (chunk["source"] < 0)
+        if visible.any():
+            chunk["source"][visible] = number
             for name, pixels in part.items():
-                if name == "reflectance":  # the zeros of no data must not run into their neighbours
-                    whole = np.where(part["valid"] == 1, pixels, np.float32(np.nan))
-                    made[name][:, shown] = _warped(whole, box, grid, resampling, np.nan)[:, shown]
+                if name == "reflectance":  # NaN, because resampling must not mix the zeros of no data into neighbours
+                    masked = np.where(part["valid"] == 1, pixels, np.float32(np.nan))
+                    chunk[name][:, visible] = _warp(masked, box, grid, resampling, np.nan)[:, visible]
                 else:
-                    made[name][shown] = _warped(pixels, box, grid, "nearest", float(_EMPTY[name]))[shown]
-    return made
+                    chunk[name][visible] = _warp(pixels, box, grid, "nearest", float(_EMPTY[name]))[visible]
+    return chunk
 
 
-def _warped(pixels: np.ndarray, box: "GeoBox", grid: "GeoBox", resampling: str, nodata: float) -> np.ndarray:
+def _warp(pixels: np.ndarray, box: "GeoBox", grid: "GeoBox", resampling: str, nodata: float) -> np.ndarray:
+    """Resample pixels (..., y, x) from the grid of a scene to another one."""
     from odc.geo.warp import rio_reproject
 
-    made = np.full((*pixels.shape[:-2], grid.shape.y, grid.shape.x), nodata, pixels.dtype)
+    warped = np.full((*pixels.shape[:-2], grid.shape.y, grid.shape.x), nodata, pixels.dtype)
     return rio_reproject(
-        np.ascontiguousarray(pixels), made, box, grid, resampling, src_nodata=nodata, dst_nodata=nodata
+        np.ascontiguousarray(pixels), warped, box, grid, resampling, src_nodata=nodata, dst_nodata=nodata
     )

@@ -1,4 +1,4 @@
-"""One scene on its own UTM grid, ready for rioxarray; lazy until it is asked."""
+"""Put one scene on its own UTM grid, lazily, ready for rioxarray."""
 
 import re
 import reprlib
@@ -17,54 +17,54 @@ if TYPE_CHECKING:
     from affine import Affine
 
 SceneKey = str | int | tuple[str, str | date | np.datetime64]
-"""Names a scene: product ID, a prefix of only one, position, or tile and date."""
+"""Key of a scene: product ID, unique prefix of one, position, or tile and date."""
 
 _TILE_AND_DATE = re.compile(r"T?(\d{2}[C-X][A-Z]{2})(?:[\s_/]+(\S.*))?")
-_MOST_NAMED = 5  # scenes in a message
+_MAX_NAMED = 5  # scenes in a message
 
 
 def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
-    """One scene with true coordinates; see `GeoAccessor.scene`."""
+    """Take one scene, with its true coordinates; see `GeoAccessor.scene`."""
     from affine import Affine
 
-    found = take_scene(catalogue, position(catalogue, key))  # bands first: rioxarray takes no other order
-    epsg, x_origin, y_origin = (found[name].to_numpy().item() for name in ("epsg", "x_origin", "y_origin"))
+    taken = take_scene(catalogue, position(catalogue, key))  # bands first: rioxarray takes no other order
+    epsg, x_origin, y_origin = (taken[name].to_numpy().item() for name in ("epsg", "x_origin", "y_origin"))
     if np.isnan(x_origin) or np.isnan(y_origin):
         raise CatalogueError(
-            f"{found['scene'].to_numpy()} has no georeference: the release that the store was made from had no outline "
+            f"{taken['scene'].to_numpy()} has no georeference: the release that the store was made from had no outline "
             "for it; its pixels are in the catalogue, e.g. catalogue.sel(scene=...)"
         )
-    offset_x, offset_y = found["x"].to_numpy(), found["y"].to_numpy()
+    offset_x, offset_y = taken["x"].to_numpy(), taken["y"].to_numpy()
     (left, width), (top, height) = edge_and_step(offset_x, "x"), edge_and_step(offset_y, "y")
     x, y = x_origin + offset_x, y_origin - offset_y
-    placed = found.assign_coords(x=("x", x), y=("y", y))
+    placed = taken.assign_coords(x=("x", x), y=("y", y))
     placed = placed.drop_dims([name for name in DIMS["thumbnail"][1:] if name in placed.dims])
     for name in ("mask", "alt_mask"):
-        if name in placed:  # rioxarray's `nodata`; a CF _FillValue would make floats of saved labels
+        if name in placed:  # rioxarray's `nodata`: a CF _FillValue would turn saved labels into floats when decoded
             placed[name].attrs["nodata"] = MASK_MISSING
     if "reflectance" in placed:
-        placed["reflectance"].encoding["_FillValue"] = np.nan  # for what is added around it, also in a raster
+        placed["reflectance"].encoding["_FillValue"] = np.nan  # of pixels added around a warped scene, also in rasters
         placed["valid"] = _valid(placed["reflectance"])
     return _with_crs(placed, int(epsg), Affine(width, 0.0, x_origin + left, 0.0, -height, y_origin - top))
 
 
 def position(catalogue: xr.Dataset, key: SceneKey) -> int:
-    """Where a scene stands on dimension ``scene``.
+    """Return the position of a scene on dimension ``scene``.
 
     Parameters
     ----------
     catalogue : Dataset
     key : str, int or (tile, date)
-        Product ID or a prefix that only one has; position, from the end if negative; ``"T18SVG 2018-01-12"`` or
-        ``("T18SVG", "2018-01-12")``. The date may be as coarse as it is clear.
+        Product ID or a unique prefix of one; position, from the end if negative; ``"T18SVG 2018-01-12"`` or
+        ``("T18SVG", "2018-01-12")``. The date may be coarser, such as ``2018-01``, if one scene matches.
 
     Raises
     ------
     QueryError
-        If no scene is named so, or several are.
+        If no scene matches, or several do.
     """
     if isinstance(key, np.ndarray | xr.DataArray) and key.ndim == 0:
-        key = key.item()  # one of an array of IDs or positions
+        key = key.item()  # an element of an array of IDs or positions
     ids = [str(name) for name in catalogue["scene"].to_numpy()]
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         if not ids:
@@ -81,29 +81,30 @@ def position(catalogue: xr.Dataset, key: SceneKey) -> int:
     key = key.removesuffix(".SAFE")
     if key in ids:
         return ids.index(key)
-    found = [i for i, name in enumerate(ids) if name.startswith(key)] or _of_tile(catalogue, key)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-        names = ", ".join(ids[i] for i in found[:_MOST_NAMED])
-        raise QueryError(f"{key!r} names {len(found)} scenes: {names}{more}; say more of it")
+    matches = [i for i, name in enumerate(ids) if name.startswith(key)] or _find_by_tile(catalogue, key)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        more = f" and {len(matches) - _MAX_NAMED} more" if len(matches) > _MAX_NAMED else ""
+        names = ", ".join(ids[i] for i in matches[:_MAX_NAMED])
+        raise QueryError(f"{key!r} names {len(matches)} scenes: {names}{more}; say more of it")
     near = get_close_matches(key, ids, n=1)
     raise QueryError(f"no scene {key!r} among {len(ids)}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
-def _of_tile(catalogue: xr.Dataset, key: str) -> list[int]:
-    """Positions of the scenes of a tile, and of a date where one is given."""
+def _find_by_tile(catalogue: xr.Dataset, key: str) -> list[int]:
+    """Find the positions of the scenes of a tile, and of a date if the key has one."""
     match = _TILE_AND_DATE.fullmatch(key.strip())
     if match is None:
         return []
     start, stop = interval(match[2])
-    of_tile = catalogue["mgrs_tile"].to_numpy() == match[1]
+    is_of_tile = catalogue["mgrs_tile"].to_numpy() == match[1]
     times = catalogue["time"].to_numpy()
-    return np.flatnonzero(of_tile & (times >= start) & (times <= stop)).tolist()
+    return np.flatnonzero(is_of_tile & (times >= start) & (times <= stop)).tolist()
 
 
 def _valid(reflectance: xr.DataArray) -> xr.DataArray:
+    """Make the variable ``valid`` (y, x), uint8: 1 for a pixel with data in every band."""
     has_data = (reflectance > 0) & np.isfinite(reflectance)
     # Not bool, which no raster format holds and rioxarray does not take.
     valid = (has_data.all("band") if "band" in has_data.dims else has_data).astype(np.uint8)
@@ -111,7 +112,7 @@ def _valid(reflectance: xr.DataArray) -> xr.DataArray:
         "long_name": "every band has data: finite, and no DN 0, which is no-data in Level-1C",
         "flag_values": [0, 1],
         "flag_meanings": "no_data valid",
-        "nodata": 0,  # rioxarray's: what it adds around a reprojected scene is not valid
+        "nodata": 0,  # rioxarray's value for pixels that it adds around a reprojected scene
     }
     return valid.rename("valid")
 

@@ -1,4 +1,4 @@
-"""The footprints of scenes as a table of geopandas."""
+"""The footprints of scenes as a GeoDataFrame."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def footprints(catalogue: xr.Dataset) -> "GeoDataFrame":
-    """Footprint and coordinates of every scene as a table; see `GeoAccessor.footprints`."""
+    """Make a table of the footprint and the coordinates of every scene; see `GeoAccessor.footprints`."""
     try:
         import geopandas
     except ModuleNotFoundError as error:
@@ -20,5 +20,4 @@ def footprints(catalogue: xr.Dataset) -> "GeoDataFrame":
     columns = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
     scenes = columns.pop("scene")
     shapes = geopandas.GeoSeries(schema.footprints(schema.outlines(catalogue)), index=scenes, crs=4326)
-    found = geopandas.GeoDataFrame(columns, index=scenes, geometry=shapes)
-    return found.rename_axis("scene")
+    return geopandas.GeoDataFrame(columns, index=scenes, geometry=shapes).rename_axis("scene")

@@ -1,4 +1,4 @@
-"""Which scenes: by expression, place, stratum and annotator. No pixel is read."""
+"""Selection of scenes by expression, place, stratum and annotator. No pixel is read."""
 
 from s2cmc.query.annotators import Annotator, annotated, masks, other_masks
 from s2cmc.query.selection import random_split, select, tag_groups, tags

@@ -1,4 +1,4 @@
-"""Whose mask: the main annotator's, the other's, A's or B's."""
+"""Masks by annotator: the main one, the other one, A or B."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ _CHOICES = ("primary", "other", *ANNOTATORS)
 
 
 def annotated(catalogue: xr.Dataset, annotator: Annotator) -> np.ndarray:
-    """Which scenes have a mask by `annotator` (scene,), bool. No pixel is read."""
+    """Find the scenes that have a mask by `annotator` (scene,), bool. No pixel is read."""
     if annotator not in _CHOICES:
         raise QueryError(f"annotator {annotator!r} is none of {', '.join(map(repr, _CHOICES))}")
     if annotator == "primary":
@@ -26,18 +26,18 @@ def annotated(catalogue: xr.Dataset, annotator: Annotator) -> np.ndarray:
 
 
 def masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
-    """Masks by one annotator, of the scenes that have one; see `CloudsAccessor.masks`."""
+    """Return the masks by one annotator, of the scenes that have one; see `CloudsAccessor.masks`."""
     part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, annotator)))
     if annotator == "primary":
         return part["mask"]
     in_alt = _in_alt(part, annotator)
-    found = part["mask"].transpose(*DIMS["mask"]).copy(data=_joined(part, in_alt).data)
-    found = found.assign_coords(annotator=_makers(part, in_alt))
-    return found.assign_attrs(long_name=f"clear, cloud and cloud shadow, by annotator {annotator}")
+    joined = part["mask"].transpose(*DIMS["mask"]).copy(data=_joined(part, in_alt).data)
+    joined = joined.assign_coords(annotator=_makers(part, in_alt))
+    return joined.assign_attrs(long_name=f"clear, cloud and cloud shadow, by annotator {annotator}")
 
 
 def other_masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
-    """Masks by the other annotator, of the same scenes as `masks`: without a label where there is none.
+    """Return the masks by the other annotator, of the same scenes as `masks`: 255 where there is none.
 
     Returns
     -------
@@ -49,14 +49,14 @@ def other_masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
 
 
 def _in_alt(part: xr.Dataset, annotator: Annotator) -> np.ndarray:
-    """Whether the mask of each scene by `annotator` is `alt_mask`."""
+    """Find the scenes (scene,), bool, whose mask by `annotator` is `alt_mask`; in all others it is `mask`."""
     if annotator in ("primary", "other"):
         return np.full(part.sizes["scene"], annotator == "other")
     return part["annotator"].to_numpy() != annotator
 
 
 def _joined(part: xr.Dataset, in_alt: np.ndarray) -> xr.Variable:
-    """`alt_mask` of these scenes, and `mask` of the others."""
+    """Join `alt_mask` of the scenes `in_alt` and `mask` of all others, in the order of the scenes."""
     if in_alt.any() and "alt_mask" not in part:
         raise CatalogueError("this Dataset has no 'alt_mask', which holds masks of the other annotator; keep it")
     positions = {"mask": np.flatnonzero(~in_alt), "alt_mask": np.flatnonzero(in_alt)}
@@ -70,7 +70,7 @@ def _joined(part: xr.Dataset, in_alt: np.ndarray) -> xr.Variable:
 
 
 def _makers(part: xr.Dataset, in_alt: np.ndarray) -> xr.DataArray:
-    """Who made each mask: the main annotator, or of two persons the one who is not."""
+    """Name the person who made each mask: the main annotator, or for `alt_mask` the other of the two."""
     main = part["annotator"]
-    others = np.where(main.to_numpy() == ANNOTATORS[0], ANNOTATORS[1], ANNOTATORS[0])
-    return main.copy(data=np.where(in_alt, others, main.to_numpy()))
+    other = np.where(main.to_numpy() == ANNOTATORS[0], ANNOTATORS[1], ANNOTATORS[0])
+    return main.copy(data=np.where(in_alt, other, main.to_numpy()))

@@ -29,7 +29,7 @@ def select(
     intersects: object | None = None,
     bands: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Scenes that meet every condition; see `CloudsAccessor.select`."""
+    """Select the scenes that meet every condition; see `CloudsAccessor.select`."""
     keep = np.ones(catalogue.sizes["scene"], bool)
     if expression is not None:
         coordinates = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
@@ -43,13 +43,13 @@ def select(
             if flag not in (True, False):
                 raise QueryError(f"{name} {flag!r} is none of True, False")
             keep &= catalogue[name].to_numpy() == flag
-    for name, wanted, known in (
+    for name, value, choices in (
         ("difficulty", difficulty, DIFFICULTIES),
         ("dataset", dataset, DATASETS),
         ("annotator", annotator, ANNOTATORS),
     ):
-        if wanted is not None:
-            keep &= np.isin(catalogue[name].to_numpy(), _known_values(name, wanted, known))
+        if value is not None:
+            keep &= np.isin(catalogue[name].to_numpy(), _values_among(choices, name, value))
     if time is not None:
         start, stop = interval(time)
         keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
@@ -61,7 +61,7 @@ def select(
 
 
 def tags(catalogue: xr.Dataset) -> xr.DataArray:
-    """All tags as one array (scene, tag), bool, with the group of each tag as coordinate ``tag_group``."""
+    """Array of the tags (scene, tag), bool, with the group of each tag as coordinate ``tag_group``."""
     values = np.stack([catalogue[tag.name].to_numpy() for tag in TAGS], axis=-1)
     return xr.DataArray(
         values,
@@ -76,12 +76,12 @@ def tags(catalogue: xr.Dataset) -> xr.DataArray:
 
 
 def tag_groups() -> dict[str, list[str]]:
-    """Names of the tags by the question they answer."""
+    """Names of the tags by group."""
     return {str(group): [tag.name for tag in TAGS if tag.group is group] for group in TagGroup}
 
 
 def random_split(catalogue: xr.Dataset, fractions: Mapping[str, float], seed: int) -> xr.DataArray:
-    """Name a part for every scene, related scenes in one part; see `CloudsAccessor.random_split`."""
+    """Split the scenes into named parts, related scenes in one part; see `CloudsAccessor.random_split`."""
     shares = np.array(list(fractions.values()), float)
     if not len(shares) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
         raise QueryError(f"the fractions {dict(fractions)} must be positive and add up to 1")
@@ -96,7 +96,7 @@ def random_split(catalogue: xr.Dataset, fractions: Mapping[str, float], seed: in
 
 
 def _positions(catalogue: xr.Dataset, bands: Sequence[str]) -> list[int]:
-    """Where bands stand on their dimension."""
+    """Positions of bands on their dimension."""
     names = catalogue["band"].to_numpy().tolist() if "band" in catalogue.dims else []
     if isinstance(bands, str):
         raise QueryError(f"bands {bands!r} is a string; give a list of names")
@@ -105,10 +105,11 @@ def _positions(catalogue: xr.Dataset, bands: Sequence[str]) -> list[int]:
     return [names.index(band) for band in bands]
 
 
-def _known_values(name: str, wanted: Any, known: Sequence[Any]) -> list[Any]:
-    values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Collection) else list(wanted)
-    if unknown := [value for value in values if value not in known]:
-        raise QueryError(f"{name} {unknown[0]!r} is none of {', '.join(map(repr, known))}")
+def _values_among(choices: Sequence[Any], name: str, value: Any) -> list[Any]:
+    """List the value or values of a condition, all of which must be among the choices."""
+    values = [value] if isinstance(value, str) or not isinstance(value, Collection) else list(value)
+    if unknown := [value for value in values if value not in choices]:
+        raise QueryError(f"{name} {unknown[0]!r} is none of {', '.join(map(repr, choices))}")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Strata: which scenes a row of a table is about. No pixel is read."""
+"""Strata: the scenes of each row of a table. No pixel is read."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,12 +21,12 @@ from s2cmc.schema import (
 )
 
 By = str | xr.DataArray | Sequence[str | xr.DataArray] | None
-"""What to ask by: one question or several, each the name of one or the labels of the scenes."""
+"""One criterion or several, each the name of a tag, tag group or coordinate, or labels of the scenes."""
 
 ALL = "all"
 """Stratum of all scenes, the first of every table."""
 
-_LONGEST = 200  # characters of a question
+_LONGEST = 200  # characters of a name
 
 _KNOWN: dict[str, Sequence[object]] = {
     "dataset": DATASETS,
@@ -35,61 +35,61 @@ _KNOWN: dict[str, Sequence[object]] = {
     "season": SEASONS,
     "latitude_band": tuple(LATITUDE_BANDS),
 }
-"""Answers in their natural order; those that no scene gives are empty strata."""
+"""Labels in their natural order; labels that no scene has are empty strata."""
 
 
 def strata(catalogue: xr.Dataset, by: By) -> xr.DataArray:
-    """Which scenes belong to which stratum.
+    """Divide the scenes into strata.
 
     Parameters
     ----------
     catalogue : Dataset
     by : str, DataArray, sequence of these, or None
-        Several questions are asked one after the other and not crossed. A question is
+        Several are listed one after the other and not crossed. Each is
 
         - a tag (``snow_ice``: strata ``snow_ice`` and ``not snow_ice``),
         - a tag group (``surface_type``: one stratum for each of its tags, which overlap where a scene has several, and
           ``no surface_type``),
-        - ``split``, ``season`` (local), ``latitude_band`` (30 degrees each), ``scene`` (each for itself),
+        - ``split``, ``season`` (local), ``latitude_band`` (30 degrees each), ``scene`` (one stratum for each),
         - a coordinate of the scenes with text, whole numbers or booleans (``difficulty``: ``difficulty=1`` ...),
         - a DataArray (scene,) of labels, e.g. two coordinates joined, or a number cut into intervals. A scene whose
-          label is missing (None, NaN) belongs to none of its strata. Its name is the question's.
+          label is missing (None, NaN) belongs to none of its strata. The name of the array names its strata.
 
     Returns
     -------
     DataArray (stratum, scene), bool
-        The first stratum is ``all``. Coordinate ``by`` (stratum,) names the question.
+        The first stratum is ``all``. Coordinate ``by`` (stratum,) names the criterion.
 
     Raises
     ------
     QueryError
-        If a question is no such thing.
+        If `by` is none of these.
     """
     members = {ALL: np.ones(catalogue.sizes["scene"], bool)}
-    asked = {ALL: ALL}
-    for question in _questions(by):
-        for name, member in _rows(catalogue, question):
+    names = {ALL: ALL}
+    for one in _as_list(by):
+        for name, member in _rows(catalogue, one):
             # A tag by itself and in its group is the same stratum.
             if not np.array_equal(members.setdefault(name, member), member):
                 raise QueryError(f"two different strata would be named {name!r}; give each DataArray a name of its own")
-            asked.setdefault(name, question if isinstance(question, str) else _name(question))
+            names.setdefault(name, one if isinstance(one, str) else _name(one))
     return xr.DataArray(
         np.stack(list(members.values())),
         dims=("stratum", "scene"),
-        coords={"stratum": list(members), "by": ("stratum", list(asked.values())), "scene": catalogue["scene"]},
+        coords={"stratum": list(members), "by": ("stratum", list(names.values())), "scene": catalogue["scene"]},
         name="member",
     )
 
 
 def with_scene_names(catalogue: xr.Dataset, by: By) -> By:
-    """The same questions, with labels that do not name their scenes taken for those of `catalogue`, in its order."""
+    """Return `by`; labels without coordinate ``scene`` get that of `catalogue`, in whose order they must be."""
     return [
-        question.assign_coords(scene=catalogue["scene"].to_numpy())
-        if isinstance(question, xr.DataArray)
-        and question.sizes == {"scene": catalogue.sizes["scene"]}
-        and "scene" not in question.coords
-        else question
-        for question in _questions(by)
+        one.assign_coords(scene=catalogue["scene"].to_numpy())
+        if isinstance(one, xr.DataArray)
+        and one.sizes == {"scene": catalogue.sizes["scene"]}
+        and "scene" not in one.coords
+        else one
+        for one in _as_list(by)
     ]
 
 
@@ -98,26 +98,26 @@ def scenes_of_stratum(member: xr.DataArray, name: str) -> np.ndarray:
     return np.flatnonzero(member.sel(stratum=name).to_numpy())
 
 
-def _questions(by: By) -> list[str | xr.DataArray]:
+def _as_list(by: By) -> list[str | xr.DataArray]:
     if by is None:
         return []
     return list(by) if isinstance(by, Iterable) and not isinstance(by, str | xr.DataArray) else [by]
 
 
-def _name(question: xr.DataArray) -> str:
-    return str(question.name or "label")
+def _name(labels: xr.DataArray) -> str:
+    return str(labels.name or "label")
 
 
-def _rows(catalogue: xr.Dataset, question: str | xr.DataArray) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and members of each stratum of a question."""
-    if isinstance(question, xr.DataArray):
-        yield from _categories(_name(question), _labels(catalogue, question))
+def _rows(catalogue: xr.Dataset, by: str | xr.DataArray) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and members of each stratum of one criterion."""
+    if isinstance(by, xr.DataArray):
+        yield from _categories(_name(by), _labels_in_order(catalogue, by))
         return
-    if not isinstance(question, str):
-        raise QueryError(f"`by` is the name of a question or a DataArray (scene,); got {type(question).__name__}")
-    if len(question) > _LONGEST:
-        raise QueryError(f"no question has {len(question):,} characters; ask by a name such as 'surface_type'")
-    name = coordinate_name(question)
+    if not isinstance(by, str):
+        raise QueryError(f"`by` is the name of a question or a DataArray (scene,); got {type(by).__name__}")
+    if len(by) > _LONGEST:
+        raise QueryError(f"no question has {len(by):,} characters; ask by a name such as 'surface_type'")
+    name = coordinate_name(by)
     _require(catalogue, name)
     if name in [str(group) for group in TagGroup]:
         members = {tag.name: catalogue[tag.name].to_numpy() for tag in TAGS if tag.group == name}
@@ -141,7 +141,7 @@ def _rows(catalogue: xr.Dataset, question: str | xr.DataArray) -> Iterator[tuple
 
 
 def _require(catalogue: xr.Dataset, name: str) -> None:
-    """Refuse a question whose coordinates were dropped."""
+    """Refuse a criterion whose coordinates were dropped."""
     needed = {
         "split": ("dataset",),
         "season": ("time", "epsg"),
@@ -155,10 +155,10 @@ def _require(catalogue: xr.Dataset, name: str) -> None:
 
 
 def _coordinate(catalogue: xr.Dataset, name: str) -> np.ndarray:
-    known = [str(key) for key, c in catalogue.coords.items() if c.dims == ("scene",)]
-    if name not in known:
-        questions = [*map(str, TagGroup), "split", "season", "latitude_band", *known]
-        raise QueryError(f"no question {name!r} to ask by; {name_hint(name, questions)}")
+    coordinates = [str(key) for key, c in catalogue.coords.items() if c.dims == ("scene",)]
+    if name not in coordinates:
+        choices = [*map(str, TagGroup), "split", "season", "latitude_band", *coordinates]
+        raise QueryError(f"no question {name!r} to ask by; {name_hint(name, choices)}")
     values = catalogue[name].to_numpy()
     if values.dtype.kind == "M":
         raise QueryError(f"{name} is a time; ask by 'season', or by=ds[{name!r}].dt.month")
@@ -170,46 +170,44 @@ def _coordinate(catalogue: xr.Dataset, name: str) -> np.ndarray:
     return values
 
 
-def _labels(catalogue: xr.Dataset, question: xr.DataArray) -> np.ndarray:
-    if question.dims != ("scene",):
-        raise QueryError(f"labels to ask by have dims ('scene',); {_name(question)!r} has {question.dims}")
-    if "scene" in question.coords:
-        if not question.indexes["scene"].is_unique:
-            raise QueryError(f"{_name(question)!r} has several labels for a scene")
-        missing = ~catalogue["scene"].isin(question["scene"]).to_numpy()
+def _labels_in_order(catalogue: xr.Dataset, labels: xr.DataArray) -> np.ndarray:
+    """Put labels into the order of the scenes."""
+    if labels.dims != ("scene",):
+        raise QueryError(f"labels to ask by have dims ('scene',); {_name(labels)!r} has {labels.dims}")
+    if "scene" in labels.coords:
+        if not labels.indexes["scene"].is_unique:
+            raise QueryError(f"{_name(labels)!r} has several labels for a scene")
+        missing = ~catalogue["scene"].isin(labels["scene"]).to_numpy()
         if missing.any():
             scene = catalogue["scene"].to_numpy()[missing][0]
-            raise QueryError(f"{_name(question)!r} has no label for {missing.sum()} scenes, the first is {scene}")
-        question = question.sel(scene=catalogue["scene"])
-    elif question.sizes["scene"] != catalogue.sizes["scene"]:
-        raise QueryError(
-            f"{_name(question)!r} has {question.sizes['scene']} labels for {catalogue.sizes['scene']} scenes"
-        )
-    return question.to_numpy()
+            raise QueryError(f"{_name(labels)!r} has no label for {missing.sum()} scenes, the first is {scene}")
+        labels = labels.sel(scene=catalogue["scene"])
+    elif labels.sizes["scene"] != catalogue.sizes["scene"]:
+        raise QueryError(f"{_name(labels)!r} has {labels.sizes['scene']} labels for {catalogue.sizes['scene']} scenes")
+    return labels.to_numpy()
 
 
 def _categories(name: str, labels: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    """One stratum for each label that is known or there; none for a missing one."""
-    found = [value for value in pd.unique(labels) if not pd.isna(value)]
-    known = list(_KNOWN.get(name, ()))
-    others = [value for value in found if value not in known]
+    """One stratum for each label of `_KNOWN` or of a scene; none for a missing label (None, NaN)."""
+    ordered = list(_KNOWN.get(name, ()))
+    further = [value for value in pd.unique(labels) if not pd.isna(value) and value not in ordered]
     try:
-        others.sort()
+        further.sort()
     except TypeError:  # labels of several types
-        others.sort(key=str)
-    for value in known + others:
+        further.sort(key=str)
+    for value in ordered + further:
         yield f"{name}={value}", labels == value
 
 
 def _season(catalogue: xr.Dataset) -> np.ndarray:
-    """Local meteorological season; the UTM zone tells the hemisphere."""
+    """Local meteorological season, by the hemisphere of the UTM zone."""
     quarter = catalogue["time"].dt.month.to_numpy() % 12 // 3
     southern = catalogue["epsg"].to_numpy() // 100 == 327
     return np.array(SEASONS)[(quarter + 2 * southern) % 4]
 
 
 def _latitude_band(catalogue: xr.Dataset) -> np.ndarray:
-    """Band of the centre's latitude; None where there is no outline."""
+    """Latitude band of the centre of each scene; None where there is no outline."""
     latitude = (catalogue["lat_min"].to_numpy() + catalogue["lat_max"].to_numpy()) / 2
     bands = np.full(latitude.shape, None, object)
     for name, (low, high) in LATITUDE_BANDS.items():

@@ -1,8 +1,7 @@
 """Results to look at: tables, charts, pictures, pages."""
 
-from s2cmc.report.charts import require_matplotlib
-from s2cmc.report.pages import evaluation_page, result_page, statistics_page
-from s2cmc.report.pictures import CLASS_COLOURS, gallery, rgb
+from s2cmc.report.pages import evaluation_page, require_page_packages, result_page, statistics_page
+from s2cmc.report.pictures import gallery, rgb
 from s2cmc.report.tables import (
     DEFAULT_BY,
     class_table,
@@ -20,7 +19,6 @@ from s2cmc.report.tables import (
 )
 
 __all__ = [
-    "CLASS_COLOURS",
     "DEFAULT_BY",
     "class_table",
     "evaluation_page",
@@ -32,7 +30,7 @@ __all__ = [
     "prevalence_table",
     "records",
     "remarks",
-    "require_matplotlib",
+    "require_page_packages",
     "result_page",
     "rgb",
     "settings",

@@ -1,4 +1,4 @@
-"""Charts of tables and scores, by matplotlib."""
+"""Charts of tables and scores as matplotlib figures."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -7,31 +7,37 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import CatalogueError
-from s2cmc.schema import CLASS_DIM
+from s2cmc.schema import BINARY_NAMES, CLASS_COLORS, CLASS_DIM, MaskClass
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLASS_COLOURS = {
-    "clear": "#7aa874",
-    "non_cloud": "#7aa874",
-    "cloud": "#6f86b9",
-    "cloud_shadow": "#4a4a4a",
-}
-_HUMAN = "#c2571a"
-_ROW = 0.28  # inches
+_BAR_COLOR = "#6f86b9"  # of bars that are about no class
+_CLASSES = {mask_class.label: mask_class for mask_class in MaskClass} | {BINARY_NAMES[0]: MaskClass.CLEAR}
+_ROW_HEIGHT = 0.28  # inches
 
 
 def prevalence_chart(prevalence: xr.Dataset) -> "Figure":
-    """Stacked bars of the percentage of each class by stratum."""
+    """Draw stacked bars of the percentage of each class by stratum.
+
+    Parameters
+    ----------
+    prevalence : Dataset (stratum, mask_class)
+        Result of `prevalence`.
+
+    Raises
+    ------
+    CatalogueError
+        Without matplotlib; so do all charts.
+    """
     names = _plain(prevalence["stratum"].to_numpy())
     figure = _figure(8, len(names))
     panel = figure.subplots()
     left = np.zeros(len(names))
     for mask_class in prevalence[CLASS_DIM].to_numpy():
         width = np.nan_to_num(prevalence["percent"].sel({CLASS_DIM: mask_class}).to_numpy())
-        panel.barh(names, width, left=left, color=CLASS_COLOURS[mask_class], label=mask_class)
+        panel.barh(names, width, left=left, color=class_color(_CLASSES[mask_class]), label=mask_class)
         left += width
     panel.invert_yaxis()
     panel.set(xlabel="labelled pixels, %", xlim=(0, 100))
@@ -39,11 +45,18 @@ def prevalence_chart(prevalence: xr.Dataset) -> "Figure":
     return figure
 
 
-def shares_chart(names: Sequence[object], scenes: np.ndarray, colour: str = "#6f86b9") -> "Figure":
-    """Bars of the number of scenes."""
+def shares_chart(names: Sequence[object], scenes: np.ndarray) -> "Figure":
+    """Draw bars of the number of scenes.
+
+    Parameters
+    ----------
+    names : sequence
+        Names of the bars, as many as `scenes`.
+    scenes : ndarray (name,), int
+    """
     figure = _figure(8, len(names))
     panel = figure.subplots()
-    bars = panel.barh(_plain(names), scenes, color=colour)
+    bars = panel.barh(_plain(names), scenes, color=_BAR_COLOR)
     panel.bar_label(bars, padding=3, size=8)
     panel.invert_yaxis()
     panel.set(xlabel="scenes")
@@ -52,7 +65,12 @@ def shares_chart(names: Sequence[object], scenes: np.ndarray, colour: str = "#6f
 
 
 def cooccurrence_chart(cooccurrence: xr.DataArray) -> "Figure":
-    """Heat map of the scenes that have both of two tags."""
+    """Draw a heat map of the number of scenes that have both of two tags.
+
+    Parameters
+    ----------
+    cooccurrence : DataArray (tag, other_tag), int
+    """
     names = cooccurrence["tag"].to_numpy()
     figure = _figure(9, 27)
     panel = figure.subplots()
@@ -67,21 +85,32 @@ def cooccurrence_chart(cooccurrence: xr.DataArray) -> "Figure":
 
 
 def scores_chart(result: xr.Dataset, score: str = "f1") -> "Figure":
-    """One panel for each class: a score by stratum with its interval, and the human ceiling as a diamond."""
+    """Draw a score by stratum with its interval, a panel for each class, and the human ceiling as diamonds.
+
+    Parameters
+    ----------
+    result : Dataset (stratum, mask_class)
+        Result of `evaluate`, `agreement` or `compare`. Strata without scenes are left out.
+    score : str
+        Variable of `result` that has ``_lower`` and ``_upper`` beside it.
+    """
     classes = result[CLASS_DIM].to_numpy()
-    there = result["scenes"].max(CLASS_DIM).to_numpy() > 0
-    names = _plain(result["stratum"].to_numpy()[there])
+    has_scenes = result["scenes"].max(CLASS_DIM).to_numpy() > 0
+    names = _plain(result["stratum"].to_numpy()[has_scenes])
     figure = _figure(10, len(names) + 1)
     panels = figure.subplots(1, len(classes), sharey=True, squeeze=False)[0]
     for panel, mask_class in zip(panels, classes, strict=True):
-        at = result.sel({CLASS_DIM: mask_class}).isel(stratum=there)
+        at = result.sel({CLASS_DIM: mask_class}).isel(stratum=has_scenes)
         value, low, high = (at[name].to_numpy() for name in (score, f"{score}_lower", f"{score}_upper"))
+        color = class_color(_CLASSES[mask_class])
         rows = np.arange(len(names))
-        panel.hlines(rows, low, high, color=CLASS_COLOURS[mask_class], linewidth=3, alpha=0.5)
-        panel.plot(value, rows, "o", color=CLASS_COLOURS[mask_class], label="with interval")
+        panel.hlines(rows, low, high, color=color, linewidth=3, alpha=0.5)
+        panel.plot(value, rows, "o", color=color, label="with interval")
         if f"human_{score}" in at:
             panel.plot(at[f"doubly_{score}"].to_numpy(), rows, "|", color="black", label="on doubly annotated scenes")
-            panel.plot(at[f"human_{score}"].to_numpy(), rows, "D", color=_HUMAN, label="other annotator there")
+            human = at[f"human_{score}"].to_numpy()
+            # Hollow, so that the line of the same scenes shows through; black, so that it is taken for no class.
+            panel.plot(human, rows, "D", color="black", fillstyle="none", label="other annotator there")
         lowest = -1.02 if "tp" not in result else -0.02  # a comparison is of differences
         panel.set(title=mask_class, xlim=(lowest, 1.02), xlabel=score.upper() if score == "f1" else score)
         panel.grid(axis="x", alpha=0.3)
@@ -92,7 +121,15 @@ def scores_chart(result: xr.Dataset, score: str = "f1") -> "Figure":
 
 
 def curve_chart(curve: xr.Dataset, threshold: float) -> "Figure":
-    """Precision against recall of cloud, one line for each stratum, with a dot at `threshold`."""
+    """Draw precision against recall of cloud, a line for each stratum, with a dot at `threshold`.
+
+    Parameters
+    ----------
+    curve : Dataset (stratum, threshold)
+        Result of `precision_recall`. Strata without a defined precision are left out.
+    threshold : float
+        Probability from which a pixel is cloud.
+    """
     figure = _figure(8, 16)
     panel = figure.subplots()
     for name in curve["stratum"].to_numpy():
@@ -101,12 +138,18 @@ def curve_chart(curve: xr.Dataset, threshold: float) -> "Figure":
             continue
         label = f"{_plain([name])[0]} (average precision {at['average_precision'].item():.3f})"
         (line,) = panel.plot(at["recall"], at["precision"], label=label)
-        here = at.sel(threshold=threshold, method="nearest")
-        panel.plot(here["recall"], here["precision"], "o", color=line.get_color())
+        chosen = at.sel(threshold=threshold, method="nearest")
+        panel.plot(chosen["recall"], chosen["precision"], "o", color=line.get_color())
     panel.set(xlabel="recall of cloud", ylabel="precision of cloud", xlim=(0, 1.02), ylim=(0, 1.02))
     panel.grid(alpha=0.3)
     _legend(figure)
     return figure
+
+
+def class_color(mask_class: MaskClass) -> tuple[float, float, float]:
+    """Return the color of a class as matplotlib takes it: red, green and blue, 0 to 1."""
+    red, green, blue = CLASS_COLORS[mask_class]
+    return red / 255, green / 255, blue / 255
 
 
 def require_matplotlib() -> None:
@@ -115,6 +158,7 @@ def require_matplotlib() -> None:
     Raises
     ------
     CatalogueError
+        With the command that installs it.
     """
     try:
         import matplotlib as mpl  # noqa: F401
@@ -126,11 +170,11 @@ def _figure(width: float, rows: int) -> "Figure":
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, 1.2 + _ROW * rows), layout="constrained")
+    return Figure(figsize=(width, 1.2 + _ROW_HEIGHT * rows), layout="constrained")
 
 
 def _plain(names: Iterable[object]) -> list[str]:
-    """Names as matplotlib shows them unchanged: a dollar begins no formula."""
+    """Escape the dollars in names, which would begin a formula in matplotlib."""
     return [str(name).replace("$", r"\$") for name in names]
 
 

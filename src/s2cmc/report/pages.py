@@ -1,201 +1,258 @@
-"""The pages that people keep: the catalogue's statistics, and the evaluation of a prediction."""
+"""Self-contained HTML pages: the catalogue's statistics, the evaluation of a prediction, a result.
+
+The text of a page is in ``templates/``; the functions here compute the values, tables and pictures that it shows.
+A page is one file that loads nothing: pictures are data URIs.
+"""
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
-from html import escape
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from s2cmc.errors import QueryError
+from s2cmc.errors import CatalogueError, QueryError
 from s2cmc.evaluation import compute_together, match_counts, overall_scores, precision_recall, to_binary
 from s2cmc.report import charts, tables
 from s2cmc.schema import TAGS
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.figure import Figure
-
-
-# Self-contained HTML pages: text, tables and pictures in one file that loads nothing.
-
-_OPENING = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">"""
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-div.wide { overflow-x: auto; }
-th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid #888; }
-img { max-width: 100%; }
-.scenes { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
-figure { margin: 0; } figcaption { font-size: 12px; overflow-wrap: anywhere; }
-"""
-
-
-def page(title: str, parts: Iterable[str]) -> str:
-    """One page of `parts`, each of which is HTML."""
-    head = f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>"
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
-    return f"{_OPENING}\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-
-
-def heading(text: str) -> str:
-    """Heading of a section."""
-    return f"<h2>{escape(text)}</h2>"
-
-
-def paragraph(text: str) -> str:
-    """Paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
-
-
-def table(frame: pd.DataFrame) -> str:
-    """Table of a frame without its index."""
-    return f'<div class="wide">{frame.to_html(index=False, border=0)}</div>'
-
-
-def chart(figure: "Figure", description: str) -> str:
-    """Picture of a matplotlib figure."""
-    import matplotlib
-
-    content = io.BytesIO()
-    # The same figure gives the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "s2cmc", "svg.fonttype": "none"}):
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    return _image("image/svg+xml", content.getvalue(), description)
-
-
-def scene(colour: np.ndarray | None, description: str, caption: str) -> str:
-    """Picture (y, x, rgb), uint8, if there is one, with a caption."""
-    image = ""
-    if colour is not None:
-        from matplotlib.image import imsave
-
-        content = io.BytesIO()
-        imsave(content, colour, format="png")
-        image = _image("image/png", content.getvalue(), description)
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def grid(figures: Iterable[str]) -> str:
-    """Scenes side by side."""
-    return f'<div class="scenes">{"".join(figures)}</div>'
-
-
-def _image(kind: str, content: bytes, description: str) -> str:
-    return f'<img alt="{escape(description)}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
-
 
 _SCORES_CHART = "F1 of each class by stratum, with interval and human ceiling"
 _DEFAULT_TITLE = "Sentinel-2 Cloud Mask Catalogue"
 
 
-def statistics_page(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> str:
-    """The catalogue's own tables with charts; see `CloudsAccessor.statistics_page`."""
-    return page(_title(catalogue), _statistics_parts(catalogue, found))
+@dataclass(frozen=True)
+class Picture:
+    """Picture of a page.
+
+    Attributes
+    ----------
+    source : str
+        The picture itself, as a data URI.
+    description : str
+        Text for readers who do not see it.
+    """
+
+    source: str
+    description: str
+
+
+def statistics_page(catalogue: xr.Dataset, statistics: Mapping[str, xr.Dataset]) -> str:
+    """Show the catalogue's own tables with charts; see `CloudsAccessor.statistics_page`.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    statistics : mapping of str to Dataset
+        Result of `gather_statistics`.
+
+    Raises
+    ------
+    CatalogueError
+        Without jinja2 or matplotlib.
+    """
+    prevalence, difficulty, tags = (statistics[name] for name in ("prevalence", "difficulty", "tags"))
+    cooccurrence = charts.cooccurrence_chart(statistics["tag_cooccurrence"]["scenes"])
+    agreement = statistics.get("agreement")
+    return _render(
+        "statistics.html",
+        title=_title(catalogue),
+        scenes=catalogue.sizes["scene"],
+        height=catalogue.sizes["y"],
+        width=catalogue.sizes["x"],
+        warning=_synthetic_warning(catalogue),
+        prevalence={
+            "chart": _draw(charts.prevalence_chart(prevalence), "percentage of each class by stratum"),
+            "table": tables.prevalence_table(prevalence),
+        },
+        difficulty=_shares(difficulty, "difficulty"),
+        tags=_shares(tags, "tag"),
+        cooccurrence_chart=_draw(cooccurrence, "scenes with both of two tags"),
+        agreement=None if agreement is None else _scores(agreement, "F1 of each class by dataset"),
+    )
 
 
 def result_page(result: xr.Dataset) -> str:
-    """Scores by stratum with a chart; see `ResultAccessor.to_html`."""
-    said = [paragraph(text) for text in (tables.settings(result), *tables.remarks(result))]
-    parts = [*said, chart(charts.scores_chart(result), _SCORES_CHART), *_score_tables(result)]
-    return page(str(result.attrs["title"]), parts)
+    """Show scores by stratum with a chart; see `ResultAccessor.to_html`.
+
+    Parameters
+    ----------
+    result : Dataset (stratum, mask_class)
+        Result of `evaluate`, `agreement` or `compare`.
+
+    Raises
+    ------
+    CatalogueError
+        Without jinja2 or matplotlib.
+    """
+    return _render(
+        "result.html",
+        title=result.attrs["title"],
+        settings=tables.settings(result),
+        remarks=tables.remarks(result),
+        scores=_scores(result, _SCORES_CHART),
+    )
 
 
 def evaluation_page(catalogue: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, worst: int) -> str:
-    """Scores by stratum with charts, and the worst scenes; see `CloudsAccessor.evaluation_page`."""
+    """Show scores by stratum with charts, and the worst scenes; see `CloudsAccessor.evaluation_page`.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    counts : Dataset
+        Counts of the prediction, as `confusion` makes them.
+    result : Dataset (stratum, mask_class)
+        Result of `evaluate` with these counts.
+    worst : int
+        Number of scenes to show, lowest accuracy first; at least 1.
+
+    Raises
+    ------
+    QueryError
+        If `worst` is below 1.
+    CatalogueError
+        Without jinja2 or matplotlib.
+    """
     if worst < 1:
         raise QueryError(f"worst {worst} is no number of scenes from 1 on")
-    part, counts = match_counts(catalogue, counts)
+    counted, counts = match_counts(catalogue, counts)
     (counts,) = compute_together(counts)
-    return page(f"Evaluation on the {_title(catalogue)}", _evaluation_parts(part, counts, result, worst))
+    return _render(
+        "evaluation.html",
+        title=f"Evaluation on the {_title(catalogue)}",
+        scenes=counted.sizes["scene"],
+        settings=tables.settings(result),
+        remarks=tables.remarks(result),
+        scores=_scores(result, _SCORES_CHART),
+        curve=_curve(counted, counts) if "cloud_probability" in counts else None,
+        ignored=tables.ignored_table(result),
+        worst_scenes=list(_worst_scenes(counted, counts, worst)),
+    )
+
+
+def require_page_packages() -> None:
+    """Refuse to go on without the packages that pages need, before anything is computed for one.
+
+    Raises
+    ------
+    CatalogueError
+        Without jinja2 or matplotlib.
+    """
+    charts.require_matplotlib()
+    _require_jinja2()
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Return a frame without its index as an HTML table; its texts are escaped."""
+    return frame.to_html(index=False, border=0)
 
 
 def _title(catalogue: xr.Dataset) -> str:
     return str(catalogue.attrs.get("title", _DEFAULT_TITLE))
 
 
-def _statistics_parts(catalogue: xr.Dataset, found: dict[str, xr.Dataset]) -> Iterator[str]:
-    height, width = catalogue.sizes["y"], catalogue.sizes["x"]
-    yield paragraph(f"{catalogue.sizes['scene']} scenes of {height} x {width} pixels.")
-    if catalogue.attrs.get("synthetic"):
-        yield paragraph(str(catalogue.attrs.get("summary", "Synthetic data; nothing was measured.")))
-    yield heading("Class prevalence")
-    yield paragraph(
-        "Share of the labelled pixels, counted in the masks. A scene with several tags is in several strata. Where "
-        "shadows are not marked, clear may hide shadow."
-    )
-    prevalence = found["prevalence"]
-    yield chart(charts.prevalence_chart(prevalence), "percentage of each class by stratum")
-    yield table(tables.prevalence_table(prevalence))
-    for name, title, dim in (("difficulty", "Difficulty", "difficulty"), ("tags", "Tags", "tag")):
-        yield heading(title)
-        scenes = found[name]["scenes"]
-        yield chart(charts.shares_chart(scenes[dim].values.tolist(), scenes.to_numpy()), f"scenes by {dim}")
-        yield table(tables.share_table(found[name]))
-    yield heading("Tags that go together")
-    yield paragraph("Scenes that have both of two tags; on the diagonal those that have one.")
-    yield chart(charts.cooccurrence_chart(found["tag_cooccurrence"]["scenes"]), "scenes with both of two tags")
-    yield heading("Agreement between the annotators")
-    if "agreement" in found:
-        yield paragraph("Annotator B against annotator A, over the scenes that both masked.")
-        yield chart(charts.scores_chart(found["agreement"]), "F1 of each class by dataset")
-        yield from _score_tables(found["agreement"])
-    else:
-        yield paragraph("There are no masks of both annotators here.")
+def _synthetic_warning(catalogue: xr.Dataset) -> str | None:
+    if not catalogue.attrs.get("synthetic"):
+        return None
+    return str(catalogue.attrs.get("summary", "Synthetic data; nothing was measured."))
 
 
-def _evaluation_parts(part: xr.Dataset, counts: xr.Dataset, result: xr.Dataset, worst: int) -> Iterator[str]:
-    yield paragraph(f"{part.sizes['scene']} scenes; {tables.settings(result)}.")
-    yield heading("Scores by stratum")
-    yield paragraph(
-        "Pooled over the pixels of a stratum; a scene with several tags is in several strata. Intervals: bootstrap "
-        "over independent groups of scenes. Cloud is scored on all scenes, clear and cloud shadow where shadows are "
-        "marked."
-    )
-    for remark in tables.remarks(result):
-        yield paragraph(f"{remark}.")
-    yield chart(charts.scores_chart(result), _SCORES_CHART)
-    yield from _score_tables(result)
-    if "cloud_probability" in counts:
-        yield heading("Precision and recall")
-        curve = precision_recall(part, counts, None)
-        yield chart(charts.curve_chart(curve, counts.attrs["threshold"]), "precision against recall of cloud")
-    yield heading("Pixels left out")
-    yield table(tables.ignored_table(result))
-    scenes = list(_worst_scenes(part, counts, worst))
-    yield heading(f"The {len(scenes)} worst scenes")
-    yield paragraph("Lowest accuracy of cloud against non-cloud.")
-    yield grid(scenes)
+def _shares(shares: xr.Dataset, dim: str) -> dict[str, Any]:
+    """Chart and table of the number of scenes along `dim`."""
+    scenes = shares["scenes"]
+    figure = charts.shares_chart(scenes[dim].values.tolist(), scenes.to_numpy())
+    return {"chart": _draw(figure, f"scenes by {dim}"), "table": tables.share_table(shares)}
 
 
-def _score_tables(result: xr.Dataset) -> Iterator[str]:
-    yield table(tables.class_table(result))
-    yield paragraph("All classes together: cloud against non-cloud, and three classes where they are predicted.")
-    yield table(tables.overall_table(result))
+def _scores(result: xr.Dataset, description: str) -> dict[str, Any]:
+    """Chart and tables of the scores of a result."""
+    return {
+        "chart": _draw(charts.scores_chart(result), description),
+        "by_class": tables.class_table(result),
+        "overall": tables.overall_table(result),
+    }
 
 
-def _worst_scenes(part: xr.Dataset, counts: xr.Dataset, worst: int) -> Iterator[str]:
-    tables = to_binary(counts["confusion"].transpose("scene", "truth", "predicted").to_numpy())
-    accuracy = overall_scores(tables)["accuracy"]
-    order = np.argsort(accuracy, kind="stable")[:worst]  # NaN, a scene without a pixel to score, comes last
+def _curve(catalogue: xr.Dataset, counts: xr.Dataset) -> Picture:
+    curve = precision_recall(catalogue, counts, None)
+    return _draw(charts.curve_chart(curve, counts.attrs["threshold"]), "precision against recall of cloud")
+
+
+def _worst_scenes(catalogue: xr.Dataset, counts: xr.Dataset, limit: int) -> Iterator[dict[str, Any]]:
+    """Values to show of the `limit` scenes of lowest accuracy, the lowest first."""
+    confusion = to_binary(counts["confusion"].transpose("scene", "truth", "predicted").to_numpy())
+    accuracy = overall_scores(confusion)["accuracy"]
+    order = np.argsort(accuracy, kind="stable")[:limit]  # NaN, a scene without a pixel to score, comes last
     for i in order[~np.isnan(accuracy[order])].tolist():
-        at = part.isel(scene=i)
-        total = tables[i].sum()
-        missed, invented = tables[i, 1, 0] / total, tables[i, 0, 1] / total
-        tags = ", ".join(tag.name for tag in TAGS if at[tag.name])
-        caption = (
-            f"{at['scene'].item()}: accuracy {accuracy[i]:.3f}; {100 * missed:.1f} % missed cloud, "
-            f"{100 * invented:.1f} % false cloud; difficulty {at['difficulty'].item()}; {tags}"
-        )
-        picture = at["thumbnail"].to_numpy() if "thumbnail" in at and at["has_thumbnail"] else None
-        yield scene(picture, f"thumbnail of {at['scene'].item()}", caption)
+        scene = catalogue.isel(scene=i)
+        name = scene["scene"].item()
+        share = confusion[i] / confusion[i].sum()
+        has_thumbnail = "thumbnail" in scene and scene["has_thumbnail"].item()
+        yield {
+            "name": name,
+            "accuracy": accuracy[i],
+            "missed_percent": 100 * share[1, 0],
+            "false_percent": 100 * share[0, 1],
+            "difficulty": scene["difficulty"].item(),
+            "tags": [tag.name for tag in TAGS if scene[tag.name]],
+            "thumbnail": _encode(scene["thumbnail"].to_numpy(), f"thumbnail of {name}") if has_thumbnail else None,
+        }
+
+
+def _draw(figure: "Figure", description: str) -> Picture:
+    """Draw a matplotlib figure as SVG; the same figure gives the same bytes."""
+    import matplotlib as mpl
+
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "s2cmc", "svg.fonttype": "none"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return _picture("image/svg+xml", content, description)
+
+
+def _encode(pixels: np.ndarray, description: str) -> Picture:
+    """Encode pixels (y, x, rgb), uint8, as PNG."""
+    from matplotlib.image import imsave
+
+    content = io.BytesIO()
+    imsave(content, pixels, format="png")
+    return _picture("image/png", content, description)
+
+
+def _picture(media_type: str, content: io.BytesIO, description: str) -> Picture:
+    return Picture(f"data:{media_type};base64,{base64.b64encode(content.getvalue()).decode()}", description)
+
+
+def _render(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(values)
+
+
+def _environment() -> "Environment":
+    """Return the templates, which escape every text and refuse names that they are not given."""
+    _require_jinja2()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("s2cmc.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["table"] = lambda frame: Markup(table(frame))  # noqa: S704 - pandas escapes
+    return environment
+
+
+def _require_jinja2() -> None:
+    try:
+        import jinja2  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise CatalogueError("pages need jinja2; install it with: pip install 's2cmc[plot]'") from error

@@ -1,4 +1,4 @@
-"""Pictures: true-colour composites and a gallery of scenes with their masks."""
+"""Pictures of scenes: true-colour composites, and a gallery of scenes with their masks."""
 
 from typing import TYPE_CHECKING
 
@@ -6,24 +6,38 @@ import numpy as np
 import xarray as xr
 
 from s2cmc.errors import ArgumentError, CatalogueError
+from s2cmc.report.charts import class_color
 from s2cmc.schema import RGB_NAMES, MaskClass
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLASS_COLOURS = {
-    MaskClass.CLEAR: (46, 92, 66),
-    MaskClass.CLOUD: (255, 212, 0),
-    MaskClass.CLOUD_SHADOW: (255, 47, 168),
-}
-"""Red, green and blue of each label, 0 to 255."""
-
 _OUTLINED = (MaskClass.CLOUD, MaskClass.CLOUD_SHADOW)
 
 
 def rgb(reflectance: xr.DataArray, *, gain: float = 1.2, gamma: float = 1.8) -> xr.DataArray:
-    """True-colour composite of bands B04, B03, B02; see `CloudsAccessor.rgb`."""
+    """Compose bands B04, B03 and B02 to true colour; see `CloudsAccessor.rgb`.
+
+    Parameters
+    ----------
+    reflectance : DataArray (..., band)
+        Bands B02, B03 and B04 must be neighbours in this order.
+    gain, gamma : float
+        Brightness is ``clip(gain * reflectance, 0, 1) ** (1 / gamma)``. Both above 0.
+
+    Returns
+    -------
+    DataArray (..., rgb), float32
+        0 to 1; lazy if `reflectance` is.
+
+    Raises
+    ------
+    ArgumentError
+        If `gain` or `gamma` is not above 0.
+    CatalogueError
+        Without these bands.
+    """
     for name, value in (("gain", gain), ("gamma", gamma)):
         if not value > 0:
             raise ArgumentError(f"{name} {value} makes no picture; it must be above 0")
@@ -38,17 +52,36 @@ def rgb(reflectance: xr.DataArray, *, gain: float = 1.2, gamma: float = 1.8) -> 
         raise CatalogueError(
             f"a composite needs bands B02, B03, B04 in this order; there are {reflectance.band.values.tolist()}"
         )
-    colour = visible.isel(band=[2, 1, 0]).rename(band="rgb")
-    colour = colour.reset_coords(drop=True).assign_coords(rgb=list(RGB_NAMES))
-    stretched = (colour * np.float32(gain)).clip(0, 1) ** np.float32(1 / gamma)
+    linear = visible.isel(band=[2, 1, 0]).rename(band="rgb")
+    linear = linear.reset_coords(drop=True).assign_coords(rgb=list(RGB_NAMES))
+    stretched = (linear * np.float32(gain)).clip(0, 1) ** np.float32(1 / gamma)
     stretched.attrs = {"long_name": f"true colour, ({gain:g} x reflectance) ** (1 / {gamma:g})", "units": "1"}
     return stretched.rename("true_colour")
 
 
 def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, most: int) -> "Figure":
-    """Scenes in true colour with the outlines of their masks; see `CloudsAccessor.gallery`."""
+    """Draw scenes in true colour with the outlines of their masks; see `CloudsAccessor.gallery`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    columns : int
+        Panels in a row, at least 1.
+    gain, gamma : float
+        See `rgb`.
+    most : int
+        Number of scenes to draw, the first ones; at least 1.
+
+    Raises
+    ------
+    ArgumentError
+        If `columns` or `most` is below 1.
+    CatalogueError
+        Without scenes, or without matplotlib.
+    """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
     except ModuleNotFoundError as error:
         raise CatalogueError("pictures need matplotlib; install it with: pip install 's2cmc[plot]'") from error
 
@@ -62,32 +95,34 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
     rows = -(-count // columns)
     figure = Figure(figsize=(3 * columns, 3.25 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    colour = rgb(shown["reflectance"], gain=gain, gamma=gamma)
+    composites = rgb(shown["reflectance"], gain=gain, gamma=gamma)
     for panel in panels[count:]:
         panel.set_axis_off()
     for i, panel in enumerate(panels[:count]):
         scene = shown.isel(scene=i)
-        _draw(panel, colour.isel(scene=i).to_numpy(), scene["mask"].to_numpy())
+        _draw(panel, composites.isel(scene=i).to_numpy(), scene["mask"].to_numpy())
         date = np.datetime_as_string(scene["time"].to_numpy(), unit="D")
         panel.set_title(
             f"{scene['mgrs_tile'].item()}  {date}\ncloud {scene['mask_cloud_percent'].item():.0f} %", size=9
         )
     figure.suptitle(_caption(dataset, count))
-    figure.supxlabel("outlined: cloud yellow, cloud shadow magenta", size=9)
+    lines = [Line2D([], [], color=class_color(c), label=c.label.replace("_", " ")) for c in _OUTLINED]
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9)
     return figure
 
 
-def _draw(panel: "Axes", colour: np.ndarray, labels: np.ndarray) -> None:
-    panel.imshow(colour)
+def _draw(panel: "Axes", composite: np.ndarray, labels: np.ndarray) -> None:
+    """Draw a composite (y, x, rgb) and the outlines of its labels (y, x)."""
+    panel.imshow(composite)
     for mask_class in _OUTLINED:
         inside = labels == mask_class
         if inside.any() and not inside.all():
-            panel.contour(inside, levels=[0.5], colors=[np.array(CLASS_COLOURS[mask_class]) / 255], linewidths=0.7)
+            panel.contour(inside, levels=[0.5], colors=[class_color(mask_class)], linewidths=1)
     panel.set_xticks([])
     panel.set_yticks([])
 
 
 def _caption(dataset: xr.Dataset, shown: int) -> str:
     total = dataset.sizes["scene"]
-    which = f"{total} scenes" if shown == total else f"{shown} of {total} scenes"
-    return f"{dataset.attrs.get('title', 'Sentinel-2 Cloud Mask Catalogue')}\n{which}"
+    number = f"{total} scenes" if shown == total else f"{shown} of {total} scenes"
+    return f"{dataset.attrs.get('title', 'Sentinel-2 Cloud Mask Catalogue')}\n{number}"

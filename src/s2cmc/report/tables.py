@@ -1,4 +1,4 @@
-"""Results as short tables, Markdown, CSV and JSON; all tables of a catalogue gathered."""
+"""Results as short tables of text, and the catalogue's own tables gathered for files: Markdown, CSV, JSON."""
 
 import json
 from collections.abc import Mapping
@@ -29,35 +29,35 @@ HUMAN_NOTE = (
 
 
 def settings(result: xr.Dataset) -> str:
-    """What a result is of, in a line: its title, options and source."""
+    """Describe a result in a line: its title, options and source."""
     options = [f"{name} {value}" for name, value in result.attrs.items() if name not in ("title", "synthetic")]
     warning = "SYNTHETIC data, nothing was measured; " if result.attrs.get("synthetic") else ""
     return f"{warning}{result.attrs.get('title', 'result')}; {', '.join(options)}"
 
 
 def remarks(result: xr.Dataset) -> list[str]:
-    """What a reader should know of the tables: whose columns stand in them, and whether much was left out."""
-    found = []
+    """List what a reader of the tables must know: the meaning of columns, and that many pixels are left out."""
+    notes = []
     if "human_f1" in result and result["doubly_annotated"].any():
-        found.append(HUMAN_NOTE)
+        notes.append(HUMAN_NOTE)
     if "ignored_prediction" in result:
         everywhere = result.isel(stratum=0).sel({CLASS_DIM: MaskClass.CLOUD.label})
         without = everywhere["ignored_prediction"].item()
         total = without + sum(everywhere[name].item() for name in ("tp", "fp", "fn", "tn"))
         if without > _MUCH * total:
-            found.append(
+            notes.append(
                 f"{100 * without / total:.0f} % of the pixels have no class in the prediction: does the class map fit?"
             )
-    return found
+    return notes
 
 
 def class_table(result: xr.Dataset) -> pd.DataFrame:
-    """Scores of each stratum and class: F1 with its interval, and the human F1 beside that on the same scenes.
+    """Table the scores of each stratum and class: F1 with its interval, and the human F1 on doubly annotated scenes.
 
     Parameters
     ----------
     result : Dataset (stratum, mask_class)
-        Of `evaluate`, `agreement` or `compare`. Strata without scenes are left out.
+        Result of `evaluate`, `agreement` or `compare`. Strata without scenes are left out.
 
     Returns
     -------
@@ -76,9 +76,17 @@ def class_table(result: xr.Dataset) -> pd.DataFrame:
 
 
 def overall_table(result: xr.Dataset, *, intervals: bool = True) -> pd.DataFrame:
-    """Overall scores of each stratum, cloud against non-cloud first; see `class_table`."""
+    """Table the overall scores of each stratum, cloud against non-cloud first; see `class_table`.
+
+    Parameters
+    ----------
+    result : Dataset (stratum, mask_class)
+    intervals : bool
+        Put the interval of each score beside it.
+    """
     rows = []
-    for at in _rows(_with_scenes(result).max(CLASS_DIM)):  # of what differs by class, that of cloud, which is the most
+    # Numbers of scenes and groups differ by class. Cloud is scored on all scenes: the largest number is that of cloud.
+    for at in _rows(_with_scenes(result).max(CLASS_DIM)):
         row = {"stratum": at["stratum"]}
         row |= {name: str(at[name]) for name in ("scenes", "groups")}
         for score, title in _OVERALL_SCORES.items():
@@ -93,25 +101,25 @@ def overall_table(result: xr.Dataset, *, intervals: bool = True) -> pd.DataFrame
 
 
 def ignored_table(result: xr.Dataset) -> pd.DataFrame:
-    """Pixels left out of each stratum, by reason."""
+    """Table the number of pixels left out of each stratum, by reason."""
     titles = {
         "ignored_truth": "no truth",
         "ignored_prediction": "no prediction",
         "ignored_boundary": "near a boundary",
         "ignored_shadow": "shadows unmarked",
     }
-    there = [name for name in titles if name in result]
-    rows = _rows(_with_scenes(result)[there])
-    return pd.DataFrame([{"stratum": at["stratum"]} | {titles[n]: f"{at[n]:,}" for n in there} for at in rows])
+    reasons = [name for name in titles if name in result]
+    rows = _rows(_with_scenes(result)[reasons])
+    return pd.DataFrame([{"stratum": at["stratum"]} | {titles[n]: f"{at[n]:,}" for n in reasons} for at in rows])
 
 
 def prevalence_table(result: xr.Dataset) -> pd.DataFrame:
-    """Percentages of each class by stratum, and where masks and table differ."""
-    found = _with_scenes(result)
-    largest = abs(found["difference"]).max(CLASS_DIM).to_numpy()
+    """Table the percentages of each class by stratum, and how much masks and published table differ."""
+    strata = _with_scenes(result)
+    largest = abs(strata["difference"]).max(CLASS_DIM).to_numpy()
     rows = []
-    for i, at in enumerate(_rows(found[["scenes", "differing_scenes"]])):
-        percent = {f"{c} %": found["percent"].sel({CLASS_DIM: c}).to_numpy()[i] for c in found[CLASS_DIM].to_numpy()}
+    for i, at in enumerate(_rows(strata[["scenes", "differing_scenes"]])):
+        percent = {f"{c} %": strata["percent"].sel({CLASS_DIM: c}).to_numpy()[i] for c in strata[CLASS_DIM].to_numpy()}
         row = {"stratum": at["stratum"], "scenes": str(at["scenes"])}
         row |= {title: _number(value, 4) for title, value in percent.items()}
         rows.append(row | {"table differs in": str(at["differing_scenes"]), "by up to %": _number(largest[i], 4)})
@@ -119,26 +127,26 @@ def prevalence_table(result: xr.Dataset) -> pd.DataFrame:
 
 
 def share_table(result: xr.Dataset) -> pd.DataFrame:
-    """Scenes and their percentage, as `difficulty` and `tag_frequencies` give them."""
+    """Table the number of scenes and their percentage, from a result of `difficulty` or `tag_frequencies`."""
     frame = result.reset_coords().to_dataframe().reset_index()
     frame["percent"] = [_number(value, 1) for value in frame["percent"]]
     return frame.astype(str)
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Give a frame as a Markdown table, without its index."""
+    """Format a frame as a Markdown table, without its index."""
     rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
 def _with_scenes(result: xr.Dataset) -> xr.Dataset:
-    """The strata that have scenes."""
+    """Select the strata that have scenes."""
     scenes = result["scenes"]
     return result.isel(stratum=(scenes.max([dim for dim in scenes.dims if dim != "stratum"]) > 0).to_numpy())
 
 
 def _rows(result: xr.Dataset) -> list[dict[str, Any]]:
-    """One mapping of names to values for each stratum, or stratum and class."""
+    """Return a mapping of names to values for each stratum, or stratum and class."""
     return result.to_dataframe().reset_index().to_dict("records")  # type: ignore[return-value]  # its keys are text
 
 
@@ -152,7 +160,7 @@ def _interval(at: Mapping[str, Any], score: str) -> str:
 
 
 def _beside_human(at: Mapping[str, Any], score: str) -> dict[str, str]:
-    """The other annotator's score, the prediction's on the same scenes, and how many these are."""
+    """Return the other annotator's score, the prediction's on the same scenes, and the number of these scenes."""
     if f"human_{score}" not in at:
         return {}
     human, prediction = (_number(at[f"{whose}_{score}"]) for whose in ("human", "doubly"))
@@ -162,11 +170,19 @@ def _beside_human(at: Mapping[str, Any], score: str) -> dict[str, str]:
 # The catalogue's own tables gathered, as its description publishes them, and as records for files.
 
 DEFAULT_BY = ("dataset", "surface_type", "cloud_type")
-"""Strata of the class prevalence where nothing else is asked for."""
+"""Default strata of the class prevalence."""
 
 
 def gather_statistics(catalogue: xr.Dataset, by: By) -> dict[str, xr.Dataset]:
-    """Compute all tables: the masks are read once for the prevalence, those of both annotators for the agreement.
+    """Compute the catalogue's own tables.
+
+    The masks are read once for the prevalence, and the masks of both annotators once for the agreement.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    by : str, DataArray or sequence of these, optional
+        Strata of the prevalence.
 
     Returns
     -------
@@ -174,26 +190,26 @@ def gather_statistics(catalogue: xr.Dataset, by: By) -> dict[str, xr.Dataset]:
         ``prevalence``, ``difficulty``, ``tags``, ``tag_cooccurrence``, and, where scenes have masks of both
         annotators, ``agreement``.
     """
-    found = {
+    tables = {
         "prevalence": statistics.prevalence(catalogue, by).compute(),
         "difficulty": statistics.difficulty_counts(catalogue),
         "tags": statistics.tag_frequencies(catalogue),
         "tag_cooccurrence": statistics.tag_cooccurrence(catalogue).to_dataset(),
     }
     if "alt_mask" in catalogue and catalogue["has_alt_mask"].any():
-        found["agreement"] = agreement(catalogue, "dataset", 0, False, Resampling())
-    return found
+        tables["agreement"] = agreement(catalogue, "dataset", 0, False, Resampling())
+    return tables
 
 
-def to_json(found: dict[str, xr.Dataset]) -> str:
-    """Every table as a list of records; what is undefined is null."""
-    return json.dumps({name: records(table) for name, table in found.items()}, indent=1)
+def to_json(tables: Mapping[str, xr.Dataset]) -> str:
+    """Format each table as a list of records in JSON; undefined numbers are null."""
+    return json.dumps({name: records(table) for name, table in tables.items()}, indent=1)
 
 
-def to_csv(found: dict[str, xr.Dataset]) -> str:
-    """All tables in one: columns ``table``, ``row``, ``column``, ``value``."""
+def to_csv(tables: Mapping[str, xr.Dataset]) -> str:
+    """Format all tables as one in CSV, with columns ``table``, ``row``, ``column``, ``value``."""
     parts = []
-    for name, table in found.items():
+    for name, table in tables.items():
         frame = table.reset_coords(drop=True).to_dataframe().astype(object)  # whole numbers stay whole beside others
         rows = [" / ".join(map(str, key if isinstance(key, tuple) else (key,))) for key in frame.index]
         long = frame.set_axis(pd.Index(rows, name="row")).reset_index().melt("row", var_name="column")
@@ -202,7 +218,6 @@ def to_csv(found: dict[str, xr.Dataset]) -> str:
 
 
 def records(table: xr.Dataset) -> list[dict[str, Any]]:
-    """One record for each row of a table."""
+    """Return a mapping of column to value for each row of a table; undefined numbers are None."""
     frame = table.to_dataframe().reset_index().astype(object)
-    found: Any = frame.where(frame.notna(), None).to_dict("records")
-    return found
+    return frame.where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]  # its keys are text

@@ -4,6 +4,7 @@ from s2cmc.schema.bands import BAND_NAMES, BANDS, RGB_NAMES, Band, bands_of
 from s2cmc.schema.catalogue import (
     ANNOTATORS,
     BINARY_NAMES,
+    CLASS_COLORS,
     CLASS_DIM,
     CLASS_NAMES,
     DATASETS,
@@ -64,6 +65,7 @@ __all__ = [
     "BAND_LETTERS",
     "BAND_NAMES",
     "BINARY_NAMES",
+    "CLASS_COLORS",
     "CLASS_DIM",
     "CLASS_NAMES",
     "DATASETS",

@@ -63,7 +63,7 @@ _SENTINEL_2B = {
 
 
 def bands_of(platform: str) -> tuple[Band, ...]:
-    """The bands with the wavelengths of a satellite, e.g. ``Sentinel-2B``; those of Sentinel-2A for any other."""
+    """Return the bands with the wavelengths of a satellite: of ``Sentinel-2B``, or of Sentinel-2A for any other."""
     if platform != "Sentinel-2B":
         return BANDS
     return tuple(

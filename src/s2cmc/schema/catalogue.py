@@ -43,6 +43,17 @@ class MaskClass(IntEnum):
 
 CLASS_NAMES = tuple(c.label for c in MaskClass)
 
+# All three have a contrast of 3:1 or more on white (WCAG 2.2, 1.4.11), since charts are on white. Cloud and shadow have
+# it on dark land too, since pictures show their outlines. With protanopia and deuteranopia any two differ by 26 or more
+# (CIEDE2000, simulated after Machado et al. 2009), with tritanopia by 13. Yellow for cloud would have 1.4:1 on white.
+# The colors of Okabe and Ito that have 3:1 there differ less: green and vermillion by 18.
+CLASS_COLORS = {
+    MaskClass.CLEAR: (46, 92, 66),  # dark green
+    MaskClass.CLOUD: (200, 130, 0),  # ochre
+    MaskClass.CLOUD_SHADOW: (255, 47, 168),  # magenta
+}
+"""Red, green and blue of each class, 0 to 255: the one palette of pictures, charts and exported files."""
+
 BINARY_NAMES = ("non_cloud", MaskClass.CLOUD.label)
 """Classes where cloud shadow is merged into clear, as a cloud mask without shadows has them."""
 

@@ -1,4 +1,4 @@
-"""Dates and intervals as people write them, as first and last moment."""
+"""Turn dates and intervals, written as people do, into first and last moment."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -12,12 +12,12 @@ Moment = str | date | np.datetime64 | None  # a date may be a datetime or Timest
 
 
 def interval(time: Moment | slice | tuple[Moment, Moment]) -> tuple[np.datetime64, np.datetime64]:
-    """First and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included.
+    """Return first and last moment of ``"2018-06"``, ``slice("2018-06", "2018-08")`` or a pair, both ends included.
 
     Raises
     ------
     QueryError
-        If it is no time.
+        If the argument is no time.
     """
     if isinstance(time, slice):
         if time.step is not None:
@@ -35,9 +35,9 @@ def interval(time: Moment | slice | tuple[Moment, Moment]) -> tuple[np.datetime6
 
 
 def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last moment, UTC, of a date or time as coarse as it is written."""
+    """Return first and last moment, UTC, of a date or time: a year, a month, ... or a second, as it is written."""
     if isinstance(moment, np.datetime64):
-        moment = str(moment)  # as coarse as its unit
+        moment = str(moment)  # a text as coarse as its unit
     try:
         if isinstance(moment, str):
             period = pd.Period(moment)
@@ -45,9 +45,9 @@ def _period(moment: object) -> tuple[pd.Timestamp, pd.Timestamp]:
             period = pd.Period(moment, freq="us" if isinstance(moment, datetime) else "D")
         else:
             raise TypeError(f"a {type(moment).__name__} is no date")
-        # A Period drops the zone.
-        zoned = not isinstance(moment, str) or re.search(r"(Z|[+-]\d\d:?\d\d)$", moment)
-        shift = (zoned and pd.Timestamp(moment).utcoffset()) or timedelta(0)
+        # A Period drops the time zone, so that its offset is subtracted.
+        may_have_zone = not isinstance(moment, str) or re.search(r"(Z|[+-]\d\d:?\d\d)$", moment)
+        shift = (may_have_zone and pd.Timestamp(moment).utcoffset()) or timedelta(0)
         return (period.start_time - shift).as_unit("ns"), (period.end_time - shift).as_unit("ns")
     except (ValueError, TypeError, AttributeError, OverflowError) as error:  # AttributeError: NaT
         raise QueryError(f"{moment!r} is no date; write it like '2018-06' or '2018-06-01T12:30'") from error

@@ -1,4 +1,4 @@
-"""Outline, UTM zone and bounds in longitude and latitude of a scene."""
+"""Outlines of scenes in their UTM zones, and their bounds in longitude and latitude."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ Box = tuple[float, float, float, float]
 OUTLINE_MARGIN = 65
 """Pixels between the published outline and the array on each side.
 
-The outlines are the padded windows that the annotators saw, 1152 pixels wide; the arrays are their centres. Found by
-matching B11 to the original Level-1C products.
+The outlines are the padded windows that the annotators saw, 1152 pixels wide; the arrays are their centres. This was
+found by matching B11 to the original Level-1C products.
 """
 
 
@@ -37,7 +37,7 @@ class Outline:
     top: float
 
     def ring(self) -> list[tuple[float, float]]:
-        """Its closed outer ring, clockwise from the upper left corner."""
+        """Return the closed outer ring, clockwise from the upper left corner."""
         return [
             (self.left, self.top),
             (self.right, self.top),
@@ -47,39 +47,39 @@ class Outline:
         ]
 
     def grown(self, metres: float) -> "Outline":
-        """The outline moved outwards by `metres` on every side."""
+        """Return the outline that is larger by `metres` on every side."""
         return Outline(self.epsg, self.left - metres, self.bottom - metres, self.right + metres, self.top + metres)
 
 
 def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
-    """Pixels by which `outline` exceeds an array of `size` (y, x) on each side: 65, or 0 where it fits exactly.
+    """Return by how many pixels `outline` exceeds an array of `size` (y, x) on each side: 65, or 0 for an exact fit.
 
     Raises
     ------
     CatalogueError
-        If the outline is of any other size; it is never stretched over the array.
+        If the outline is of any other size; an outline is never stretched over the array.
     """
-    found = (outline.top - outline.bottom, outline.right - outline.left)
+    height, width = outline.top - outline.bottom, outline.right - outline.left
     for margin in (OUTLINE_MARGIN, 0):
         expected = tuple((n + 2 * margin) * PIXEL_SIZE for n in size)
-        if all(abs(f - e) < 1e-4 for f, e in zip(found, expected, strict=True)):
+        if all(abs(length - e) < 1e-4 for length, e in zip((height, width), expected, strict=True)):
             return margin
     padded, exact = ((size[1] + 2 * margin) * PIXEL_SIZE for margin in (OUTLINE_MARGIN, 0))
     raise CatalogueError(
-        f"the outline is {found[1]:.3f} x {found[0]:.3f} m (width x height); an array of {size[1]} x {size[0]} pixels "
+        f"the outline is {width:.3f} x {height:.3f} m (width x height); an array of {size[1]} x {size[0]} pixels "
         f"of {PIXEL_SIZE:g} m has one that is {padded:g} m wide ({OUTLINE_MARGIN} pixels more on a side) or {exact:g} m"
     )
 
 
 def edge_and_step(centres: np.ndarray, axis: str) -> tuple[float, float]:
-    """Outer edge of the first pixel on an axis, and the way to the next, from the centres of the pixels.
+    """Return the outer edge of the first pixel on an axis, and the signed width of a pixel, from pixel centres.
 
     Parameters
     ----------
     centres : ndarray
-        Evenly spaced, in either direction; of a single pixel the width is taken to be 20.
+        Evenly spaced, ascending or descending, m. A single pixel is taken to be 20 m wide.
     axis : str
-        Its name, for messages.
+        Name of the axis, for messages.
 
     Raises
     ------
@@ -94,18 +94,18 @@ def edge_and_step(centres: np.ndarray, axis: str) -> tuple[float, float]:
 
 
 def lonlat_bounds(outline: Outline) -> Box:
-    """Bounds (lon_min, lat_min, lon_max, lat_max) of an outline, degrees on WGS 84.
+    """Return the bounds (lon_min, lat_min, lon_max, lat_max) of an outline, degrees on WGS 84.
 
-    ``lon_min > lon_max`` where it crosses the antimeridian, as in RFC 7946.
+    ``lon_min > lon_max`` if the outline crosses the antimeridian, as in RFC 7946.
     """
-    from pyproj import Transformer  # here: PROJ's database is needed only for conversion and geometry
+    from pyproj import Transformer  # imported in the function: only conversion and geometry need PROJ's database
 
     transformer = Transformer.from_crs(outline.epsg, 4326, always_xy=True)
     return transformer.transform_bounds(outline.left, outline.bottom, outline.right, outline.top, densify_pts=21)
 
 
 def boxes_intersect(a: Box, b: Box) -> bool:
-    """Whether two boxes share a point."""
+    """Return True if two boxes share a point."""
     if a[1] > b[3] or b[1] > a[3]:
         return False
     return any(
@@ -116,6 +116,7 @@ def boxes_intersect(a: Box, b: Box) -> bool:
 
 
 def _longitude_spans(west: float, east: float) -> list[tuple[float, float]]:
+    """Cut an interval of longitudes at the antimeridian: 170 to -170 gives 170 to 180 and -180 to -170."""
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     if 180.0 in (west, east):  # the same meridian as -180
         spans.append((-180.0, -180.0))

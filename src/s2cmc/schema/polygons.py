@@ -1,4 +1,4 @@
-"""Outlines of scenes, and their footprints: the same polygons in longitude and latitude."""
+"""Outlines of the scenes of a catalogue, and their footprints: outlines as polygons in longitude and latitude."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 _STEP = 1000.0
-"""Metres between the points of an edge, which is straight in the UTM zone and not in degrees. What lies between is off
-by at most 0.2 m, at 84 N; between the corners alone it would be off by 75 m."""
+"""Metres between the points of an edge, which is straight in its UTM zone and bent in degrees. With these points a
+footprint is off by at most 0.2 m, at 84 N; with its corners alone it would be off by 75 m."""
 
 
 def outlines(catalogue: xr.Dataset) -> list[Outline | None]:
-    """Outer edges of the array of every scene; None where its place is unknown.
+    """Return the outline of the array of every scene; None for a scene whose place is unknown.
 
     Parameters
     ----------
     catalogue : Dataset
-        With all of y and x, or a part of them: the outlines are those of that part.
+        If only a part of y and x is selected, the outlines are those of that part.
     """
     (x, width), (y, height) = (edge_and_step(catalogue[axis].to_numpy(), axis) for axis in ("x", "y"))
     across, down = (x, x + width * catalogue.sizes["x"]), (y, y + height * catalogue.sizes["y"])
-    found: list[Outline | None] = []
+    result: list[Outline | None] = []
     for epsg, left, top in zip(*(catalogue[n].to_numpy() for n in ("epsg", "x_origin", "y_origin")), strict=True):
         known = np.isfinite(left) and np.isfinite(top)
         edges = (left + min(across), top - max(down), left + max(across), top - min(down))
-        found.append(Outline(int(epsg), *map(float, edges)) if known else None)
-    return found
+        result.append(Outline(int(epsg), *map(float, edges)) if known else None)
+    return result
 
 
 def footprints(outlines: Iterable[Outline | None]) -> "list[BaseGeometry | None]":
-    """Footprints of outlines in degrees on WGS 84.
+    """Convert outlines to footprints, degrees on WGS 84.
 
     Returns
     -------
     list of Polygon
-        MultiPolygon where the antimeridian cuts it, as in RFC 7946; None where there is no outline.
+        A MultiPolygon if the antimeridian cuts the outline, as in RFC 7946; None where there is no outline.
     """
     from pyproj import Transformer
 
@@ -61,5 +61,5 @@ def _lonlat_polygon(outline: Outline, to_lonlat: "Transformer") -> "BaseGeometry
     ring = shapely.segmentize(shapely.box(outline.left, outline.bottom, outline.right, outline.top), _STEP)
     lonlat = shapely.transform(ring, lambda points: np.column_stack(to_lonlat.transform(*points.T)))
     west, _, east, _ = lonlat.bounds
-    # It holds no pole: the tiles of Sentinel-2 end at 84 N and 83 S.
+    # A width above 180 degrees always means the antimeridian, and no pole: Sentinel-2's tiles end at 84 N and 83 S.
     return antimeridian.fix_polygon(lonlat) if east - west > 180 else lonlat

@@ -1,4 +1,4 @@
-"""Sentinel-2 Level-1C product IDs, which name scenes, and the MGRS tiles in them."""
+"""Sentinel-2 Level-1C product IDs, which are the names of scenes, and the MGRS tiles in them."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _PATTERN = re.compile(
 
 @dataclass(frozen=True)
 class Product:
-    """What the ID of a Level-1C product says.
+    """The facts that are encoded in the ID of a Level-1C product.
 
     Format: ESA, Sentinel-2 Products Specification Document, section 3.4 (compact naming convention).
 
@@ -47,12 +47,12 @@ class Product:
 
     @classmethod
     def parse(cls, product_id: str) -> "Product":
-        """Read a product ID.
+        """Parse a product ID.
 
         Raises
         ------
         CatalogueError
-            If it is not the ID of a Level-1C product.
+            If the text is not the ID of a Level-1C product.
         """
         match = _PATTERN.fullmatch(product_id)
         if match is None:
@@ -82,12 +82,12 @@ class Product:
 
 
 def check_names(scenes: Sequence[str], store: str) -> None:
-    """Make sure that files may be named by the scenes of a store, whoever has made it.
+    """Check that the scenes of an untrusted store are safe as file names: distinct product IDs.
 
     Raises
     ------
     StoreError
-        If one of them is no product ID, or stands there twice.
+        If one of them is no product ID, or occurs twice.
     """
     for scene in scenes:
         try:
@@ -111,6 +111,7 @@ def dependence_groups(products: Sequence[Product]) -> list[int]:
     """
     parent = list(range(len(products)))
 
+    # Disjoint sets: products point to a parent, and those of a group end at the same root.
     def root(i: int) -> int:
         while parent[i] != i:
             parent[i] = parent[parent[i]]
@@ -131,10 +132,10 @@ SQUARE_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 """Letters of the 100 km squares eastward, by zone modulo 3."""
 
 SQUARE_ROWS = ("FGHJKLMNPQRSTUVABCDE", "ABCDEFGHJKLMNPQRSTUV")
-"""Letters of the squares northward, every 2000 km again, by zone modulo 2."""
+"""Letters of the squares northward, repeated every 2000 km, by zone modulo 2."""
 
 BAND_LETTERS = "CDEFGHJKLMNPQRSTUVWX"
-"""Letters of the bands of latitude, 8 degrees each from 80 S; tiles of C and X go on to 84 S and 84 N."""
+"""Letters of the bands of latitude, 8 degrees each from 80 S; tiles of C and X reach to 84 S and 84 N."""
 
 SQUARE_SIZE = 100_000
 """Width of an MGRS square, m."""
@@ -143,14 +144,14 @@ TILE_SIZE = 109_800
 """Width and height of a Level-1C tile, m (10980 pixels of 10 m)."""
 
 METRES_PER_DEGREE = 111_000
-"""Of latitude, about."""
+"""Length of a degree of latitude, m, about."""
 
 _CYCLE = 2_000_000
 _GRID = 60  # m; tiles begin at whole pixels of the coarsest bands, counted from the equator
 
 
 def square_corner(tile: str) -> tuple[int, int]:
-    """Upper left corner (x, y) of the MGRS square of a tile, m in its UTM zone.
+    """Return the upper left corner (x, y) of the MGRS square of a tile, m in its UTM zone.
 
     Parameters
     ----------
@@ -168,18 +169,18 @@ def square_corner(tile: str) -> tuple[int, int]:
         raise ArgumentError(f"there is no MGRS square {tile[3:]} in UTM zone {zone}; {tile!r} is no tile")
     equator = _equator(tile)
     top = (row + 1) * SQUARE_SIZE - equator
-    # Rows have the same letters every 2000 km; the latitude band, 1330 km high at most, says which are meant.
+    # Letters of rows are repeated every 2000 km; the latitude band, 1330 km high at most, says which row is meant.
     middle = (BAND_LETTERS.index(tile[2]) * 8 - 76) * METRES_PER_DEGREE
     top += round((middle + SQUARE_SIZE / 2 - top) / _CYCLE) * _CYCLE
     return (column + 1) * SQUARE_SIZE, top + equator
 
 
 def tile_origin(tile: str) -> tuple[int, int]:
-    """Outer upper left corner (x, y) of a Level-1C tile, m in its UTM zone.
+    """Return the outer upper left corner (x, y) of a Level-1C tile, m in its UTM zone.
 
     A tile covers its MGRS square, with its corner moved outwards to the next multiple of 60 m. Northings are counted
-    from the equator, so that southern corners are multiples of 60 m less than 10,000,000 m. Found from ESA's tiling
-    grid (https://sentiwiki.copernicus.eu/web/s2-products) and from products of both hemispheres.
+    from the equator, so that southern corners are multiples of 60 m less than 10,000,000 m. Sources: ESA's tiling
+    grid (https://sentiwiki.copernicus.eu/web/s2-products) and products of both hemispheres.
 
     Parameters
     ----------
@@ -197,5 +198,5 @@ def tile_origin(tile: str) -> tuple[int, int]:
 
 
 def _equator(tile: str) -> int:
-    """Northing of the equator in the tile's zone, m."""
+    """Return the northing of the equator in the zone of a tile, m."""
     return 0 if tile[2] >= "N" else 10_000_000

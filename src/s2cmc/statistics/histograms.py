@@ -1,4 +1,4 @@
-"""Histograms of digital numbers (DN) by scene, class and band: counted, and kept in a Zarr cache."""
+"""Histograms of digital numbers (DN) by scene, class and band, and their Zarr cache."""
 
 from collections.abc import Callable
 from functools import cache
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DN_COUNT = 65_536
 
 _BLOCK = 65_536
-"""Pixels that numpy counts at a time, so that what is made of them on the way stays in the cache."""
+"""Pixels that numpy counts at a time, so that intermediate arrays stay in the processor's cache."""
 
 
 def count_dn(dn: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
@@ -39,24 +39,24 @@ def count_dn(dn: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndar
     Returns
     -------
     ndarray (class, dn), uint32
-        Up to the highest DN that there is.
+        Up to the highest DN of the pixels.
 
     Raises
     ------
     ValueError
         If a label is not below `classes`.
     """
-    if labels is not None and labels.max(initial=0) >= classes:  # what is compiled would write into other memory
+    if labels is not None and labels.max(initial=0) >= classes:  # compiled code would write into other memory
         raise ValueError(f"label {labels.max()} is none of {classes} classes")
     counts = np.zeros((2, classes, int(dn.max(initial=0)) + 1), np.uint32)
-    add = compiled() if dn.size > _BLOCK else None  # what is small is not worth compiling
+    add = compiled() if dn.size > _BLOCK else None  # small arrays are not worth compiling for
     (add or _add_blocks)(dn, labels, counts)
     return counts.sum(axis=0, dtype=np.uint32)
 
 
 @cache
 def compiled() -> Callable[..., None] | None:
-    """`_add_each` made fast, or None without numba. Importing it and compiling take a second or two, once a process."""
+    """Compile `_add_each`, or return None without numba. Import and compilation take seconds, once a process."""
     try:
         import numba
     except ImportError:
@@ -68,7 +68,8 @@ def compiled() -> Callable[..., None] | None:
 def _add_each(dn: np.ndarray, labels: np.ndarray | None, counts: np.ndarray) -> None:
     """Add pixels to counts (half, class, dn).
 
-    Neighbours are often alike, and a counter cannot be raised again before it was raised: so there are two.
+    Neighbours often have the same DN, and a counter cannot be raised twice at once: so even and odd columns have
+    counters of their own.
     """
     for y in range(dn.shape[0]):
         for x in range(dn.shape[1]):
@@ -76,7 +77,7 @@ def _add_each(dn: np.ndarray, labels: np.ndarray | None, counts: np.ndarray) -> 
 
 
 def _add_blocks(dn: np.ndarray, labels: np.ndarray | None, counts: np.ndarray) -> None:
-    """The same in numpy; the second half is left alone."""
+    """Add pixels to counts (half, class, dn) with numpy, all of them to the first half."""
     classes, width = counts.shape[1:]
     step = max(1, _BLOCK // max(1, dn.shape[1]))
     for top in range(0, len(dn), step):
@@ -90,21 +91,21 @@ UNLABELLED = "unlabelled"
 
 
 def band_histograms(catalogue: xr.Dataset) -> xr.DataArray:
-    """Count the pixels of each DN, lazily; see `CloudsAccessor.band_histograms`."""
+    """Count the pixels of each DN by scene, class and band, lazily; see `CloudsAccessor.band_histograms`."""
     pixels, names = counted_pixels(catalogue)
     mask = catalogue["mask"].variable.transpose("scene", "y", "x")
     arrays = [pixels.variable.transpose("scene", "y", "x", "band"), mask, *(name.variable for name in names)]
     tail = len(CLASS_NAMES) + 1, pixels.sizes["band"], DN_COUNT
     coordinates = {name: c for name, c in pixels.coords.items() if not {"y", "x"} & set(c.dims)}
     counts = map_scenes(_histograms, arrays, tail, np.uint32)
-    found = xr.DataArray(counts, dims=("scene", CLASS_DIM, "band", "dn"), coords=coordinates)
+    histograms = xr.DataArray(counts, dims=("scene", CLASS_DIM, "band", "dn"), coords=coordinates)
     labels = {CLASS_DIM: [*CLASS_NAMES, UNLABELLED], "dn": np.arange(DN_COUNT, dtype=np.int32)}
-    found.attrs = {"long_name": "pixels with each digital number (10,000 x reflectance)", "units": "1"}
-    return found.assign_coords(labels).rename("histogram")
+    histograms.attrs = {"long_name": "pixels with each digital number (10,000 x reflectance)", "units": "1"}
+    return histograms.assign_coords(labels).rename("histogram")
 
 
 def counted_pixels(catalogue: xr.Dataset) -> tuple[xr.DataArray, list[xr.DataArray]]:
-    """What is counted: DN as they are stored; else reflectance, and with it the scenes' names for errors."""
+    """Return the pixels to count: stored DN; or reflectance, and the scenes' names for error messages."""
     stored = digital_numbers(catalogue)
     if stored is not None:
         return stored, []
@@ -112,7 +113,7 @@ def counted_pixels(catalogue: xr.Dataset) -> tuple[xr.DataArray, list[xr.DataArr
 
 
 def _histograms(pixels: np.ndarray, mask: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
-    """Histograms (scene, class, band, dn) of pixels (scene, y, x, band) and labels (scene, y, x)."""
+    """Count histograms (scene, class, band, dn) of pixels (scene, y, x, band) and labels (scene, y, x)."""
     bands, classes = pixels.shape[-1], len(CLASS_NAMES) + 1
     counts = np.zeros((len(pixels), classes, bands, DN_COUNT), np.uint32)
     for i, labels in enumerate(np.minimum(mask, len(CLASS_NAMES)).astype(np.uint8)):
@@ -133,12 +134,12 @@ def tallied(pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: 
         All pixels are of class 0 without.
     classes : int
     scene : str
-        For the error.
+        Product ID for the error message.
 
     Returns
     -------
     ndarray (class, dn), uint32
-        Up to the highest DN that there is.
+        Up to the highest DN of the pixels.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def tallied(pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: 
 
 
 def _to_dn(reflectance: np.ndarray, scene: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Digital numbers, and where there is none (NaN), if so anywhere; anything else that is not whole is an error."""
+    """Convert reflectance to DN; also return where it is NaN, if anywhere. A value that is no whole DN is an error."""
     unknown = np.isnan(reflectance)
     values = np.where(unknown, reflectance.dtype.type(0), reflectance).astype(np.float32)
     dn = np.clip(np.rint(values * np.float32(DN_PER_REFLECTANCE)), 0, DN_COUNT - 1).astype(np.uint16)
@@ -173,17 +174,17 @@ _CONTENT = "s2cmc band histograms"
 
 
 def cached_histograms(histograms: xr.DataArray, path: str | Path, catalogue: xr.Dataset) -> xr.DataArray:
-    """Give histograms from the store at `path`, which is made if there is none.
+    """Return histograms from the store at `path`, which is made if it is absent.
 
     Parameters
     ----------
     histograms : DataArray (scene, mask_class, band, dn)
-        Lazy; computed only if they have to be made.
+        Lazy; computed only to make the store.
     path : str or Path
-        Local path or URL. What an interrupted run left there is made anew.
+        Local path or URL. An unfinished store of an interrupted run is made again.
     catalogue : Dataset
-        What they are of. A store of another catalogue, window or bands is refused; that reflectance or masks were
-        changed after they were opened is not noticed.
+        Source of the histograms. A store of another catalogue, window or bands is refused; changes of reflectance or
+        masks in memory are not noticed.
 
     Raises
     ------
@@ -197,7 +198,7 @@ def cached_histograms(histograms: xr.DataArray, path: str | Path, catalogue: xr.
 
 
 def _identity(catalogue: xr.Dataset) -> dict[str, object]:
-    """What the histograms of any scenes of one catalogue have in common: source, bands, and window in y and x."""
+    """Identity of a catalogue whatever its scenes: source, bands, and window in y and x."""
     return {
         "content": _CONTENT,
         "fingerprint": str(catalogue.attrs.get("source_fingerprint", "")),
@@ -208,19 +209,19 @@ def _identity(catalogue: xr.Dataset) -> dict[str, object]:
 
 
 def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
-    """Whether the store holds all it should; false where there is none yet, or an interrupted one."""
+    """Check that the store is complete; false if it is absent or unfinished."""
     filesystem, root = filesystem_of(str(path))
     if not filesystem.exists(root) or not filesystem.ls(root):
         return False
     try:
-        found: dict[str, object] = dict(_group(path).attrs)
+        stored: dict[str, object] = dict(_group(path).attrs)
     except unreadable(ValueError) as error:
         raise StoreError(f"{path} holds no band histograms; choose another place") from without_secrets(error)
-    complete = found.pop("complete", False)
-    if found != identity:
+    complete = stored.pop("complete", False)
+    if stored != identity:
         raise StoreError(
             f"{path} holds no band histograms of this catalogue, window and bands: expected {identity}, "
-            f"found {found}; choose another place"
+            f"found {stored}; choose another place"
         )
     return bool(complete)
 
@@ -232,12 +233,12 @@ def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, objec
     plain = histograms.drop_vars([name for name, c in histograms.coords.items() if name not in c.dims])
     plain = plain.assign_coords(scene=plain["scene"].astype(object)).chunk(scene=1).drop_encoding()
     plain.attrs = {}
-    # Group and attributes in one write, so that what an interrupted run leaves is known as such.
+    # Group and attributes in one write, so that the store of an interrupted run is recognized.
     zarr.create_group(str(path), attributes=identity, overwrite=True, zarr_format=3)
     target = plain.to_dataset(name="histogram").assign_attrs(identity)
-    codecs = {"histogram": {"compressors": (ZstdCodec(), Crc32cCodec())}}  # chunks that are torn are errors
+    codecs = {"histogram": {"compressors": (ZstdCodec(), Crc32cCodec())}}  # a chunk written in part is an error
     target.to_zarr(str(path), mode="a", consolidated=False, zarr_format=3, write_empty_chunks=True, encoding=codecs)
-    # Last, so that what was interrupted does not pass for complete.
+    # Last, so that an unfinished store does not pass for complete.
     _group(path, "r+").attrs["complete"] = True
 
 

@@ -18,7 +18,7 @@ class SpectralIndex:
     first, second : str
         Bands.
     source : str
-        Where it is defined.
+        Publication that defines the index.
     """
 
     name: str
@@ -41,7 +41,7 @@ INDICES = {
 
 
 def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
-    """One index of every pixel; see `CloudsAccessor.spectral_index`."""
+    """Compute one index of every pixel, lazily; see `CloudsAccessor.spectral_index`."""
     if name not in INDICES:
         raise QueryError(f"no spectral index {name!r}; {name_hint(name, INDICES)}")
     index = INDICES[name]
@@ -52,9 +52,9 @@ def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
             raise CatalogueError(f"{name} needs bands {index.first} and {index.second}; there is no {band}")
     positions = [names.index(index.first), names.index(index.second)]
     low, high = sorted(positions)
-    # One slice with a step, used once: dask hands that down to the read, but no two slices of the same pixels.
+    # One slice with a step, used once: dask hands that down to the read, but not two slices of the same pixels.
     pair = reflectance.drop_vars(of_band).isel(band=slice(low, high + 1, high - low))
-    found = xr.apply_ufunc(
+    result = xr.apply_ufunc(
         _normalised_difference,
         pair if positions[0] == low else pair.isel(band=slice(None, None, -1)),
         input_core_dims=[["band"]],
@@ -62,17 +62,17 @@ def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
         output_dtypes=[reflectance.dtype],
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    found.attrs = {
+    result.attrs = {
         "long_name": f"normalised difference {index.long_name} index, ({index.first} - {index.second}) / "
         f"({index.first} + {index.second})",
         "units": "1",
         "source": index.source,
     }
-    return found.rename(name)
+    return result.rename(name)
 
 
 def _normalised_difference(pair: np.ndarray) -> np.ndarray:
-    """Index of two bands (..., band); NaN where their sum is 0."""
+    """Compute the index of two bands (..., band); NaN where their sum is 0."""
     first, second = pair[..., 0], pair[..., 1]
     total = first + second
     return np.divide(first - second, total, out=np.full_like(total, np.nan), where=total != 0)

@@ -1,4 +1,4 @@
-"""Count and reduce masks, lazily. Counts are integers; fractions come last."""
+"""Counts of masks, lazily. Counts are integers; fractions are computed last."""
 
 import numpy as np
 import xarray as xr
@@ -29,7 +29,7 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
     """
     if "scene" not in mask.dims:
         return class_counts(mask.expand_dims("scene")).isel(scene=0)
-    stored = stored_pixels(mask)  # what is shown as no label is none of these either
+    stored = stored_pixels(mask)  # stored values above 2 are shown as 255, and neither are counted
     labels = (mask if stored is None else stored).variable.transpose("scene", "y", "x")
     counted = map_scenes(_count, [labels], (len(MaskClass),), np.int64)
     coordinates = {name: c for name, c in mask.coords.items() if not {"y", "x"} & set(c.dims)}
@@ -39,7 +39,7 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
 
 
 def class_fractions(mask: xr.DataArray) -> xr.DataArray:
-    """Fraction of each class among the labelled pixels of each scene.
+    """Compute the fraction of each class among the labelled pixels of each scene.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def class_fractions(mask: xr.DataArray) -> xr.DataArray:
 
 
 def one_hot(mask: xr.DataArray) -> xr.DataArray:
-    """One plane for each class.
+    """Make one plane for each class.
 
     Returns
     -------
@@ -70,14 +70,15 @@ def one_hot(mask: xr.DataArray) -> xr.DataArray:
 
 
 def _count(masks: np.ndarray) -> np.ndarray:
-    """Counts (scene, class) of masks (scene, y, x)."""
+    """Count masks (scene, y, x) by class (scene, class)."""
     return np.array([_count_one(labels) for labels in masks], np.int64).reshape(len(masks), len(MaskClass))
 
 
 def _count_one(labels: np.ndarray) -> list[int]:
-    """Counts (class,). Where there is no other label, the sum of all labels tells how many are cloud, how many shadow.
+    """Count labels (y, x) by class (class,).
 
-    So nothing is compared, and each step looks at a whole mask: in short ones threads wait for the interpreter.
+    Without other labels, cloud + shadow is the count of labels above 0, and cloud + 2 shadow their sum. Nothing is
+    compared, and each step takes a whole mask: between short steps threads wait for the interpreter.
     """
     if labels.dtype == np.uint8 and labels.size and labels.max() <= _SHADOW:
         marked, total = int(np.count_nonzero(labels)), _sum(labels)
@@ -86,22 +87,22 @@ def _count_one(labels: np.ndarray) -> list[int]:
 
 
 def _sum(labels: np.ndarray) -> int:
-    """Sum of labels (y, x) of at most 2, added up in bytes: as many rows at a time as one holds."""
+    """Sum labels (y, x) of at most 2 in bytes, as many rows at a time as cannot overflow."""
     whole = len(labels) // _ROWS * _ROWS
     stacks = labels[:whole].reshape(-1, _ROWS, labels.shape[1]).sum(axis=1, dtype=np.uint8)
     return int(stacks.sum()) + int(labels[whole:].sum(axis=0, dtype=np.uint8).sum())
 
 
-# The catalogue's own tables: class prevalence, difficulty, tags. Pixels are counted lazily, the rest is at hand.
+# The catalogue's own tables: class prevalence, difficulty, tags. Only pixels are counted lazily.
 
 PUBLISHED = ("clear_percent", "cloud_percent", "shadow_percent")  # in the order of CLASS_NAMES
 
 
 def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
-    """Share of each class among the labelled pixels of each stratum; see `CloudsAccessor.prevalence`."""
+    """Compute the share of each class among the labelled pixels of each stratum; see `CloudsAccessor.prevalence`."""
     member = strata(catalogue, by)
     counts = class_counts(_bare(catalogue, "mask"))
-    if counts.chunks is not None:  # a few numbers for each scene: what follows is one task, not one for each block
+    if counts.chunks is not None:  # a few numbers for each scene: all that follows is one task, not one for each block
         counts = counts.chunk(scene=-1)
     pixels = xr.dot(member.drop_vars("scene").astype(np.int64), counts, dim="scene")
     labelled = pixels.sum(CLASS_DIM)
@@ -112,7 +113,7 @@ def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
     )
     published = xr.where(member, table, 0.0).sum("scene") / scenes.where(scenes > 0)
     differing = member & ~_bare(catalogue, "percentages_agree")
-    found = xr.Dataset(
+    table_of_strata = xr.Dataset(
         {
             "scenes": scenes.assign_attrs(long_name="scenes", units="1"),
             "pixels": pixels.assign_attrs(long_name="pixels of the class in the masks", units="1"),
@@ -124,24 +125,24 @@ def prevalence(catalogue: xr.Dataset, by: By) -> xr.Dataset:
             ),
         }
     )
-    return found.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).drop_vars("scene", errors="ignore")
+    return table_of_strata.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).drop_vars("scene", errors="ignore")
 
 
 def tag_frequencies(catalogue: xr.Dataset) -> xr.Dataset:
-    """Scenes with each tag; see `CloudsAccessor.tag_frequencies`."""
+    """Count the scenes with each tag; see `CloudsAccessor.tag_frequencies`."""
     return _shares(tags(catalogue).sum("scene"), catalogue.sizes["scene"])
 
 
 def difficulty_counts(catalogue: xr.Dataset) -> xr.Dataset:
-    """Scenes of each difficulty; see `CloudsAccessor.difficulty`."""
+    """Count the scenes of each difficulty; see `CloudsAccessor.difficulty`."""
     values = catalogue["difficulty"].to_numpy()
     counts = [int((values == level).sum()) for level in DIFFICULTIES]
-    found = xr.DataArray(counts, dims="difficulty", coords={"difficulty": list(DIFFICULTIES)})
-    return _shares(found, catalogue.sizes["scene"])
+    scenes = xr.DataArray(counts, dims="difficulty", coords={"difficulty": list(DIFFICULTIES)})
+    return _shares(scenes, catalogue.sizes["scene"])
 
 
 def tag_cooccurrence(catalogue: xr.Dataset) -> xr.DataArray:
-    """Scenes with each pair of tags; see `CloudsAccessor.tag_cooccurrence`."""
+    """Count the scenes with each pair of tags; see `CloudsAccessor.tag_cooccurrence`."""
     flags = tags(catalogue).astype(np.int64).drop_vars("scene")
     other = flags.rename(tag="other_tag", tag_group="other_tag_group")
     return xr.dot(flags, other, dim="scene").rename("scenes").assign_attrs(long_name="scenes with both", units="1")
@@ -158,5 +159,5 @@ def _shares(scenes: xr.DataArray, total: int) -> xr.Dataset:
 
 
 def _bare(catalogue: xr.Dataset, name: str) -> xr.DataArray:
-    """A variable without coordinates: to carry along dozens of them takes longer than to add up."""
+    """Return a variable without coordinates: carrying dozens of them takes longer than the sums."""
     return xr.DataArray(catalogue.variables[name])

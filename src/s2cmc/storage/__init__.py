@@ -1,4 +1,4 @@
-"""Bytes from anywhere, in time, or an error that says what to do."""
+"""Read bytes from anywhere, in time, or raise an error that says what to do."""
 
 from s2cmc.storage.access import (
     Access,

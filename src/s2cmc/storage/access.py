@@ -1,4 +1,4 @@
-"""Options of access to a store: transport, credentials, time limit, cache; S3 configuration as its clients find it."""
+"""Options of access to a store: transport, credentials, time limit, cache; configuration of S3 as botocore finds it."""
 
 import os
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class Access:
-    """How a store is reached: transport, credentials, time limit, cache.
+    """Options of access to a store: transport, credentials, time limit, cache.
 
     ``s2cmc.open_catalogue(url, s2cmc.Access(profile="archive"))``, or its options by name:
     ``s2cmc.open_catalogue(url, profile="archive")``. All functions of `s2cmc.conversion` take one too.
@@ -33,34 +33,34 @@ class Access:
     Attributes
     ----------
     anonymous : bool, optional
-        Sign no request. By default so for buckets, unless credentials are given here; with False the environment, the
-        configuration files and the instance are asked for them, as the usual clients do.
+        Sign no request. Default for buckets, unless credentials are given here. With False, credentials are taken from
+        the environment, the configuration files or the instance, as other clients do.
     endpoint_url : str, optional
-        Of a service that is not the provider's own. ``AWS_ENDPOINT_URL`` and ``~/.aws/config`` are honoured.
+        URL of a service that is not the provider's own. ``AWS_ENDPOINT_URL`` and ``~/.aws/config`` are honoured.
     region : str, optional
-        Of the bucket. ``AWS_REGION`` and ``~/.aws/config`` are honoured.
+        Region of the bucket. ``AWS_REGION`` and ``~/.aws/config`` are honoured.
     key, secret : str, optional
-        Access key of ``s3://``.
+        Access key for ``s3://``.
     profile : str, optional
-        Of the AWS configuration files.
+        Profile of the AWS configuration files.
     requester_pays : bool
-        Pay for what is read.
+        Pay for the requests to a bucket of which the requester pays.
     backend : {"obstore", "fsspec"}
-        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. So does a process that was
-        forked from one that uses s2cmc: obstore does not survive a fork.
+        Transport of ``s3``, ``gs``, ``az`` and ``http``; all other URLs go through fsspec. A process that was forked
+        from one that uses s2cmc always uses fsspec: obstore does not survive a fork.
     timeout : float
-        Seconds after which an object that cannot be read is given up. A download that goes on is not cut.
+        Seconds after which an object that cannot be read is given up. A download that makes progress is not stopped.
     cache_dir : path, optional
-        Folder in which objects that were read are kept for the next time; any number of processes may share it.
+        Folder of a cache of the objects that were read; any number of processes may share it.
     cache_size : int
-        Bytes that it holds at most.
+        Upper limit of the cache, bytes.
     storage_options : mapping
-        What else the transport takes: configuration of obstore, or options of the fsspec file system.
+        Other options of the transport: configuration of obstore, or options of the fsspec file system.
 
     Raises
     ------
     ArgumentError
-        If a value is not one that can be.
+        If a value is not allowed.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class Access:
     """
 
     anonymous: bool | None = None
-    endpoint_url: str | None = field(default=None, repr=False)  # it may hold a password
+    endpoint_url: str | None = field(default=None, repr=False)  # a URL may hold a password
     region: str | None = None
     key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
@@ -100,23 +100,23 @@ class Access:
 
     @property
     def is_anonymous(self) -> bool:
-        """No request is signed."""
+        """True if no request is signed."""
         if self.anonymous is not None:
             return self.anonymous
         return not (self.key or self.profile or _CREDENTIALS & self.storage_options.keys())
 
-    def spoken(self) -> dict[str, str]:
-        """What of it may be told to others: where, and in whose name, but no secret."""
-        named = {"endpoint_url": self.endpoint_url, "region": self.region, "profile": self.profile}
-        return {name: redacted(value) for name, value in named.items() if value is not None}
+    def public_options(self) -> dict[str, str]:
+        """Return the options that may appear in logs and messages: endpoint, region and profile, redacted."""
+        options = {"endpoint_url": self.endpoint_url, "region": self.region, "profile": self.profile}
+        return {name: redacted(value) for name, value in options.items() if value is not None}
 
     def secrets(self) -> list[str]:
-        """What must not be told, as far as it is given here."""
-        given = {"key": self.key, "secret": self.secret}
-        return [*secret_values(given), *secret_values(self.storage_options)]
+        """Return the secret values of the options, which must not appear in logs and messages."""
+        credentials = {"key": self.key, "secret": self.secret}
+        return [*secret_values(credentials), *secret_values(self.storage_options)]
 
     def signed(self) -> "Access":
-        """The same for writing: with the credentials of the environment, unless others are given."""
+        """Return these options for writing: by default, requests are signed with the credentials of the environment."""
         return replace(self, anonymous=False) if self.anonymous is None else self
 
 
@@ -129,12 +129,12 @@ _CREDENTIALS = {
 
 
 def make_access(storage_options: Mapping[str, Any] | None = None, **named: Any) -> Access:
-    """Make an `Access` of its options; those in `storage_options` may be spelled as fsspec spells them.
+    """Make an `Access` of options by name; in `storage_options`, options may have their names in fsspec.
 
     Raises
     ------
     ArgumentError
-        If there is no such option, or a value is not one that can be.
+        If there is no such option, or a value is not allowed.
     """
     if unknown := [name for name in named if name not in _DEFAULTS]:
         hint = name_hint(unknown[0], _DEFAULTS)
@@ -151,28 +151,28 @@ _DEFAULTS = {field.name: field.default for field in fields(Access)}
 
 
 def scheme_of(url: str) -> str:
-    """Scheme of a URL; empty for a path."""
+    """Return the scheme of a URL in lower case; empty for a path."""
     return url.partition("://")[0].lower() if "://" in url else ""
 
 
 def has_obstore(url: str) -> bool:
-    """Obstore can read it."""
+    """Return True if obstore can read a URL."""
     return scheme_of(url) in _OBSTORE_SCHEMES and "::" not in url
 
 
-# Access to S3 as its usual clients find it: environment, configuration files, roles.
+# Configuration of S3 from where other clients take it: environment, configuration files, roles.
 
 _VALID = timedelta(minutes=15)
-"""Credentials are asked for again after this time; botocore renews those that end."""
+"""Time after which obstore asks for credentials again; botocore renews those that expire."""
 
 
 def s3_config(access: Access) -> dict[str, Any]:
-    """Configuration of obstore's S3 store.
+    """Return the configuration of obstore's S3 store.
 
     Raises
     ------
     StoreError
-        If there is no such profile, or there are no credentials where some are asked for.
+        If there is no such profile, or requests are to be signed and there are no credentials.
     """
     from botocore.exceptions import ProfileNotFound
     from botocore.session import Session
@@ -195,28 +195,31 @@ def s3_config(access: Access) -> dict[str, Any]:
     if access.is_anonymous:
         return config | {"skip_signature": True}
     if access.key and access.secret:
-        # Not as options: obstore would add the token of the environment, which belongs to another key.
-        return config | {"credential_provider": partial(_given, access.key, access.secret)}
+        # A provider and no options: to these obstore would add the environment's token, which is of another key.
+        return config | {"credential_provider": partial(_static_credentials, access.key, access.secret)}
     if access.storage_options.keys() & {"access_key_id", "credential_provider"}:
         return config
     provider = Credentials(access.profile)
-    provider()  # what is missing is told now
+    provider()  # missing credentials are an error now, and not at the first request
     return config | {"credential_provider": provider}
 
 
-def _given(key: str, secret: str) -> dict[str, Any]:
+def _static_credentials(key: str, secret: str) -> dict[str, Any]:
+    """Return an access key in the form that obstore takes, without an end."""
     return {"access_key_id": key, "secret_access_key": secret, "expires_at": None}
 
 
 def _endpoint(session: Any) -> str | None:
-    """As botocore resolves it, without its sections for services."""
+    """Resolve the endpoint as botocore does, except for its sections for services."""
     environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return environment or session.get_scoped_config().get("endpoint_url")
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Credentials of a profile, found anew in each process that they are sent to.
+    """Provider of the credentials of a profile for obstore.
+
+    Only the name of the profile is pickled: another process looks for the credentials itself.
 
     Attributes
     ----------
@@ -226,15 +229,15 @@ class Credentials:
     profile: str | None
 
     def __call__(self) -> dict[str, Any]:
-        """As obstore takes them."""
+        """Find the credentials, and return them in the form that obstore takes."""
         from botocore.session import Session
 
-        found = Session(profile=self.profile).get_credentials()
-        if found is None:
+        credentials = Session(profile=self.profile).get_credentials()
+        if credentials is None:
             raise StoreError(
                 "there are no credentials in the environment or in ~/.aws; pass key= and secret=, or anonymous=True"
             )
-        frozen = found.get_frozen_credentials()
+        frozen = credentials.get_frozen_credentials()
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,

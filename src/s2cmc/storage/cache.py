@@ -1,7 +1,7 @@
 """Caches of bytes: on disk, bounded and shared by processes; in memory, each object fetched once.
 
-The disk cache is our own, because fsspec's caches hold whole files without a bound, zarr's keeps its books in one
-process, and diskcache is not maintained.
+The disk cache is our own, because fsspec's caches hold whole files without a bound, zarr's counts in a single process,
+and diskcache is not maintained.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ _ABANDONED = 3600.0  # seconds after which a file that is still being written be
 class DiskCache:
     """A folder of byte strings by name.
 
-    Every entry is written under another name first, so that it is there whole or not at all, and carries its CRC-32.
-    What was not read for longest goes first. Processes that share the folder only ever add and remove whole files.
+    Every entry is written under another name first, so that an entry is whole or absent, and has a CRC-32. The entries
+    that were not read for longest are removed first. Processes that share the folder add and remove whole files only.
 
     Parameters
     ----------
     folder : Path
         Made if it is not there.
     size : int
-        Bytes that it holds at most; processes that write at the same moment may exceed it by what they write then.
+        Upper limit in bytes; processes that write at the same moment may exceed it by the bytes they write then.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class DiskCache:
             raise StoreError(f"cache_dir {self.folder} cannot be used: {error}") from error
 
     def get(self, name: str) -> Bytes | None:
-        """What is kept under a name, if it is there and intact."""
+        """Return the bytes that are kept under a name; None if there are none, or they are damaged."""
         path = self._path(name)
         try:
             stored = path.read_bytes()
@@ -65,12 +65,12 @@ class DiskCache:
         return content if stored[:_CHECKSUM] == _checksum(content) else None
 
     def put(self, name: str, content: Bytes) -> None:
-        """Keep bytes under a name. Where that is not possible, nothing is kept, and the log says so."""
+        """Keep bytes under a name. Bytes that cannot be written are not kept, and the log says so."""
         nbytes = len(content) + _CHECKSUM
         if nbytes > self.size * (1 - _KEEP):
             return
         try:
-            # Without a lock, which a fork would inherit as it is: threads may look once too often, and nothing is lost.
+            # Without a lock, which a fork might inherit locked: threads may prune once too often, and nothing is lost.
             if self._written < 0 or self._written + nbytes > self.size // _BETWEEN:
                 self._written = 0
                 self._prune(nbytes)
@@ -94,7 +94,8 @@ class DiskCache:
             raise
 
     def _prune(self, needed: int) -> None:
-        found = []
+        """Remove the entries that were not read for longest, until `needed` bytes fit."""
+        entries = []
         now = time.time()
         for entry in os.scandir(self.folder):
             try:
@@ -102,12 +103,12 @@ class DiskCache:
             except OSError:  # another process was faster
                 continue
             if entry.name.endswith(_SUFFIX):
-                found.append((status.st_mtime, status.st_size, entry.path))
+                entries.append((status.st_mtime, status.st_size, entry.path))
             elif now - status.st_mtime > _ABANDONED:
                 Path(entry.path).unlink(missing_ok=True)
-        total = sum(size for _, size, _ in found) + needed
+        total = sum(size for _, size, _ in entries) + needed
         if total > self.size * _KEEP:
-            for _, size, path in sorted(found):
+            for _, size, path in sorted(entries):
                 if total <= self.size * _KEEP:
                     break
                 Path(path).unlink(missing_ok=True)
@@ -124,48 +125,52 @@ def _checksum(content: Bytes) -> bytes:
     return zlib.crc32(content).to_bytes(_CHECKSUM, "little")
 
 
-# Bytes that many ask for, kept in memory: asked for once, however many ask, and bounded in size.
+# A bounded cache in memory. Readers that ask for the same bytes at the same time share one request.
 
 MEMORY_CACHE_NBYTES = 32 * 1024 * 1024
-"""Indices and small shards, as they are encoded: all masks of 513 scenes are 7 MB."""
+"""Upper limit of a cache. It holds indices and small shards, encoded: all masks of 513 scenes are 7 MB."""
 
 _Name = tuple[str, int | None]
 
 
 class MemoryCache:
-    """What was asked for last, by name. Used in one event loop alone."""
+    """The bytes that were used last, by name. A cache belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._asked: dict[_Name, asyncio.Task[bytes]] = {}
-        self._here: dict[_Name, bytes] = {}  # what was used last comes last
+        self._requests: dict[_Name, asyncio.Task[bytes]] = {}
+        self._contents: dict[_Name, bytes] = {}  # least recently used first
         self._nbytes = 0
 
-    async def get(self, name: _Name, fetch: Callable[[], Awaitable[bytes | memoryview]], *, anew: bool) -> bytes:
-        """Bytes of a name, fetched unless they are here or on their way. What fails is not kept.
+    async def get(self, name: _Name, fetch: Callable[[], Awaitable[bytes | memoryview]], *, refresh: bool) -> bytes:
+        """Return the bytes of a name; fetch them unless they are cached or requested already.
+
+        A request that fails is not kept.
 
         Parameters
         ----------
         name : tuple of str and int
+            Key of an object, and how many bytes at its end; None for all of it.
         fetch : callable
-        anew : bool
-            Fetch them in any case, and keep them in place of what is here.
+            Makes the request.
+        refresh : bool
+            Fetch the bytes in any case, and replace the cached ones.
         """
-        if not anew and (content := self._here.pop(name, None)) is not None:
-            self._here[name] = content
+        if not refresh and (content := self._contents.pop(name, None)) is not None:
+            self._contents[name] = content
             return content
-        task = None if anew else self._asked.get(name)
+        task = None if refresh else self._requests.get(name)
         if task is None:
-            task = self._asked[name] = asyncio.ensure_future(self._fetch(name, fetch))
-        return await asyncio.shield(task)  # one of several that wait may be cancelled
+            task = self._requests[name] = asyncio.ensure_future(self._fetch(name, fetch))
+        return await asyncio.shield(task)  # a reader that is cancelled must not cancel the request of the others
 
     async def _fetch(self, name: _Name, fetch: Callable[[], Awaitable[bytes | memoryview]]) -> bytes:
         try:
-            content = bytes(await fetch())  # a view of a part would keep the whole
+            content = bytes(await fetch())  # a copy: a view of a part would keep the whole object in memory
         finally:
-            if self._asked.get(name) is asyncio.current_task():
-                del self._asked[name]
-        self._nbytes += len(content) - len(self._here.pop(name, b""))
-        self._here[name] = content
+            if self._requests.get(name) is asyncio.current_task():
+                del self._requests[name]
+        self._nbytes += len(content) - len(self._contents.pop(name, b""))
+        self._contents[name] = content
         while self._nbytes > MEMORY_CACHE_NBYTES:
-            self._nbytes -= len(self._here.pop(next(iter(self._here))))
+            self._nbytes -= len(self._contents.pop(next(iter(self._contents))))
         return content

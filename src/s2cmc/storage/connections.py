@@ -1,4 +1,4 @@
-"""Connections to stores by obstore, fsspec, a local folder or a zarr store; reading after a fork."""
+"""Connections to stores, by obstore, fsspec, a local folder or a zarr store; and reading after a fork."""
 
 import asyncio
 import os
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 
 
-# What a process must know of its parent: threads do not survive a fork.
+# Forks. Threads do not survive them, so that a child must not wait for those of its parent.
 
 _STARTED_IN = os.getpid()
 
 
 def is_forked() -> bool:
-    """Whether this process is a fork of the one that imported s2cmc.
+    """Return True if this process is a fork of the one that imported s2cmc.
 
-    obstore's threads may have been running then, and would never answer here.
+    obstore's threads may have run in the parent, and would never answer in the child.
     """
     return os.getpid() != _STARTED_IN
 
 
 @cache
 def survive_forks() -> None:
-    """Let processes that are forked from this one compute: dask would wait there for threads that are gone.
+    """Make dask usable in processes that are forked from this one: it would wait for threads that are gone.
 
-    zarr and fsspec do the same for theirs.
+    zarr and fsspec do this for their own threads.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget_threads)
 
 
 def _forget_threads() -> None:
-    """No pools, and no lock that another thread held at that moment."""
+    """Remove dask's pools of threads, and release locks that another thread held at the moment of the fork."""
     import dask.config
     import dask.threaded
     import dask.tokenize
@@ -57,35 +57,35 @@ def _forget_threads() -> None:
 
 
 type Part = "RangeByteRequest | SuffixByteRequest | None"
-"""What of an object is asked for: a range, its last bytes, or all."""
+"""Part of an object that is requested: a range, its last bytes, or all of it."""
 
 Bytes = bytes | memoryview
 
-_CONNECT = 5.0
+_CONNECT = 5.0  # seconds
 _TRIES_IN_TIME = 4
-"""A connection that is silent for this part of the time limit is given up, so that others can be tried."""
+"""Tries within the time limit: a connection that is silent for a quarter of it is given up, and another one tried."""
 
 
 class Connection(Protocol):
     """Reads objects whole or in part."""
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of an object.
+        """Read the bytes of an object.
 
         Raises
         ------
         FileNotFoundError
-            If it is not there. What else is raised depends on the transport; `failures.explain` knows.
+            If there is no such object. Other errors depend on the transport; `failures.explain` translates them.
         """
 
 
 def connect(url: str, access: Access) -> Connection:
-    """A connection that works in this process.
+    """Make a connection that works in this process.
 
     Raises
     ------
     StoreError
-        If the protocol is unknown, needs a package that is not installed, or takes no such option.
+        If the protocol is unknown, needs a package that is not installed, or does not have one of the options.
     """
     if not scheme_of(url):
         return FolderConnection(url)
@@ -95,14 +95,14 @@ def connect(url: str, access: Access) -> Connection:
 
 
 def object_store(url: str, access: Access) -> "ObjectStore":
-    """Obstore's store of a URL that it knows; it tries again by itself what fails for a moment."""
+    """Make obstore's store of a URL; obstore itself repeats requests that fail for a moment."""
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
     silent = timedelta(seconds=access.timeout / _TRIES_IN_TIME)
     config = {"client_options": {}, "retry_config": {}} | dict(access.storage_options)
     config["client_options"] = {
-        "allow_http": True,  # where the URL or the endpoint says so
+        "allow_http": True,  # used only if the URL or the endpoint begins with http://
         "connect_timeout": timedelta(seconds=min(_CONNECT, access.timeout / _TRIES_IN_TIME)),
         "read_timeout": silent,
         "timeout": timedelta(days=1),  # of a whole download, however slow; silence is what ends it
@@ -133,12 +133,13 @@ def object_store(url: str, access: Access) -> "ObjectStore":
 
 
 def _unsigned(access: Access, endpoint: str) -> dict[str, Any]:
+    """Return the options of Google and Azure that all transports have in common; `endpoint` is the name of that one."""
     options = {"skip_signature": access.is_anonymous, endpoint: access.endpoint_url}
     return {name: value for name, value in options.items() if value is not None}
 
 
 class ObstoreConnection:
-    """Through obstore; tries again what breaks off half way, which it does itself only where there are ETags."""
+    """Connection by obstore. Broken downloads are repeated: obstore itself does so only for objects with ETags."""
 
     def __init__(self, store: "ObjectStore", timeout: float) -> None:
         self._store = store
@@ -146,7 +147,7 @@ class ObstoreConnection:
         self._has_ranges = True
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of an object; all of them from a server without ranges."""
+        """Read the bytes of an object; all of them from a server without ranges."""
         import obstore
         from obstore.exceptions import BaseError
         from zarr.abc.store import RangeByteRequest, SuffixByteRequest
@@ -189,20 +190,20 @@ class ObstoreConnection:
 
 
 def _is_without_ranges(error: BaseException) -> bool:
-    """A whole object was the answer where a part was asked for; each store of obstore says it in its own way."""
+    """Return True if a server answered with a whole object for a part; each store of obstore has its own error."""
     from obstore.exceptions import NotSupportedError
 
     return isinstance(error, NotSupportedError) or "non-partial response" in str(error)
 
 
 class FolderConnection:
-    """From a local folder, in the thread that asks."""
+    """Connection to a local folder; files are read in the calling thread."""
 
     def __init__(self, root: str) -> None:
         self._root = root
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of a file."""
+        """Read the bytes of a file."""
         from zarr.abc.store import SuffixByteRequest
 
         try:
@@ -219,23 +220,23 @@ class FolderConnection:
 
 
 class ZarrConnection:
-    """Through a store of zarr that is given."""
+    """Connection to a store of zarr that is open already."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of an object."""
+        """Read the bytes of an object."""
         from zarr.core.buffer import default_buffer_prototype
 
-        found = await self._store.get(key, default_buffer_prototype(), byte_range)
-        if found is None:
+        buffer = await self._store.get(key, default_buffer_prototype(), byte_range)
+        if buffer is None:
             raise FileNotFoundError(key)
-        return memoryview(found.as_buffer_like())
+        return memoryview(buffer.as_buffer_like())
 
 
 class FsspecConnection:
-    """Through fsspec; tries again what fails for a moment, which its file systems do in part or not at all."""
+    """Connection by fsspec. Requests that fail for a moment are repeated: its file systems do so partly or never."""
 
     def __init__(self, url: str, access: Access) -> None:
         self._timeout = access.timeout
@@ -247,7 +248,7 @@ class FsspecConnection:
             raise StoreError(f"{url} cannot be opened: {error}{forked}") from error
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of an object."""
+        """Read the bytes of an object."""
         loop = asyncio.get_running_loop()
         given_up = loop.time() + self._timeout * (1 - 1 / _TRIES_IN_TIME)
         pause = 0.1
@@ -255,7 +256,7 @@ class FsspecConnection:
             try:
                 return await self._connection.read(key, byte_range)
             except Exception as error:
-                # Whatever it is: file systems raise errors of their own libraries.
+                # Broad, because file systems raise errors of their own libraries.
                 if not is_passing(error) or loop.time() + pause > given_up:
                     raise
             await asyncio.sleep(pause)
@@ -263,7 +264,7 @@ class FsspecConnection:
 
 
 def _file_system(url: str, access: Access) -> Connection:
-    """Asynchronous where a file system is made for it and has all that zarr asks for, else in threads."""
+    """Connect to a file system: asynchronously for S3 and HTTP, where fsspec fully supports it, else in threads."""
     from zarr.storage import FsspecStore
 
     if scheme_of(url).startswith("http") and "?" in url:
@@ -274,12 +275,12 @@ def _file_system(url: str, access: Access) -> Connection:
     url, options = with_basic_auth(url, options)
     store = FsspecStore.from_url(url, storage_options=options, read_only=True, allowed_exceptions=())
     if scheme_of(url) in ("s3", "s3a"):
-        store.fs.retries = 1  # or it tries five times within each try of ours
+        store.fs.retries = 1  # else s3fs would try five times within each of our tries
     return ZarrConnection(store)
 
 
 class ThreadedConnection:
-    """Through a file system of fsspec of any kind, in threads; the time limit is that of a whole object here."""
+    """Connection by any file system of fsspec, in threads; here the time limit holds for a whole object."""
 
     def __init__(self, filesystem: "AbstractFileSystem", root: str, timeout: float) -> None:
         self._filesystem = filesystem
@@ -287,7 +288,7 @@ class ThreadedConnection:
         self._timeout = timeout
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
-        """Bytes of an object."""
+        """Read the bytes of an object."""
         return await asyncio.wait_for(asyncio.to_thread(self._read, key, byte_range), self._timeout)
 
     def _read(self, key: str, byte_range: Part) -> Bytes:
@@ -303,7 +304,7 @@ class ThreadedConnection:
 
 
 def fsspec_options(url: str, access: Access) -> dict[str, Any]:
-    """Options of a file system of fsspec, from what all transports have in common."""
+    """Translate access into the options of the fsspec file system of a URL."""
     silent = access.timeout / _TRIES_IN_TIME
     options: dict[str, Any] = {}
     match scheme_of(url.rpartition("::")[2]):
@@ -317,7 +318,7 @@ def fsspec_options(url: str, access: Access) -> dict[str, Any]:
                 "requester_pays": access.requester_pays,
                 "endpoint_url": access.endpoint_url,
                 "client_kwargs": {"region_name": region} if region else {},
-                "max_concurrency": 1,  # more would ask for the size of an object before it is read
+                "max_concurrency": 1,  # with more, s3fs requests the size of an object before it reads
                 "config_kwargs": {
                     "connect_timeout": min(_CONNECT, silent),
                     "read_timeout": silent,
@@ -328,7 +329,7 @@ def fsspec_options(url: str, access: Access) -> dict[str, Any]:
             from aiohttp import ClientTimeout
 
             limits = ClientTimeout(total=None, sock_connect=min(_CONNECT, silent), sock_read=silent)
-            # Compressed answers would lose their byte positions.
+            # "identity", because byte ranges of a compressed answer are not those of the object.
             options = {"client_kwargs": {"timeout": limits, "headers": {"Accept-Encoding": "identity"}}}
         case "gs" | "gcs":
             options = {"token": "anon"} if access.is_anonymous else {}
@@ -338,6 +339,6 @@ def fsspec_options(url: str, access: Access) -> dict[str, Any]:
             options = {"anon": access.is_anonymous}
             if not access.storage_options.keys() & {"account_name", "connection_string"}:
                 options["account_name"] = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
-    if "::" in url:  # a chain: options go to its last link, and others must be named by the user
+    if "::" in url:  # a chain: these options are of its last link, and the user has to name those of the others
         options = {scheme_of(url.rpartition("::")[2]): options} if options else {}
     return options | dict(access.storage_options)

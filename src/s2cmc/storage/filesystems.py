@@ -2,23 +2,25 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
-
-import fsspec
-from fsspec import AbstractFileSystem
 
 from s2cmc._redact import secret_values, without_secrets
 
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
-def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> tuple[AbstractFileSystem, str]:
-    """The fsspec file system of a path or URL, and the path in it without a slash, user and password.
+
+def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> "tuple[AbstractFileSystem, str]":
+    """Make the fsspec file system of a path or URL, and the path in it without final slash, user and password.
 
     Raises
     ------
     ValueError, ImportError
-        If its protocol is unknown, or needs a package that is not installed.
+        If the protocol is unknown, or needs a package that is not installed.
     """
+    import fsspec
+
     url, options = with_basic_auth(url, options or {})
     try:
         filesystem, path = fsspec.url_to_fs(url, **options)
@@ -29,14 +31,14 @@ def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> tuple[A
 
 
 def basic_auth(url: str) -> tuple[str, dict[str, str]]:
-    """An ``http`` URL without its user and password, and the header that says them instead (RFC 7617).
+    """Move user and password of an ``http`` URL into a header (RFC 7617); return both.
 
-    So they stand in no path, name or error that is made of the URL. Other URLs are given back as they are.
+    Then no path, name or error that is made of the URL shows them. Other URLs are returned as they are.
 
     Raises
     ------
     ValueError
-        If a bucket is asked for in this way.
+        If the URL of a bucket has a user.
     """
     scheme, _, rest = url.partition("://")
     if "@" not in rest.partition("/")[0]:
@@ -52,7 +54,10 @@ def basic_auth(url: str) -> tuple[str, dict[str, str]]:
 
 
 def with_basic_auth(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The same for a URL of fsspec, of which the last link of a chain counts, and the options of its file system."""
+    """Move user and password of a URL of fsspec into the options of its file system; return both.
+
+    In a chain of URLs, such as ``zip://a.npy::https://user:password@host/a.zip``, those of the last one are moved.
+    """
     first, mark, last = url.rpartition("::")
     plain, headers = basic_auth(last)
     if not headers:
@@ -64,11 +69,11 @@ def with_basic_auth(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str
     return f"{first}{mark}{plain}", {**options, scheme: own} if mark else own
 
 
-def file_info(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any] | None:
-    """What a file system tells of a file, its size only: over HTTP, `exists` would begin to download it.
+def file_info(filesystem: "AbstractFileSystem", path: str) -> Mapping[str, Any] | None:
+    """Return what a file system knows of a file, such as its size; None if there is no such file.
 
-    None where there is no such file. What else keeps it from telling is raised: of web servers fsspec says
-    FileNotFoundError of that too. Hosts that list nothing say 403 of what they do not have.
+    `exists` would begin to download the file over HTTP. All other errors are raised: for web servers, fsspec hides them
+    behind a FileNotFoundError. Status 403 is taken for an absent file, because hosts that forbid listing answer so.
     """
     try:
         info: Mapping[str, Any] = filesystem.info(path)
@@ -79,12 +84,12 @@ def file_info(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any] | 
         return None
     if getattr(reason, "status", None) in (403, 404, 410):
         return None
-    raise reason  # out of the handler: as its context, the error it caused would close the chain to a ring
+    raise reason  # outside the handler: the error that it caused would become its context, and the chain a ring
 
 
 def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """What local and remote file systems raise where something cannot be read, and `others`."""
-    from aiohttp import ClientError  # here: importing s2cmc stays cheap
+    """Return the errors of local and remote file systems for what cannot be read, and `others`."""
+    from aiohttp import ClientError  # imported in the function: `import s2cmc` stays cheap
     from botocore.exceptions import BotoCoreError
 
     return (OSError, ClientError, BotoCoreError, *others)

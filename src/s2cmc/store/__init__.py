@@ -1,4 +1,4 @@
-"""A catalogue store, read: from a path or URL to a lazy Dataset, and from an index to values or an error."""
+"""Read a catalogue store: from a path or URL to a lazy Dataset, and from an index to values or an error."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ from s2cmc.store.lazy import (
     to_reflectance,
 )
 from s2cmc.store.open import open_catalogue, open_group, open_with, place_of
-from s2cmc.store.reading import as_stored, read_array, read_once, rebound, renewed
+from s2cmc.store.reading import as_stored, read_array, read_once, rebound, without_cache
 from s2cmc.store.shards import Shards, checked
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ __all__ = [
     "read_array",
     "read_once",
     "rebound",
-    "renewed",
     "scene_spans",
     "source_of",
     "stored_pixels",
@@ -97,11 +96,12 @@ __all__ = [
     "unpack_digests",
     "versions_document",
     "with_checksum",
+    "without_cache",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is made of zarr's classes when it is first asked for: `import s2cmc` does not import zarr."""
+    """Import subclasses of zarr's classes on first access: `import s2cmc` does not import zarr."""
     if name in ("CatalogueStore", "Place"):
         from s2cmc.store import objects
 

@@ -14,10 +14,10 @@ from s2cmc.store.open import open_catalogue
 
 
 class CatalogueBackend(BackendEntrypoint):
-    """Opens a catalogue as `open_catalogue` does; options of `s2cmc.Access` are keyword arguments.
+    """Backend of xarray that calls `open_catalogue`; options of `s2cmc.Access` are keyword arguments.
 
-    As with every engine, ``chunks=None``, the default of `xarray.open_dataset`, gives arrays without dask that are read
-    when their values are asked for, and ``chunks={}`` the chunks of `open_catalogue`.
+    As with every engine, ``chunks=None``, the default of `xarray.open_dataset`, gives arrays without dask, which are
+    read by ``.values``, and ``chunks={}`` gives dask arrays with the chunks of `open_catalogue`.
     """
 
     description = "Open the Sentinel-2 Cloud Mask Catalogue"
@@ -35,5 +35,5 @@ class CatalogueBackend(BackendEntrypoint):
         return opened.drop_vars(dropped, errors="ignore")
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ARG002
-        """Return False: stores of others are not claimed, and to look into a store may take requests."""
+        """Return False: the engine has to be named, because looking into a store may take requests."""
         return False

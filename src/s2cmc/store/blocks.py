@@ -20,19 +20,20 @@ Task = tuple[Any, ...]
 def map_scenes(
     function: Callable[..., np.ndarray], arrays: Sequence[xr.Variable], tail: tuple[int, ...], dtype: type
 ) -> Any:
-    """Apply a function that gives one row of results for each scene.
+    """Apply a function that returns one row of results for each scene.
 
-    `dask.array.map_blocks` would first cut the chunks of all arrays alike, by two or three tasks for each scene.
+    `dask.array.map_blocks` would first rechunk all arrays alike, with two or three tasks for each scene.
 
     Parameters
     ----------
     function : callable
-        Takes a block of each array and gives an array (scene, ...).
+        Takes a block of each array and returns an array (scene, ...).
     arrays : sequence of Variable (scene, ...)
-        Lazy or not. Blocks are whole along all dimensions but ``scene``.
+        Lazy or not. Blocks are whole along all dimensions except ``scene``.
     tail : tuple of int
         Shape of a row.
     dtype : type
+        Of the results.
 
     Returns
     -------
@@ -54,17 +55,18 @@ def map_scenes(
 
 
 def is_lazy(array: xr.Variable | xr.DataArray) -> bool:
-    """Whether it is a dask array."""
+    """Return True if an array is a dask array."""
     return array.chunks is not None
 
 
 def along_scenes(array: xr.Variable) -> xr.Variable:
-    """The array, chunked along ``scene`` alone."""
+    """Return the array, chunked along ``scene`` alone."""
     return array.chunk({dim: -1 for dim in array.dims if dim != "scene"}) if is_lazy(array) else array
 
 
 def scene_spans(arrays: Sequence[xr.Variable]) -> list[slice]:
-    """Scenes that lie in one chunk of every array."""
+    """Cut the scenes into the longest spans that are in a single chunk of every array."""
+    # Reflectance of 3 scenes in chunks of 1, and their masks in one chunk of 3: spans 0:1, 1:2, 2:3.
     edges = {0, arrays[0].sizes["scene"]}
     for array in arrays:
         edges.update(_edges(array))
@@ -72,15 +74,15 @@ def scene_spans(arrays: Sequence[xr.Variable]) -> list[slice]:
 
 
 def tasks_of_blocks(function: Callable[..., Any], arrays: Sequence[xr.Variable], cuts: Iterable[slice]) -> list[Task]:
-    """What applies a function to each span of scenes."""
-    taken = [_taken(array) for array in arrays]
-    return [(function, *(take(cut) for take in taken)) for cut in cuts]
+    """Make the tasks that apply a function to each span of scenes."""
+    selectors = [_block_selector(array) for array in arrays]
+    return [(function, *(select(cut) for select in selectors)) for cut in cuts]
 
 
 def graph_of_blocks(
     name: str, layer: dict[Any, Any], arrays: Iterable[xr.Variable]
 ) -> "dask.highlevelgraph.HighLevelGraph":
-    """Tasks together with those they depend on."""
+    """Join tasks with the graphs of the arrays that they need."""
     from dask.highlevelgraph import HighLevelGraph
 
     lazy = [array for array in arrays if is_lazy(array)]
@@ -93,15 +95,20 @@ def _source_key(source: Source) -> str:
 
 
 def _edges(array: xr.Variable) -> list[int]:
+    """List for each chunk of a lazy array one past its last scene."""
     return np.cumsum(array.chunksizes["scene"]).tolist() if is_lazy(array) else []
 
 
-def _taken(array: xr.Variable) -> Callable[[slice], Any]:
-    """What gives some scenes of an array: in a graph the block that holds them, or a part of it.
+def _block_selector(array: xr.Variable) -> Callable[[slice], Any]:
+    """Return a function that takes a span of scenes and returns their values, or the task of a graph that makes them.
 
-    A whole block of pixels that are as they were opened is read by the task itself: dask would fuse it with the task
-    that reads it, and then plans this pair anew each time, which takes as long as to decode some masks.
+    If pixels are as they were opened, the task of a whole block reads it itself. If it depended on the task that reads
+    the block, dask would fuse the two each time a graph is planned, which takes as long as to decode some masks.
     """
+    # Masks of 20 scenes, in chunks of 8, 8 and 4: starts 0, 8, 16 and ends 8, 16, 20.
+    #   span 8:16   block 1, all of it -> (_read, source, 8, 16), or the block itself where pixels were changed
+    #   span 9:10   block 1, a part    -> (_slice, block, 1, 2)
+    # `bisect_right` counts the blocks that end at or before the first scene; an empty span is of the last block.
     if not is_lazy(array):
         return lambda cut: array.values[cut]
     ends = _edges(array)
@@ -109,17 +116,17 @@ def _taken(array: xr.Variable) -> Callable[[slice], Any]:
     rest = (0,) * (array.ndim - 1)
     source = source_of(array)
 
-    def take(cut: slice) -> Any:
+    def select(cut: slice) -> Any:
         i = min(bisect_right(ends, cut.start), len(ends) - 1)
         block = (array.data.name, i, *rest)
         if (cut.start, cut.stop) != (starts[i], ends[i]):
-            return (_part, block, cut.start - starts[i], cut.stop - starts[i])
+            return (_slice, block, cut.start - starts[i], cut.stop - starts[i])
         return block if source is None else (_read, _source_key(source), cut.start, cut.stop)
 
-    return take
+    return select
 
 
-def _part(block: np.ndarray, first: int, end: int) -> np.ndarray:
+def _slice(block: np.ndarray, first: int, end: int) -> np.ndarray:
     return block[first:end]
 
 

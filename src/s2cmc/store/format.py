@@ -22,42 +22,45 @@ _CHECKSUM = re.compile(rb'("metadata_sha256":\s*")([0-9a-f]{64})"')
 
 
 def with_checksum(document: dict[str, Any]) -> bytes:
-    """A root document with its own SHA-256 among its attributes, compact: it is read before anything else."""
+    """Encode a root document, compact, with its own SHA-256 among its attributes.
+
+    The digest is that of the same bytes with 64 zeros in its place.
+    """
     document["attributes"][CHECKSUM_ATTRIBUTE] = _BLANK
     blank = compact_json(document)
     return _CHECKSUM.sub(rb"\g<1>" + hashlib.sha256(blank).hexdigest().encode() + b'"', blank, count=1)
 
 
 def compact_json(document: Any) -> bytes:
-    """A document of metadata as it is written: JSON without white space, for it is read before anything else."""
+    """Encode a document of metadata as JSON without white space: readers fetch it before anything else."""
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 def check_pinned(content: bytes, pinned: object, name: str) -> None:
-    """Hold an object against its SHA-256 that the root document tells.
+    """Compare an object with the SHA-256 that the root document states.
 
     Raises
     ------
     DamagedError
-        If it is not the object that the root document speaks of.
+        If the object is another one.
     """
     if hashlib.sha256(content).hexdigest() != pinned:
         raise DamagedError(f"{name} is damaged, or of another store: its SHA-256 is not the one of {ROOT}")
 
 
 def check_checksum(content: bytes, name: str) -> None:
-    """Hold a root document against its SHA-256.
+    """Compare a root document with the SHA-256 that it states.
 
-    One that is not of s2cmc needs none: what it is instead is said by those who read it.
+    A document of another kind passes without one: `open_group` says what it is instead.
 
     Raises
     ------
     DamagedError
-        If it is not what was written.
+        If the document is not what was written.
     """
-    if found := _CHECKSUM.search(content):
-        blank = content[: found.start(2)] + _BLANK.encode() + content[found.end(2) :]
-        if hashlib.sha256(blank).hexdigest().encode() != found[2]:
+    if match := _CHECKSUM.search(content):
+        blank = content[: match.start(2)] + _BLANK.encode() + content[match.end(2) :]
+        if hashlib.sha256(blank).hexdigest().encode() != match[2]:
             raise DamagedError(
                 f"{name} is damaged, or was edited by hand: its SHA-256 is not what its {CHECKSUM_ATTRIBUTE} says"
             )
@@ -72,9 +75,9 @@ def check_checksum(content: bytes, name: str) -> None:
 
 
 def versions_document(latest: str, versions: Sequence[str]) -> bytes:
-    """Root document of a place that holds several versions of a store, each in a folder of its own.
+    """Make the root document of a place that holds several versions of a store, each in a folder of its own.
 
-    It is a group of Zarr without members, so that any reader can open it and learn where the data are.
+    The document is that of a Zarr group without members: any reader can open it and learn where the data are.
     """
     return with_checksum(
         {
@@ -91,10 +94,10 @@ def versions_document(latest: str, versions: Sequence[str]) -> bytes:
     )
 
 
-# The small objects of a store in one, so that one request brings all coordinates.
+# The bundle: all coordinates of a store in one object, so that one request fetches them.
 #
-# It is an uncompressed zip of the very objects that are stored beside it, for readers that know of it; all others read
-# those. Its name and SHA-256 stand in the attributes of the store.
+# The bundle is an uncompressed zip of the objects that are stored beside it, which are for readers that do not know of
+# the bundle. The attributes of the store state its name and SHA-256.
 
 BUNDLE = "coordinates.zip"
 BUNDLE_ATTRIBUTE = "coordinate_bundle"
@@ -102,7 +105,7 @@ BUNDLE_CHECKSUM_ATTRIBUTE = "coordinate_bundle_sha256"
 
 
 def pack_bundle(objects: Mapping[str, bytes]) -> bytes:
-    """A zip of objects by key; the same objects give the same bytes."""
+    """Pack objects by key into a zip; the same objects give the same bytes."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for key, content in objects.items():
@@ -111,30 +114,31 @@ def pack_bundle(objects: Mapping[str, bytes]) -> bytes:
 
 
 def bundle_attributes(content: bytes) -> dict[str, str]:
-    """Attributes of the store that holds the bundle."""
+    """Return the attributes by which a store refers to its bundle."""
     return {BUNDLE_ATTRIBUTE: BUNDLE, BUNDLE_CHECKSUM_ATTRIBUTE: hashlib.sha256(content).hexdigest()}
 
 
 def unpack_bundle(content: bytes, attributes: Mapping[str, Any], name: str) -> dict[str, bytes]:
-    """Objects by key.
+    """Check a bundle, and return its objects by key.
 
     Raises
     ------
     DamagedError
-        If it is not the bundle that the attributes speak of.
+        If the bundle is not the one that the attributes state.
     """
     check_pinned(content, attributes.get(BUNDLE_CHECKSUM_ATTRIBUTE), name)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {key: archive.read(key) for key in archive.namelist()}
 
 
-# Digests of the shards of a store, in one small object: which shard belongs where, and to which conversion.
+# Digests of the shards of a store, in one small object: they prove which shard belongs where, and to which conversion.
 #
-# The checksums in a shard prove that it is whole, not that it is the one that was written there: a shard of another
-# scene passes them too. A crc32c of the whole shard would be no help: every chunk ends with its own crc32c, and what
-# follows on that is the same for all chunks of one length (https://en.wikipedia.org/wiki/Cyclic_redundancy_check: the
-# residue of a codeword is a constant). So the digest is the SHA-256 of these very checksums and of the index: a
-# kilobyte of a shard of 17 MB, which costs nothing, and stands for every byte of it.
+# The checksums in a shard prove that the shard is whole, not that it is the one that was written there: a shard of
+# another scene passes them too. A crc32c of the whole shard would not help: every chunk ends with its own crc32c, and
+# the crc32c over a chunk and its crc32c is the same for all chunks of one length
+# (https://en.wikipedia.org/wiki/Cyclic_redundancy_check: the residue of a codeword is a constant). So the digest is the
+# SHA-256 of these checksums and of the index: a kilobyte of a shard of 17 MB, which takes no time, and depends on every
+# byte of the shard.
 
 DIGESTS = "shards.json"
 DIGESTS_ATTRIBUTE = "shard_digests"
@@ -146,19 +150,19 @@ _ABSENT = 2**64 - 1
 
 
 def digest_of(shard: bytes, chunks: int) -> str:
-    """SHA-256 of the checksums of the chunks of a shard, in the order of its index, and of the index.
+    """Compute the SHA-256 of the index of a shard, and of the checksums of its chunks in the order of the index.
 
     Parameters
     ----------
     shard : bytes
         An object of the codec ``sharding_indexed`` with its index at the end, whole.
     chunks : int
-        Chunks that it has room for.
+        Number of entries of its index, also those of absent chunks.
 
     Raises
     ------
     ValueError
-        If it is shorter than what its index says.
+        If the shard is shorter than its index.
     """
     index = shard[-(chunks * _ENTRY_NBYTES + _CRC_NBYTES) :]
     digest = hashlib.sha256(index)
@@ -170,22 +174,22 @@ def digest_of(shard: bytes, chunks: int) -> str:
 
 
 def pack_digests(digests: Mapping[str, str]) -> bytes:
-    """The object that holds digests by key."""
+    """Encode digests by key as an object."""
     return json.dumps(dict(digests), separators=(",", ":")).encode()
 
 
 def digest_attributes(content: bytes) -> dict[str, str]:
-    """Attributes of the store that holds the object of the digests."""
+    """Return the attributes by which a store refers to the object of its digests."""
     return {DIGESTS_ATTRIBUTE: DIGESTS, DIGESTS_CHECKSUM_ATTRIBUTE: hashlib.sha256(content).hexdigest()}
 
 
 def unpack_digests(content: bytes, attributes: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Digests by key.
+    """Check the object of digests, and return them by key.
 
     Raises
     ------
     DamagedError
-        If they are not those that the attributes speak of.
+        If the object is not the one that the attributes state.
     """
     check_pinned(content, attributes.get(DIGESTS_CHECKSUM_ATTRIBUTE), name)
     return dict(json.loads(content))

@@ -1,9 +1,9 @@
-"""Attributes by which readers of GeoZarr find the place of an array on Earth.
+"""Attributes by which readers of GeoZarr locate an array on Earth.
 
-Two conventions of Zarr say it, ``proj`` (which CRS) and ``spatial`` (which dimensions, which transform), version 0.1 of
+They follow two conventions of Zarr, ``proj`` (CRS) and ``spatial`` (dimensions and transform), version 0.1 of
 https://github.com/zarr-conventions/proj and https://github.com/zarr-conventions/spatial. Both describe an array of one
-CRS. An array of a catalogue has one for each scene, so that its store can say no more than `STORE_ATTRIBUTES`; the rest
-is in the coordinates ``epsg``, ``x_origin`` and ``y_origin``. A scene that is saved by itself can say all of it.
+CRS. An array of a catalogue has a CRS for each scene, so that its store can state only `STORE_ATTRIBUTES`; the rest is
+in the coordinates ``epsg``, ``x_origin`` and ``y_origin``. A scene that is saved by itself can state all attributes.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ _DIMENSIONS = ["y", "x"]
 
 
 def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
-    """Declaration of a convention; readers know it by its UUID or the URL of its schema."""
+    """Declare a convention; readers recognise it by its UUID or the URL of its schema."""
     repository = f"zarr-conventions/{name}"
     return {
         "uuid": uuid,
@@ -38,12 +38,12 @@ SPATIAL = _convention("spatial", "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatia
 STORE_ATTRIBUTES: dict[str, Any] = {"zarr_conventions": [SPATIAL], "spatial:dimensions": _DIMENSIONS}
 """Attributes of the root group of a store of many scenes.
 
-They belong there and not on its arrays: an array that declares ``spatial`` must have one transform.
+The arrays do not have them: an array that declares ``spatial`` must have one transform.
 """
 
 
 def spatial_attributes(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
-    """Attributes of an array (..., y, x) in one CRS, north up.
+    """Make the attributes of an array (..., y, x) in one CRS, north up.
 
     Parameters
     ----------
@@ -71,25 +71,25 @@ def spatial_attributes(outline: Outline, size: tuple[int, int]) -> dict[str, Any
 
 
 def as_geozarr(scene: xr.Dataset) -> xr.Dataset:
-    """A scene whose arrays say where they lie, for ``to_zarr``: ``as_geozarr(scene).to_zarr("scene.zarr")``.
+    """Add attributes of GeoZarr to a scene, for ``to_zarr``: ``as_geozarr(scene).to_zarr("scene.zarr")``.
 
-    To be called last: the attributes are those of the scene as it is, and stay what they are when it is cut or moved.
+    Call this function last: the attributes describe the scene as it is, and do not change if it is cut or moved later.
 
     Parameters
     ----------
     scene : Dataset
-        As ``ds.clouds.scene`` gives it, a part of one, or one on another grid, north up, with a CRS that has an EPSG
+        Result of ``ds.clouds.scene``, a part of it, or a scene on another grid, north up, with a CRS that has an EPSG
         code.
 
     Returns
     -------
     Dataset
-        The same; every variable on y and x has the attributes of `spatial_attributes`.
+        A copy of the scene; every variable on y and x has the attributes of `spatial_attributes`.
 
     Raises
     ------
     CatalogueError
-        If it has no CRS with an EPSG code, or is not north up.
+        If the scene has no CRS with an EPSG code, or is not north up.
     """
     import rioxarray  # noqa: F401, registers .rio
 
@@ -101,8 +101,8 @@ def as_geozarr(scene: xr.Dataset) -> xr.Dataset:
     if not (left < right and bottom < top and scene["y"].values[0] >= scene["y"].values[-1]):
         raise CatalogueError("the scene is not north up: y must fall and x must rise")
     attributes = spatial_attributes(Outline(epsg, left, bottom, right, top), (scene.sizes["y"], scene.sizes["x"]))
-    found = scene.copy()
-    for variable in found.data_vars.values():
+    described = scene.copy()
+    for variable in described.data_vars.values():
         if {"y", "x"} <= set(variable.dims):
             variable.attrs = variable.attrs | attributes
-    return found
+    return described

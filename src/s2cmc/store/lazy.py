@@ -1,4 +1,4 @@
-"""Pixels of an open store: lazy, decoded exactly as they are read."""
+"""Lazy pixels of an open store, as dask arrays or indexed by xarray; they are decoded exactly when they are read."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     import zarr
 
 
-# Pixels that xarray indexes itself, without dask: read when their values are asked for, into a plain ndarray.
+# Pixels that xarray indexes itself, without dask. They are read when ``.values`` is called, into a plain ndarray.
 
 
 class Readable(Protocol):
-    """What is read by one orthogonal index for each dimension: int, slice or array."""
+    """An array that is read by one orthogonal index for each dimension: int, slice or array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of all of it."""
+        """Shape of the whole array."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of what it gives."""
+        """Dtype of the values that are read."""
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """A part of it."""
+        """Read a part of the array."""
 
 
 class Pixels(BackendArray):
-    """What can be read, for xarray: https://docs.xarray.dev/en/stable/internals/how-to-add-new-backend.html."""
+    """Wraps a `Readable` for xarray: https://docs.xarray.dev/en/stable/internals/how-to-add-new-backend.html."""
 
     def __init__(self, source: Readable) -> None:
         self.source, self.shape, self.dtype = source, source.shape, source.dtype
@@ -46,93 +46,100 @@ class Pixels(BackendArray):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, VectorizedIndexer):
             return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self._read)
-        return self._read(key.tuple)  # the adapter would turn slices round, and fails at empty ones
+        return self._read(key.tuple)  # the adapter would reverse slices with a negative step, and fails at empty ones
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         return np.asarray(self.source[key])
 
 
 def indexed_variable(source: Readable, dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
-    """A variable that keeps what is asked of it until values are; what is written to it stays in memory."""
+    """Make a variable whose indices are collected until its values are read; values written to it stay in memory."""
     return xr.Variable(dims, lazily_indexed(Pixels(source)), attributes)
 
 
-def asked_of(data: object) -> tuple[Readable, tuple[Any, ...]] | None:
-    """What lazily indexed data reads and its index for each dimension of that; None where it is not `Pixels`."""
+def source_and_index(data: object) -> tuple[Readable, tuple[Any, ...]] | None:
+    """Return the source of lazily indexed data, and the index of each of its dimensions; None if it is not `Pixels`."""
     array, key = array_and_key(data) or (None, ())
     return (array.source, key) if isinstance(array, Pixels) else None
 
 
-def is_one(index: Any) -> bool:
-    """Whether an index is a whole number, which drops its dimension."""
+def is_integer(index: Any) -> bool:
+    """Return True if an index is an integer, which drops its dimension."""
     return not isinstance(index, slice) and np.ndim(index) == 0
 
 
 def take_scenes(dataset: xr.Dataset, positions: np.ndarray, bands: Sequence[int] | None = None) -> xr.Dataset:
-    """Scenes, and bands, of a catalogue by position, like ``dataset.isel(scene=positions, band=bands)``.
+    """Take scenes, and bands, of a catalogue by position, like ``dataset.isel(scene=positions, band=bands)``.
 
-    Pixels that are still as they were opened are taken from the store anew: dask does not hand a slice down to the read
-    through its own selection of scenes or of a list of bands, and one band of the result would cost all thirteen.
+    Pixels that are as they were opened get a new lazy array. Through a selection of scenes or of a list of bands by
+    dask itself, later slices would not reach the read: one band of the result would cost reading all thirteen.
     """
     chosen = {"scene": positions} | ({} if bands is None else {"band": np.array(bands, int)})
     text = {str(n): (c.dims, c.to_numpy()) for n, c in dataset.coords.items() if not isinstance(c.dtype, np.dtype)}
     sources = {name: source for name, v in dataset.data_vars.items() if (source := source_of(v.variable)) is not None}
-    others = dataset.drop_vars(sources)  # dask takes scenes in time that grows with their square
+    others = dataset.drop_vars(sources)  # dask's own selection takes time that grows with the square of the scenes
     taken = others.assign_coords(text).isel(chosen, missing_dims="ignore")  # xarray cannot index pandas 3's text
     pixels = {
-        name: _like(dataset[name].variable, source.take(*(chosen.get(str(d), slice(None)) for d in dataset[name].dims)))
+        name: _wrap_like(
+            dataset[name].variable, source.take(*(chosen.get(str(dim), slice(None)) for dim in dataset[name].dims))
+        )
         for name, source in sources.items()
     }
     return taken.assign({name: pixels.get(name, taken.variables.get(name)) for name in dataset.data_vars})
 
 
 def take_scene(dataset: xr.Dataset, position: int) -> xr.Dataset:
-    """One scene of a catalogue, bands first, like ``dataset.isel(scene=position).transpose(..., "y", "x")``.
+    """Take one scene of a catalogue, bands first, like ``dataset.isel(scene=position).transpose(..., "y", "x")``.
 
-    Here too dask would not hand slices down, through the transposition.
+    Through a transposition by dask, too, later slices would not reach the read.
     """
     taken = take_scenes(dataset, np.array([position])).isel(scene=0).transpose(..., "y", "x")
     reflectance = dataset["reflectance"].variable if "reflectance" in dataset else None
     if reflectance is not None and (source := source_of(reflectance)) is not None:
         scene = _BandFirst(source.take(np.array([position]), *[slice(None)] * 3))
-        taken["reflectance"] = _like(reflectance, scene, ("band", "y", "x"))
+        taken["reflectance"] = _wrap_like(reflectance, scene, ("band", "y", "x"))
     return taken
 
 
 def in_blocks(dataset: xr.Dataset) -> xr.Dataset:
-    """The Dataset with dask arrays for all pixels that have not been read, however it was opened."""
+    """Turn all pixels that have not been read into dask arrays, whether or not they were opened as such."""
     indexed = {name: v.variable for name, v in dataset.data_vars.items() if is_lazily_indexed(v.variable)}
-    return dataset.assign({name: _in_blocks(variable) for name, variable in indexed.items()}) if indexed else dataset
+    return dataset.assign({name: _to_dask(variable) for name, variable in indexed.items()}) if indexed else dataset
 
 
-def _in_blocks(variable: xr.Variable) -> xr.Variable:
-    source, key = asked_of(data_of(variable)) or (None, ())
+def _to_dask(variable: xr.Variable) -> xr.Variable:
+    """Turn a lazily indexed variable into one of dask, with the chunks of its source."""
+    source, key = source_and_index(data_of(variable)) or (None, ())
     if not isinstance(source, Source):
         return variable.chunk({"scene": 1} if "scene" in variable.dims else {})
+    # A source keeps all its dimensions, and integers have dropped some of the variable's: these are dropped at the end.
+    #   reflectance[3, :, :, 0:3], dims (y, x, band), key (3, :, :, 0:3)
+    #   names (dropped 0, y, x, band), source.take(3:4, :, :, 0:3), then isel({"dropped 0": 0})
     dims = iter(variable.dims)
-    names = [f"dropped {i}" if is_one(index) else next(dims) for i, index in enumerate(key)]
-    kept = [slice(index, index + 1) if is_one(index) else index for index in key]
-    whole = _lazy(source.take(*kept), tuple(names), variable.attrs)
-    return whole.isel({name: 0 for name, index in zip(names, key, strict=True) if is_one(index)})
+    names = [f"dropped {i}" if is_integer(index) else next(dims) for i, index in enumerate(key)]
+    slices = [slice(index, index + 1) if is_integer(index) else index for index in key]
+    whole = _lazy(source.take(*slices), tuple(names), variable.attrs)
+    return whole.isel({name: 0 for name, index in zip(names, key, strict=True) if is_integer(index)})
 
 
 def source_of(variable: xr.Variable) -> "Source | None":
-    """Where a variable comes from, if it is still as it was opened, or as `take_scenes` gave it.
+    """Return the source of a variable that is as it was opened, or as `take_scenes` made it; None for others.
 
-    It is found in what is lazy and kept nowhere else: what is loaded knows no store, and no credentials of one.
+    The source is found in the lazy data itself and kept nowhere else: loaded data must know no store, and none of its
+    credentials.
     """
     data: Any = data_of(variable)
     if variable.chunks is not None:
-        original = f"original-{data.name}"  # as dask calls what `from_array` is given
+        original = f"original-{data.name}"  # dask's name for the argument of `from_array`
         data = data.dask.layers.get(original, {}).get(original)
     if isinstance(data, Source):
         return data
-    indexed, key = asked_of(data) or (None, ())
-    return indexed.take(*key) if isinstance(indexed, Source) and not any(map(is_one, key)) else None
+    source, key = source_and_index(data) or (None, ())
+    return source.take(*key) if isinstance(source, Source) and not any(map(is_integer, key)) else None
 
 
 def preferred_chunks(variable: xr.Variable) -> dict[str, Any]:
-    """Encoding by which xarray makes the chunks of a catalogue that is opened in blocks."""
+    """Return the encoding from which xarray makes the same chunks as `open_catalogue`."""
     source = source_of(variable)
     chunks = {} if source is None else dict(zip(variable.dims, source.chunks, strict=True))
     return {"preferred_chunks": chunks} if chunks else {}
@@ -142,27 +149,28 @@ _STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype"
 
 
 def lazy_variable(array: "zarr.Array[Any]", *, blocks: bool = True) -> xr.Variable:
-    """A lazy variable of an array in a store.
+    """Make a lazy variable of an array in a store, without the attributes that only describe its encoding.
 
-    In blocks it is a dask array with one chunk for each shard; of masks, for each chunk of scenes. Else xarray indexes
-    it. Attributes that only say how it is stored are left out.
+    In blocks, the variable is a dask array with one chunk for each shard; for masks, one for each chunk of scenes.
+    Otherwise xarray indexes the variable.
     """
     attributes = {key: value for key, value in array.attrs.items() if key not in _STORAGE_ATTRIBUTES}
     dims = tuple(str(name) for name in getattr(array.metadata, "dimension_names", None) or ())
-    return _lazy(_stored(array), dims, attributes) if blocks else indexed_variable(_stored(array), dims, attributes)
+    make = _lazy if blocks else indexed_variable
+    return make(_whole_source(array), dims, attributes)
 
 
 def digital_numbers(dataset: xr.Dataset) -> xr.DataArray | None:
-    """Reflectance as it is stored: DN, uint16, lazy, with the dims and coordinates of reflectance.
+    """Return reflectance as it is stored: DN, uint16, lazy, with the dims and coordinates of reflectance.
 
-    None if it is no longer as it was opened, or stored as floats.
+    None if reflectance is no longer as it was opened, or stored as floats.
     """
     stored = stored_pixels(dataset["reflectance"]) if "reflectance" in dataset else None
     return stored if stored is not None and stored.dtype == np.uint16 else None
 
 
 def stored_pixels(pixels: xr.DataArray) -> xr.DataArray | None:
-    """Pixels without the conversion that opening them adds, lazy; None if they are no longer as they were opened."""
+    """Return pixels, lazy, as they are stored and not converted; None if they are no longer as they were opened."""
     source = source_of(pixels.variable)
     if source is None:
         return None
@@ -170,16 +178,16 @@ def stored_pixels(pixels: xr.DataArray) -> xr.DataArray | None:
     return pixels.copy(data=_lazy(stored, pixels.dims, {}).data)
 
 
-def _like(
+def _wrap_like(
     variable: xr.Variable, source: "Source | _BandFirst", dims: tuple[Hashable, ...] | None = None
 ) -> xr.Variable:
-    """What is read of a source, in blocks if another variable is."""
+    """Make a lazy variable of a source, of dask or not as another variable, with its attributes."""
     make = indexed_variable if is_lazily_indexed(variable) else _lazy
     return make(source, dims or variable.dims, variable.attrs)
 
 
 def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes: Mapping[Any, Any]) -> xr.Variable:
-    """A dask-backed variable of a source."""
+    """Make a variable of dask that reads from a source."""
     import dask.array
 
     lazy = dask.array.from_array(
@@ -194,27 +202,40 @@ def _lazy(source: "Source | _BandFirst", dims: tuple[Hashable, ...], attributes:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A part of a Zarr array, converted as it is read; dask and xarray hand their indices down to it."""
+    """A part of a Zarr array, converted when it is read; dask and xarray pass their indices on to it.
+
+    Attributes
+    ----------
+    array : zarr.Array
+    shards : Shards, optional
+        Reader of the array; without it zarr reads the array.
+    dtype : dtype
+        Of the converted values.
+    transfer : callable
+        Conversion of stored values, see `Transfer`.
+    positions : tuple of ndarray of int
+        Positions in the array of the part, along each dimension.
+    """
 
     array: "zarr.Array[Any]"
     shards: Shards | None
     dtype: np.dtype[Any]
     transfer: Transfer
-    positions: tuple[np.ndarray, ...]  # in the array, along each dimension
+    positions: tuple[np.ndarray, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what it gives."""
+        """Shape of the part."""
         return tuple(map(len, self.positions))
 
     @property
     def ndim(self) -> int:
-        """Dimensions of the array."""
+        """Number of dimensions of the array."""
         return self.array.ndim
 
     @cached_property
     def name(self) -> str:
-        """For dask: the same for the same pixels."""
+        """Name for dask: equal for equal pixels."""
         from dask.base import tokenize
 
         place = str(self.array.store_path), self.array.metadata.to_dict()
@@ -222,20 +243,22 @@ class Source:
 
     @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
-        """One for each shard, and for the bands of it that were chosen.
+        """Chunks for dask, along each dimension: one chunk for each shard, with those of its bands that were chosen.
 
-        Of masks one for each chunk in the store, so that it is decoded once, and a few masks take no more memory than
-        they need.
+        For masks, one for each chunk in the store: then a chunk is decoded once, and a few masks take no more memory
+        than they need.
         """
+        # Masks in chunks of 8 scenes, of which scenes 6, 7, 8, 20 were chosen:
+        #   numbers 0, 0, 1, 2; edges 0, 2, 3, 4; chunks along scene (2, 1, 1)
         scenes = self.positions[0]
         step = self.array.chunks[0] if self.array.chunks[0] > 1 else (self.array.shards or self.array.chunks)[0]
-        kept = scenes // step if self.array.chunks[0] > 1 else np.arange(len(scenes)) // step
-        edges = np.flatnonzero(np.diff(kept, prepend=-1, append=-1))
+        numbers = scenes // step if self.array.chunks[0] > 1 else np.arange(len(scenes)) // step
+        edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
         return tuple(np.diff(edges).tolist()) or (0,), *((n,) for n in self.shape[1:])
 
-    def take(self, *chosen: Any) -> "Source":
-        """A part of it, by one index of numpy for each dimension, none of which drops it."""
-        return replace(self, positions=tuple(p[index] for p, index in zip(self.positions, chosen, strict=True)))
+    def take(self, *indices: Any) -> "Source":
+        """Take a part of this part, by one numpy index for each dimension; none of them is an integer."""
+        return replace(self, positions=tuple(p[index] for p, index in zip(self.positions, indices, strict=True)))
 
     def __getitem__(self, key: Any) -> np.ndarray:
         selection = tuple(p[index] for p, index in zip(self.positions, key, strict=True))
@@ -271,17 +294,18 @@ class _BandFirst:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         bands, y, x = key
-        read = self.source[0, y, x, bands]
-        return read if isinstance(bands, int) else np.moveaxis(read, -1, 0)
+        values = self.source[0, y, x, bands]
+        return values if isinstance(bands, int) else np.moveaxis(values, -1, 0)
 
 
-def _stored(array: "zarr.Array[Any]") -> Source:
-    """All that an array holds."""
+def _whole_source(array: "zarr.Array[Any]") -> Source:
+    """Make the source of a whole array."""
     dtype, transfer = _conversion(array)
-    return Source(array, Shards.of(array), dtype, transfer, tuple(map(np.arange, array.shape)))
+    return Source(array, Shards.from_array(array), dtype, transfer, tuple(map(np.arange, array.shape)))
 
 
 def _conversion(array: "zarr.Array[Any]") -> tuple[np.dtype[Any], Transfer]:
+    """Return the dtype of an array as users see it, and the function that converts stored values to it."""
     if array.basename in ("mask", "alt_mask"):
         return np.dtype("uint8"), to_mask
     if array.basename == "reflectance" and array.dtype == np.uint16:
@@ -290,16 +314,16 @@ def _conversion(array: "zarr.Array[Any]") -> tuple[np.dtype[Any], Transfer]:
 
 
 def to_reflectance(dn: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """TOA reflectance, float32, of digital numbers, as the published arrays have it.
+    """Convert digital numbers to TOA reflectance, unitless, float32, bit-equal to the published arrays.
 
-    Exact for all 65,536 DN; a product with 1e-4 would be off by one ulp for 30 % of them.
+    The quotient is exact for all 65,536 DN; a product with 1e-4 would be off by one ulp for 30 % of them.
     """
     return np.divide(dn, np.float32(DN_PER_REFLECTANCE), out=out, dtype=np.float32)
 
 
 def to_mask(labels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Labels, uint8, as they are shown: 255, no label, where a pixel is not one-hot."""
-    shown = as_stored(labels, np.empty_like(labels) if out is None else out)
+    """Convert stored labels, uint8, to those that users see: 255, no label, for a pixel that is not one-hot."""
+    mask = as_stored(labels, np.empty_like(labels) if out is None else out)
     if labels.size and labels.max() >= MASK_NOT_ONE_HOT:
-        np.putmask(shown, shown >= MASK_NOT_ONE_HOT, np.uint8(MASK_MISSING))
-    return shown
+        np.putmask(mask, mask >= MASK_NOT_ONE_HOT, np.uint8(MASK_MISSING))
+    return mask

@@ -1,4 +1,4 @@
-"""The objects of a catalogue as zarr asks for them: each is whole and in time, or the error names it."""
+"""The objects of a catalogue, as a zarr Store: each object is read whole and in time, or the error names it."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store is, and how it is reached. Sent to another process, it connects there anew.
+    """URL of a store, and access to it. A place can be sent to another process, which makes its own connection.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Place:
         URL or path, without a slash at its end.
     access : Access
     given : zarr Store, optional
-        A store that was opened elsewhere and is used as it is.
+        A store that the user has opened, read instead of a connection to `url`.
     """
 
     url: str = field(repr=False)
@@ -50,147 +50,158 @@ class Place:
     given: Store | None = None
 
     def __str__(self) -> str:
-        """URL without what should not be shown: user, password and query."""
+        """Return the URL without user, password and query."""
         return redacted(self.url)
 
     def __truediv__(self, name: str) -> "Place":
-        """A place below."""
+        """Return the place of the folder `name` inside this one."""
         if self.given is not None:
             raise StoreError(f"{self} holds several versions; open the folder of one, {name} for the latest")
         path, mark, query = self.url.partition("?")
         return replace(self, url=f"{path}/{name}{mark}{query}")
 
     def connect(self) -> Connection:
-        """A connection of this process."""
+        """Make a connection that works in this process."""
         return ZarrConnection(self.given) if self.given is not None else connect(self.url, self.access)
 
 
 class CatalogueStore(Store):
-    """Objects of one place, to be read.
+    """The objects of one place, read only.
 
-    zarr takes an object that is not there for one full of fill value; here it is an error, and so is one that cannot be
-    read whole within the time limit. All errors are `StoreError` and name the object.
+    zarr would take a missing object for one full of fill values; here a missing object is an error, and so is one that
+    cannot be read whole within the time limit. All errors are `StoreError` and name the object.
 
     Parameters
     ----------
     place : Place
     edition : str
-        What tells this store from another at the same place, for the cache; without it nothing is kept.
-    held : mapping of str to bytes, optional
-        Objects that are here already.
+        Identifies this store among those that were at the same place, for the disk cache; empty for no disk cache.
+    objects : mapping of str to bytes, optional
+        Objects by key that are served from memory.
+
+    Attributes
+    ----------
+    place : Place
+    buffers : BufferPool
+        Memory for the arrays that are read from this store.
     """
 
     supports_writes = False
     supports_deletes = False
     supports_listing = False
 
-    def __init__(self, place: Place, *, edition: str = "", held: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, place: Place, *, edition: str = "", objects: Mapping[str, bytes] | None = None) -> None:
         super().__init__(read_only=True)
         self.place = place
         self._edition = edition
-        self._held = dict(held or {})
-        self._renew = False
-        self.reused = BufferPool()
-        self._reached: dict[int, tuple[Connection, MemoryCache]] = {}  # by process
+        self._objects = dict(objects or {})
+        self._refreshes = False  # caches are written, and not read
+        self.buffers = BufferPool()
+        self._by_process: dict[int, tuple[Connection, MemoryCache]] = {}  # by process ID: neither survives a fork
         access = place.access
-        cached = access.cache_dir is not None and edition
-        self._cache = DiskCache(Path(str(access.cache_dir)).expanduser(), access.cache_size) if cached else None
+        has_cache = access.cache_dir is not None and edition
+        self._cache = DiskCache(Path(str(access.cache_dir)).expanduser(), access.cache_size) if has_cache else None
 
-    def holding(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
-        """The same, with objects that are here already."""
+    def with_objects(self, objects: Mapping[str, bytes]) -> "CatalogueStore":
+        """Return a copy of this store that serves `objects` from memory."""
         other = copy(self)
-        other._held = dict(objects)
+        other._objects = dict(objects)
         return other
 
-    def held(self, key: str) -> bytes | None:
-        """An object that is here already."""
-        return self._held.get(key)
+    def in_memory(self, key: str) -> bytes | None:
+        """Return an object if this store serves it from memory, else None."""
+        return self._objects.get(key)
 
-    def renewed(self) -> "CatalogueStore":
-        """The same, which reads everything anew and keeps that instead of what memory and the cache have."""
+    def without_cache(self) -> "CatalogueStore":
+        """Return a copy of this store that bypasses all caches; it replaces their content by what it reads."""
         other = copy(self)
-        other._held, other._renew, other._reached = {}, True, self._reached
+        other._objects, other._refreshes, other._by_process = {}, True, self._by_process
         return other
 
     async def get(
         self, key: str, prototype: "BufferPrototype", byte_range: ByteRequest | None = None
     ) -> "Buffer | None":
-        """An object, or a part of it; see `CatalogueStore` for what is raised."""
+        """Read an object, or a part of it, for zarr; see `fetch` for errors."""
         if isinstance(byte_range, OffsetByteRequest):
             raise NotImplementedError("zarr reads no object from an offset to its end")
         content = await self.fetch(key, byte_range)
         return prototype.buffer.from_bytes(content)
 
     async def fetch(self, key: str, byte_range: Part = None) -> Bytes:
-        """Bytes of an object, or of a part of it.
+        """Read the bytes of an object, or of a part of it.
 
         Raises
         ------
         MissingObjectError
-            If it is not there.
+            If there is no such object.
         StoreError
-            If it cannot be read whole and in time.
+            If the object cannot be read whole and in time.
         """
-        if key in self._held:
-            return _cut(self._held[key], byte_range)
+        if key in self._objects:
+            return _cut(self._objects[key], byte_range)
         if self._cache is None:
             return await self._read(key, byte_range)
         name = f"{self.place}\n{self._edition}\n{key}\n{byte_range}"
-        kept = None if self._renew else await asyncio.to_thread(self._cache.get, name)
-        if kept is None:
-            kept = await self._read(key, byte_range)
-            await asyncio.to_thread(self._cache.put, name, kept)
-        return kept
+        content = None if self._refreshes else await asyncio.to_thread(self._cache.get, name)
+        if content is None:
+            content = await self._read(key, byte_range)
+            await asyncio.to_thread(self._cache.put, name, content)
+        return content
 
     async def fetch_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Bytes]:
-        """Ranges of an object, side by side; see `fetch`."""
+        """Read ranges of an object at the same time; see `fetch`."""
         parts = [RangeByteRequest(first, end) for first, end in ranges]
         if self.is_local:
             return [await self.fetch(key, part) for part in parts]
         return list(await asyncio.gather(*(self.fetch(key, part) for part in parts)))
 
     async def fetch_kept(self, key: str, last: int | None = None) -> Bytes:
-        """An object, or its last bytes, which many will ask for: asked for once, however many do; see `fetch`."""
+        """Read an object or its last bytes, and keep them in memory: readers at the same time share one request.
+
+        See `fetch` for errors.
+        """
         part = None if last is None else SuffixByteRequest(last)
         if self.is_local:
             return await self.fetch(key, part)
-        return await self._here()[1].get((key, last), lambda: self.fetch(key, part), anew=self._renew)
+        return await self._memory_cache.get((key, last), lambda: self.fetch(key, part), refresh=self._refreshes)
 
     @property
     def is_local(self) -> bool:
-        """Whether nothing is waited for but the disk."""
-        return self._cache is None and isinstance(self._here()[0], FolderConnection)
+        """True if all objects come from a local folder, so that reading them never waits."""
+        return self._cache is None and isinstance(self._connection, FolderConnection)
 
     def run[T](self, reading: Coroutine[Any, Any, T]) -> T:
-        """Read: from a local folder in this thread, else in zarr's event loop."""
+        """Run a coroutine that reads: of a local folder in this thread, else in zarr's event loop."""
         from zarr.core.sync import sync
 
         if not self.is_local:
             return sync(reading)
         try:
-            reading.send(None)  # nothing in it waits, so that it comes to its end at once
+            reading.send(None)  # nothing in it waits, so that one step runs it to its end
         except StopIteration as end:
             return end.value
         raise RuntimeError("a local folder was waited for")
 
     async def _read(self, key: str, byte_range: Part) -> Bytes:
+        """Read an object; a root document is checked, because nothing else proves it."""
         name = f"{self.place}/{key}"
-        content = await self._bytes(name, key, byte_range)
+        content = await self._read_bytes(name, key, byte_range)
         if key == ROOT:
             try:
                 check_checksum(bytes(content), name)
-            except DamagedError:  # it may have been damaged on its way
-                content = await self._bytes(name, key, byte_range)
+            except DamagedError:  # the transport may have damaged it
+                content = await self._read_bytes(name, key, byte_range)
                 check_checksum(bytes(content), name)
         return content
 
-    async def _bytes(self, name: str, key: str, byte_range: Part) -> Bytes:
+    async def _read_bytes(self, name: str, key: str, byte_range: Part) -> Bytes:
+        """Read an object through the connection; `name` is its URL for messages."""
         try:
-            content = await self._here()[0].read(key, byte_range)
+            content = await self._connection.read(key, byte_range)
         except StoreError:
             raise
         except Exception as error:
-            # Each transport has its own errors, and each means that the object cannot be read.
+            # Broad, because each transport has its own errors, and each of them means that the object cannot be read.
             raise explain(first_error(error), name, self.place.access) from error
         content = _cut(content, byte_range)
         if isinstance(byte_range, RangeByteRequest) and len(content) != byte_range.end - byte_range.start:
@@ -199,19 +210,28 @@ class CatalogueStore(Store):
             )
         return content
 
-    def _here(self) -> tuple[Connection, MemoryCache]:
-        """What this process has of the place: of threads that begin at the same moment, one makes it for all."""
-        here = self._reached.get(os.getpid())
-        return here or self._reached.setdefault(os.getpid(), (self.place.connect(), MemoryCache()))
+    @property
+    def _connection(self) -> Connection:
+        return self._of_process()[0]
+
+    @property
+    def _memory_cache(self) -> MemoryCache:
+        return self._of_process()[1]
+
+    def _of_process(self) -> tuple[Connection, MemoryCache]:
+        """Return the connection and the memory cache of this process."""
+        made = self._by_process.get(os.getpid())
+        # Threads that begin at the same moment each make a pair, and all of them use the first.
+        return made or self._by_process.setdefault(os.getpid(), (self.place.connect(), MemoryCache()))
 
     async def get_partial_values(
         self, prototype: "BufferPrototype", key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list["Buffer | None"]:
-        """Parts of objects, side by side."""
+        """Read parts of objects at the same time."""
         return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
 
     async def exists(self, key: str) -> bool:
-        """Whether an object is there."""
+        """Return True if there is such an object."""
         try:
             await self.fetch(key)
         except MissingObjectError:
@@ -231,31 +251,31 @@ class CatalogueStore(Store):
         return f"{type(self).__name__}({str(self.place)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reached": {}, "_held": {}, "reused": BufferPool()}
+        return self.__dict__ | {"_by_process": {}, "_objects": {}, "buffers": BufferPool()}
 
     async def set(self, key: str, value: "Buffer") -> None:  # noqa: ARG002
-        """Refused: a catalogue is read only."""
+        """Refuse to write: a catalogue is read only."""
         self._check_writable()
 
     async def delete(self, key: str) -> None:  # noqa: ARG002
-        """Refused: a catalogue is read only."""
+        """Refuse to delete: a catalogue is read only."""
         self._check_writable()
 
     def list(self) -> AsyncIterator[str]:
-        """Refused, as is every listing: many places forbid it, and none is needed."""
+        """Refuse to list: many places forbid it, and no reader needs it."""
         raise NotImplementedError("a catalogue is never listed")
 
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:  # noqa: ARG002
-        """Refused."""
+        """Refuse to list."""
         return self.list()
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:  # noqa: ARG002
-        """Refused."""
+        """Refuse to list."""
         return self.list()
 
 
 def _cut(content: Bytes, byte_range: Part) -> Bytes:
-    """The part that was asked for, where a server without ranges sent the whole object."""
+    """Cut the requested part out of a whole object: servers without ranges send that. Leave a part as it is."""
     match byte_range:
         case RangeByteRequest(start, end) if len(content) > end - start:
             return content[start:end]

@@ -74,12 +74,13 @@ def open_catalogue(
     access : Access, optional
         How the store is reached: transport, credentials, time limit, cache.
     chunks : "auto" or None
-        As `xarray.open_zarr` has it. By default pixels are dask arrays: a chunk is a scene of reflectance, eight masks,
-        or sixteen thumbnails. With None there is no dask: an array is indexed without being read, and read when its
-        values are asked for, ``ds.reflectance[3].values`` in little more than half the time. What computes with it
-        directly, as ``ds.reflectance > 0.2``, then reads it whole; questions of ``ds.clouds`` stay lazy.
+        As in `xarray.open_zarr`. By default pixels are dask arrays: a chunk is a scene of reflectance, eight masks,
+        or sixteen thumbnails. With None they are arrays without dask: indexing reads nothing, and ``.values`` reads the
+        selected pixels, ``ds.reflectance[3].values`` in little more than half the time. Arithmetic such as
+        ``ds.reflectance > 0.2`` then reads the array whole; methods of ``ds.clouds`` stay lazy.
     **options
-        Those of `Access`, instead of one: ``open_catalogue(url, endpoint_url="https://...", cache_dir="~/cache")``.
+        Options of `Access`, instead of `access`:
+        ``open_catalogue(url, endpoint_url="https://...", cache_dir="~/cache")``.
 
     Returns
     -------
@@ -91,23 +92,23 @@ def open_catalogue(
         thumbnail : (scene, thumbnail_y, thumbnail_x, rgb), uint8
             Absent where the release had none.
 
-        All coordinates are described by their attributes. ``ds.clouds`` asks the rest. ``ds.encoding["source"]`` is the
-        URL of the version that was opened.
+        All coordinates are described by their attributes. The accessor ``ds.clouds`` has methods for queries, pictures
+        and statistics. ``ds.encoding["source"]`` is the URL of the version that was opened.
 
     Raises
     ------
     ArgumentError
-        If an argument is none of those it takes.
+        If an argument has a value that is not allowed.
     MissingStoreError
         If there is no catalogue; a FileNotFoundError too.
     DeniedError
-        If it may not be read; a PermissionError too.
+        If access is denied; a PermissionError too.
     TimeLimitError
         If there is no answer in time; a TimeoutError too.
     UnfinishedStoreError
-        If its conversion is not complete; the message says how to complete it.
+        If the conversion of the store is not complete; the message says how to complete it.
     StoreError
-        If it is a store of another kind or format, or cannot be read for another reason; the message says which.
+        If the store is of another kind or format, or cannot be read for another reason; the message says which.
     """
     if access is not None and options:
         raise ArgumentError(f"give access or its options ({', '.join(options)}), not both")
@@ -150,7 +151,7 @@ def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = 
 
 
 def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "Place":
-    """Where a store is, and how it is reached."""
+    """Make a Place of a path, URL or zarr store."""
     from zarr.abc.store import Store
 
     from s2cmc.store.objects import Place
@@ -166,14 +167,15 @@ def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = No
 
 
 def _root(place: "Place") -> bytes:
+    """Fetch zarr.json; where it cannot be read, find out whether a conversion is not complete."""
     try:
         return _fetch(place, ROOT)
-    # A bucket that may not be listed denies what is not there; a power failure may leave a root that is torn.
+    # A bucket that may not be listed denies access to an absent object; a power failure may leave half a file.
     except (MissingObjectError, DeniedError, DamagedError) as error:
-        if unfinished := _unfinished(place):
+        if unfinished := _unfinished_error(place):
             raise unfinished from error
     try:
-        return _fetch(place, ROOT)  # the conversion may have ended between the two looks
+        return _fetch(place, ROOT)  # the conversion may have ended between the two requests
     except DamagedError as error:
         raise DamagedError(f"{error}; {ADVICE}") from error
     except MissingObjectError as error:
@@ -194,6 +196,7 @@ def _fetch(place: "Place", key: str) -> bytes:
 
 
 def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
+    """Read the attributes of the root group from zarr.json."""
     document = json.loads(root)
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or document.get("node_type") != "group":
@@ -202,37 +205,42 @@ def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
 
 
 def _check_format(attributes: Mapping[str, Any], place: "Place") -> None:
-    found = attributes.get("format_version")
-    if attributes.get("format") != "s2cmc" or not isinstance(found, str):
+    version = attributes.get("format_version")
+    if attributes.get("format") != "s2cmc" or not isinstance(version, str):
         raise StoreError(f"{place} is a Zarr group, but no catalogue of s2cmc (its attribute `format` is not 's2cmc')")
-    if found.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-        raise StoreError(f"{place} has format {found}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
+    if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(f"{place} has format {version}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
 
 
 def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> "CatalogueStore":
-    """The objects of a store, of which the coordinates are here already if one object holds them all."""
+    """Make the store of a place; if it has a bundle of coordinates, these are fetched now and served from memory."""
     from zarr.core.sync import sync
 
     from s2cmc.store.objects import CatalogueStore
 
     edition = hashlib.sha256(root).hexdigest()
-    held = {ROOT: root}
+    objects = {ROOT: root}
     if name := attributes.get(BUNDLE_ATTRIBUTE):
-        objects = CatalogueStore(place, edition=edition)
+        store = CatalogueStore(place, edition=edition)
         try:
             try:
-                held |= unpack_bundle(bytes(sync(objects.fetch(name))), attributes, f"{place}/{name}")
-            except DamagedError:  # it may have been damaged on its way
-                held |= unpack_bundle(bytes(sync(objects.renewed().fetch(name))), attributes, f"{place}/{name}")
+                objects |= unpack_bundle(bytes(sync(store.fetch(name))), attributes, f"{place}/{name}")
+            except DamagedError:  # the transport may have damaged it
+                fetched = bytes(sync(store.without_cache().fetch(name)))
+                objects |= unpack_bundle(fetched, attributes, f"{place}/{name}")
         except (DamagedError, MissingObjectError, DeniedError) as error:
-            held |= _beside_bundle(objects.renewed(), root, attributes, error)
-    return CatalogueStore(place, edition=edition, held=held)
+            objects |= _coordinates_beside_bundle(store.without_cache(), root, attributes, error)
+    return CatalogueStore(place, edition=edition, objects=objects)
 
 
-def _beside_bundle(
-    objects: "CatalogueStore", root: bytes, attributes: Mapping[str, Any], error: StoreError
+def _coordinates_beside_bundle(
+    store: "CatalogueStore", root: bytes, attributes: Mapping[str, Any], error: StoreError
 ) -> dict[str, bytes]:
-    """What a bundle that cannot be read held: the same objects lie beside it, which its SHA-256 proves, all of them."""
+    """Fetch one by one the objects of a bundle that cannot be read.
+
+    The bundle is an uncompressed zip, made of the objects that are stored beside it. Packed again, they must give its
+    SHA-256: so all of them are proved at once.
+    """
     from zarr.core.sync import sync
 
     stored = json.loads(root).get("consolidated_metadata", {}).get("metadata", {})
@@ -240,40 +248,41 @@ def _beside_bundle(
     keys = [f"{name}/c/0" for name in names]
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            contents = pool.map(lambda key: bytes(sync(objects.fetch(key))), keys)
-            found = unpack_bundle(pack_bundle(dict(zip(keys, contents, strict=True))), attributes, str(error))
+            contents = pool.map(lambda key: bytes(sync(store.fetch(key))), keys)
+            objects = unpack_bundle(pack_bundle(dict(zip(keys, contents, strict=True))), attributes, str(error))
     except (DamagedError, MissingObjectError, DeniedError):
         raise type(error)(f"{error}; nor are the coordinates beside it whole: {ADVICE}") from error
     logger.warning("%s; the coordinates beside it are whole and read instead; %s", error, ADVICE)
-    return found
+    return objects
 
 
-def _unfinished(place: "Place") -> UnfinishedStoreError | None:
-    """What to say if a conversion was started there."""
+def _unfinished_error(place: "Place") -> UnfinishedStoreError | None:
+    """Make the error for a place into which a conversion was started; None if there is no sign of one."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
         return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{plan['command']}`")
-    except (StoreError, ValueError, KeyError):  # a place that forbids to look further is as good as empty
+    except (StoreError, ValueError, KeyError):  # a place that denies access is treated as an empty one
         return None
 
 
 def _coordinates(arrays: Mapping[str, "zarr.Array[Any]"]) -> dict[Hashable, xr.Variable]:
-    """Every coordinate, decoded and loaded: those of the scenes in the order of the schema, then the others."""
+    """Load and decode all coordinates: those of the scenes in the order of the schema, then the others."""
     from s2cmc.store.objects import CatalogueStore
 
     known = [c.name for c in SCENE_COORDINATES if c.name in arrays]
     names = known + [name for name in arrays if name not in known]
     store = next(iter(arrays.values())).store
-    all_here = isinstance(store, CatalogueStore) and all(store.held(f"{name}/c/0") for name in names)
-    with ThreadPoolExecutor(1 if all_here else _THREADS) as pool:
-        loaded = pool.map(lambda name: _loaded(arrays[name]), names)
-    return dict(xr.decode_cf(xr.Dataset(dict(zip(names, loaded, strict=True)))).variables)
+    in_memory = isinstance(store, CatalogueStore) and all(store.in_memory(f"{name}/c/0") for name in names)
+    with ThreadPoolExecutor(1 if in_memory else _THREADS) as pool:  # threads only help where there is a wait
+        variables = pool.map(lambda name: _load(arrays[name]), names)
+    return dict(xr.decode_cf(xr.Dataset(dict(zip(names, variables, strict=True)))).variables)
 
 
-def _loaded(array: "zarr.Array[Any]") -> xr.Variable:
+def _load(array: "zarr.Array[Any]") -> xr.Variable:
+    """Load an array as a variable, as it is stored."""
     values = read_array(array, slice(None))
     if values.dtype.kind == "T":
-        # NumPy's StringDType, which netCDF, groupby and many others do not take yet.
+        # Not NumPy's StringDType: netCDF, groupby and many others do not take it yet.
         values = np.array(values.tolist(), str)
     dims = tuple(str(name) for name in getattr(array.metadata, "dimension_names", None) or ())
     return xr.Variable(dims, values, dict(array.attrs))

@@ -1,7 +1,7 @@
-"""Reader of shards and of one-chunk arrays: chunks decoded in parallel, straight to where they belong.
+"""Reader of shards and of one-chunk arrays: chunks are decoded in parallel, straight into the result.
 
-zarr reads the same, some milliseconds slower for each call, and copies each chunk once more. The format is that of the
-codec ``sharding_indexed``, https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/.
+zarr reads the same arrays, but takes some milliseconds more for each call and copies each chunk once more. The format
+is that of the codec ``sharding_indexed``, https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from s2cmc.store.objects import CatalogueStore
 
 
-# Chunks as they are encoded: decoded by the C codecs that zarr uses too, their checksum and size looked at first.
+# Decode chunks. The C codecs are those that zarr uses too; checksum and size of a chunk are checked before they run.
 
 _CRC_NBYTES = 4
 
@@ -35,53 +35,53 @@ def decode(encoded: np.ndarray, compressor: str, out: np.ndarray) -> None:
     Parameters
     ----------
     encoded : ndarray of uint8
-        Followed by its crc32c.
+        The compressed chunk, followed by its crc32c.
     compressor : {"blosc", "zstd"}
     out : ndarray
-        Contiguous, of the size of the chunk.
+        Array for the decoded chunk: contiguous, of the size of the chunk.
 
     Raises
     ------
     ValueError, RuntimeError
-        If it is damaged, or holds a chunk of another size.
+        If the chunk is damaged, or of another size than `out`.
     """
     from numcodecs import blosc, zstd
 
     content = checked(encoded)
     nbytes = _nbytes_of_blosc(content) if compressor == "blosc" else _nbytes_of_zstd(content)
-    if nbytes != out.nbytes:  # the codecs leave the rest of `out` as it is
+    if nbytes != out.nbytes:  # of a smaller chunk, the codecs would leave the rest of `out` uninitialised
         raise ValueError(f"a chunk of it has {nbytes} bytes; expected {out.nbytes}")
     (blosc if compressor == "blosc" else zstd).decompress(content, out)
 
 
-def decode_text(encoded: np.ndarray, most: int) -> list[str]:
-    """Decode a chunk of texts, by zstd.
+def decode_text(encoded: np.ndarray, max_nbytes: int) -> list[str]:
+    """Decode a chunk of texts that zstd compressed.
 
     Parameters
     ----------
     encoded : ndarray of uint8
-        Followed by its crc32c.
-    most : int
-        Bytes of all texts at most, with 4 bytes for the length of each.
+        The compressed chunk, followed by its crc32c.
+    max_nbytes : int
+        Upper limit for the bytes of all texts, with 4 bytes for the length of each.
 
     Raises
     ------
     ValueError, RuntimeError
-        If it is damaged, or larger.
+        If the chunk is damaged, or larger than `max_nbytes`.
     """
     from numcodecs import zstd
     from numcodecs.vlen import VLenUTF8
 
     content = checked(encoded)
     nbytes = _nbytes_of_zstd(content)
-    if nbytes is None or nbytes > most:
-        raise ValueError(f"its texts have {nbytes} bytes; expected at most {most}")
+    if nbytes is None or nbytes > max_nbytes:
+        raise ValueError(f"its texts have {nbytes} bytes; expected at most {max_nbytes}")
     texts: list[str] = VLenUTF8().decode(zstd.decompress(content)).tolist()
     return texts
 
 
 def checked(content: np.ndarray) -> np.ndarray:
-    """What comes before a crc32c, if it agrees."""
+    """Check the crc32c at the end of `content`; return the bytes before it."""
     import google_crc32c
 
     body, stored = content[:-_CRC_NBYTES], content[-_CRC_NBYTES:].tobytes()
@@ -92,17 +92,21 @@ def checked(content: np.ndarray) -> np.ndarray:
 
 
 def _nbytes_of_blosc(content: np.ndarray) -> int | None:
-    """Bytes that a chunk decodes to: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst.
+    """Read from its header how many bytes a chunk of blosc decodes to.
 
-    None if it is shorter than it says: the codec would read on behind it.
+    None if the chunk is shorter than its header says: the codec would read past the end of its memory. The header is
+    described in https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst.
     """
     nbytes, _, encoded_nbytes = np.frombuffer(content[4:16].tobytes().ljust(12, b"\0"), "<u4").tolist()
     return nbytes if len(content) == encoded_nbytes else None
 
 
 def _nbytes_of_zstd(content: np.ndarray) -> int | None:
-    """Bytes that a frame decodes to, if it says so: https://datatracker.ietf.org/doc/html/rfc8878#section-3.1.1.1."""
-    if len(content) < 18:
+    """Read from its header how many bytes a frame of zstd decodes to; None if the header does not say.
+
+    The header is described in https://datatracker.ietf.org/doc/html/rfc8878#section-3.1.1.1.
+    """
+    if len(content) < 18:  # the longest header
         content = np.append(content, np.zeros(18, np.uint8))
     descriptor = int(content[4])
     single, flag, dictionary = descriptor >> 5 & 1, descriptor >> 6, (0, 1, 2, 4)[descriptor & 3]
@@ -114,25 +118,29 @@ def _nbytes_of_zstd(content: np.ndarray) -> int | None:
     return value + 256 if length == 2 else value
 
 
-# Work on several things at once in the threads that are free.
+# Run work items in a bounded, process-wide pool of threads.
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
-def _helpers(process: int) -> BoundedSemaphore:  # noqa: ARG001, those of a parent are none of its forks'
-    """Threads that may help, in a whole process: many readers at once, as dask's, each find fewer of them."""
+def _helpers(process: int) -> BoundedSemaphore:  # noqa: ARG001, a forked process gets a semaphore of its own
+    """Return the semaphore that bounds the helping threads of a process.
+
+    Several readers at once, such as dask's workers, share them, so that there are never many more threads than cores.
+    """
     return BoundedSemaphore(max(1, CORES - 1))
 
 
 _WORTH_A_THREAD = 4
-"""Pieces of work, of about a millisecond each, below which starting a thread costs more than it saves."""
+"""Work items for each thread at least: an item takes about a millisecond, and to start a thread for fewer costs more
+than it saves."""
 
 
 def side_by_side[T](work: Callable[[T], None], items: Iterable[T]) -> None:
-    """Do all the work, in this thread and in those that are free.
+    """Call `work` with every item, in this thread and in those of the pool that are free.
 
-    What is raised first is raised again; what was begun is ended before.
+    After an error no further item is begun. Those that were begun are finished before the first error is raised.
     """
     todo = list(items)
     free, helpers = _helpers(os.getpid()), 0
@@ -153,7 +161,7 @@ def side_by_side[T](work: Callable[[T], None], items: Iterable[T]) -> None:
                 item = todo.pop()
             try:
                 work(item)
-            except BaseException as error:  # noqa: BLE001, it is raised again by the caller
+            except BaseException as error:  # noqa: BLE001, the caller raises it again
                 with lock:
                     todo.clear()
                     raised.append(error)
@@ -170,51 +178,57 @@ def side_by_side[T](work: Callable[[T], None], items: Iterable[T]) -> None:
         raise raised[0]
 
 
-# Pixels that lie in memory band by band, as they are stored, and stay so when dask hands them out.
+# Band-major pixels: in memory band by band, as they are stored, and still so after dask has joined blocks of them.
 
 
 class Planar(np.ndarray[Any, Any]):
-    """An ndarray (scene, ..., band) in which each band lies in one piece, or a part of one.
+    """An ndarray (scene, ..., band) whose memory is band-major: each band of a scene is one piece. Or a view of one.
 
-    dask joins several chunks by `numpy.concatenate` before it hands them out, which would sort the pixels anew, so that
-    all bands of one lie side by side: that takes as long as to decode them. Here they stay in their order, and are
-    copied side by side. Results of all else are plain ndarrays, copies among them.
+    dask joins blocks by `numpy.concatenate` before it computes with them. That would reorder the pixels, all bands of a
+    pixel side by side, which takes as long as to decode them. `Planar` joins them band-major, in several threads. All
+    other functions, `copy` among them, give plain ndarrays.
     """
 
     __array_priority__ = -1.0
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype[Any], empty: Callable[..., np.ndarray] = np.empty) -> Self:
-        """Room for pixels (scene, ..., band), in memory that `empty` gives for a shape and a dtype."""
+        """Return an uninitialised array (scene, ..., band) in memory that `empty` allocates for a shape and a dtype."""
+        # (8, 1022, 1022, 13) is asked for: memory of (8, 13, 1022, 1022), seen with its bands last.
         scenes, *plane, bands = shape
         return np.moveaxis(empty((scenes, bands, *plane), dtype), 1, -1).view(cls)
 
     def copy(self, order: Literal["K", "A", "C", "F"] | None = "C") -> np.ndarray:  # type: ignore[override]
-        """A plain ndarray with the same values, in C order unless another is asked for, as `numpy.ndarray.copy` has it.
+        """Return a plain ndarray with these values, in C order by default, as `numpy.ndarray.copy` does.
 
-        Those who hand memory to C rely on that order: netCDF4 writes it as it is.
+        Libraries in C rely on that order: netCDF4 writes the memory of a copy as it is.
         """
         return np.array(self, order=order)
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
-        """The results of functions on pixels, as plain ndarrays."""
+        """Return the result of a universal function as a plain ndarray."""
         return array[()] if return_scalar else np.asarray(array)
 
     def __array_function__(  # type: ignore[override]  # numpy gives a sequence
         self, function: Callable[..., Any], types: Iterable[type], args: Sequence[Any], kwargs: Any
     ) -> Any:
-        """Functions of numpy; of these `numpy.concatenate` as described: of a single array it gives that itself."""
+        """Apply a function of numpy; `numpy.concatenate` joins band-major, and gives a single array back as it is."""
         if function is np.concatenate and len(args) in (1, 2) and kwargs.keys() <= {"axis"}:
+            # Parts that differ in more than their length along the axis are left to numpy: to convert, or to refuse.
             arrays, axis = list(args[0]), args[1] if len(args) == 2 else kwargs.get("axis", 0)
             if axis is not None and all(isinstance(array, np.ndarray) for array in arrays):
                 alike = {(array.ndim, array.dtype, *np.delete(array.shape, axis)) for array in arrays}
                 if len(alike) == 1:
-                    return arrays[0] if len(arrays) == 1 else _joined(arrays, axis, arrays[0])
+                    return arrays[0] if len(arrays) == 1 else _join(arrays, axis, arrays[0])
         return super().__array_function__(function, types, args, kwargs)
 
 
-def _joined(parts: Sequence[np.ndarray], axis: int, like: np.ndarray) -> np.ndarray:
-    """Parts along an axis as one, in memory as another array."""
+def _join(parts: Sequence[np.ndarray], axis: int, like: np.ndarray) -> np.ndarray:
+    """Join arrays along an axis; the memory of the result is ordered as that of `like`."""
+    # Two scenes along axis 0, both (1, 1022, 1022, 13) and in memory (1, 13, 1022, 1022):
+    #   ends   1, 2
+    #   joined (2, 1022, 1022, 13), in memory (2, 13, 1022, 1022), which is why `empty_like` keeps strides
+    #   part 0 -> along[0:1], part 1 -> along[1:2]; source and target are ordered alike, so each is one plain copy
     ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
     shape = [*like.shape]
     shape[axis] = ends[-1]
@@ -229,16 +243,17 @@ def _joined(parts: Sequence[np.ndarray], axis: int, like: np.ndarray) -> np.ndar
 
 
 Transfer = Callable[[np.ndarray, np.ndarray], object]
-"""Puts values as they are stored (first) into a part of the result (second); both may be the same memory."""
+"""Converts stored values (first argument) into a part of the result (second); both may be the same memory."""
 
 _ENTRY_NBYTES = 16  # offset and length of a chunk
 _CRC_NBYTES = 4
 _ABSENT = 2**64 - 1
 _GAP = 128 * 1024
-"""Bytes between two chunks that are read along, unless zarr's own setting is lower: asking twice would take longer."""
+"""Chunks with no more bytes than this between them are fetched by one request: a second one would take longer. zarr's
+own setting counts where it is lower."""
 
 _SHARDS_AT_ONCE = 8
-"""Shards that are asked for side by side: so many wait for a network, and so many are in memory, encoded."""
+"""Shards that are fetched at the same time: so many wait for a network, and so many are in memory, encoded."""
 
 _Span = tuple[int, int]
 """First byte, and one past the last."""
@@ -246,15 +261,16 @@ _Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Shards:
-    """How the shards of an array lie, and what their chunks are made of.
+    """Reader of a sharded array: the grids of its shards and chunks, and their encoding.
 
     Attributes
     ----------
     path : str
-        Of the array in its store.
+        Path of the array in its store.
     shape, steps, chunks : tuple of int
-        Of the array, of a shard, of a chunk.
+        Shape of the array, of a shard, of a chunk.
     dtype : dtype
+        Stored values, little-endian.
     compressor : {"blosc", "zstd"}
     """
 
@@ -266,36 +282,38 @@ class Shards:
     compressor: str
 
     @classmethod
-    def of(cls, array: "zarr.Array[Any]") -> "Shards | None":
-        """The shards of an array; None where only zarr knows how to read them."""
+    def from_array(cls, array: "zarr.Array[Any]") -> "Shards | None":
+        """Make the reader of an array; None where only zarr knows how to read it."""
         codecs = [codec.to_dict() for codec in getattr(array.metadata, "codecs", ())]
         if [codec["name"] for codec in codecs] != ["sharding_indexed"]:
             return None
-        how = codecs[0]["configuration"]
-        inner, index = ([codec["name"] for codec in how[name]] for name in ("codecs", "index_codecs"))
+        config = codecs[0]["configuration"]
+        inner, index = ([codec["name"] for codec in config[name]] for name in ("codecs", "index_codecs"))
         plain = inner in (["bytes", "blosc", "crc32c"], ["bytes", "zstd", "crc32c"]) and index == ["bytes", "crc32c"]
-        orders = {how[name][0].get("configuration", {}).get("endian", "little") for name in ("codecs", "index_codecs")}
+        orders = {
+            config[name][0].get("configuration", {}).get("endian", "little") for name in ("codecs", "index_codecs")
+        }
         origin = (0,) * array.ndim
-        named = array.metadata.encode_chunk_key(origin) == "/".join(["c", *map(str, origin)])
-        if not (plain and named) or orders != {"little"} or how.get("index_location") != "end":
+        has_plain_keys = array.metadata.encode_chunk_key(origin) == "/".join(["c", *map(str, origin)])
+        if not (plain and has_plain_keys) or orders != {"little"} or config.get("index_location") != "end":
             return None
         dtype = np.dtype(array.dtype).newbyteorder("<")
-        return cls(array.path, array.shape, array.shards or (), tuple(how["chunk_shape"]), dtype, inner[1])
+        return cls(array.path, array.shape, array.shards or (), tuple(config["chunk_shape"]), dtype, inner[1])
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Chunks of a shard along each dimension."""
+        """Number of chunks of a shard along each dimension."""
         return tuple(step // chunk for step, chunk in zip(self.steps, self.chunks, strict=True))
 
     @property
     def index_nbytes(self) -> int:
-        """Bytes of the index at the end of a shard."""
+        """Size of the index at the end of a shard, bytes."""
         return prod(self.grid) * _ENTRY_NBYTES + _CRC_NBYTES
 
     def read(
         self, store: "CatalogueStore", positions: Sequence[np.ndarray], transfer: Transfer, dtype: np.dtype[Any]
     ) -> np.ndarray:
-        """Values at some positions along each dimension.
+        """Read the values at the given positions along each dimension.
 
         Parameters
         ----------
@@ -303,24 +321,25 @@ class Shards:
         positions : sequence of ndarray of int
             One for each dimension: ascending, and each position once.
         transfer : callable
+            Conversion of stored values, see `Transfer`.
         dtype : dtype
             Of the result.
 
         Returns
         -------
         ndarray
-            `Planar` if a chunk holds one band: so each is written in one go.
+            `Planar` if a chunk holds one band: then each chunk is one piece of the result's memory, too.
 
         Raises
         ------
         StoreError
             If an object is missing, or cannot be read.
         ValueError, RuntimeError
-            If it is not what was written.
+            If an object is not what was written.
         """
         shape = tuple(len(p) for p in positions)
         has_bands = len(shape) == 4 and self.chunks[-1] == 1
-        out = Planar.empty(shape, dtype, store.reused.empty) if has_bands else store.reused.empty(shape, dtype)
+        out = Planar.empty(shape, dtype, store.buffers.empty) if has_bands else store.buffers.empty(shape, dtype)
         if not out.size:
             return out
         self.read_windows(store, [(positions, out)], transfer)
@@ -332,7 +351,7 @@ class Shards:
         windows: Iterable[tuple[Sequence[np.ndarray], np.ndarray]],
         transfer: Transfer,
     ) -> None:
-        """Values of many windows, each chunk decoded once for all of them.
+        """Read many windows; each chunk is decoded once for all of them.
 
         Parameters
         ----------
@@ -340,37 +359,57 @@ class Shards:
         windows : iterable of (positions, out)
             Positions along each dimension as `read` takes them, and an array of their shape for the result.
         transfer : callable
+            Conversion of stored values, see `Transfer`.
 
         Raises
         ------
         StoreError, ValueError, RuntimeError
             See `read`.
         """
-        asked: dict[tuple[int, ...], dict[int, list[Any]]] = {}
+        # Two patches of scene 7 (shards of one scene, (1, 1022, 1022, 13), in chunks of (1, 511, 511, 1)), both in its
+        # upper left quarter, of which the chunk of band 3 has number 3:
+        #   targets[7, 0, 0, 0][3] = [
+        #       ((0:1, 100:356, 40:296, 0:1), out of the first patch, its band 3),
+        #       ((0:1, 200:456, 90:346, 0:1), out of the second patch, its band 3),
+        #   ]
+        # The chunk is decoded once, and both parts of it are copied to their targets.
+        targets: dict[tuple[int, ...], dict[int, list[Any]]] = {}
         for positions, out in windows:
-            for shard, parts in self._asked(positions):
-                chunks = asked.setdefault(shard, {})
-                for number, (here, there) in parts.items():
-                    chunks.setdefault(number, []).append((here, out[there]))
+            for shard, parts in self._split_by_shard(positions):
+                chunks = targets.setdefault(shard, {})
+                for number, (in_chunk, in_result) in parts.items():
+                    chunks.setdefault(number, []).append((in_chunk, out[in_result]))
 
-        def put(chunk: tuple[np.ndarray, list[tuple[Any, np.ndarray]]]) -> None:
+        def decode_to_targets(chunk: tuple[np.ndarray, list[tuple[Any, np.ndarray]]]) -> None:
             encoded, parts = chunk
             (_, first), *others = parts
+            # A whole chunk goes where it belongs without a copy, if its target is a piece of memory like it.
             if not others and first.shape == self.chunks and first.dtype == self.dtype and first.flags.c_contiguous:
                 decode(encoded, self.compressor, first)
                 transfer(first, first)
                 return
             whole = np.empty(self.chunks, self.dtype)
             decode(encoded, self.compressor, whole)
-            for here, target in parts:
-                transfer(whole[here], target)
+            for in_chunk, target in parts:
+                transfer(whole[in_chunk], target)
 
-        for some in batched(asked.items(), _SHARDS_AT_ONCE, strict=False):
-            loaded = self._load_all(store, dict(some))
-            side_by_side(put, [(loaded[shard][number], parts) for shard, of in some for number, parts in of.items()])
+        for batch in batched(targets.items(), _SHARDS_AT_ONCE, strict=False):
+            encoded = self._load_all(store, dict(batch))
+            side_by_side(
+                decode_to_targets,
+                [(encoded[shard][number], parts) for shard, chunks in batch for number, parts in chunks.items()],
+            )
 
-    def _asked(self, positions: Sequence[np.ndarray]) -> "Iterator[tuple[tuple[int, ...], _Parts]]":
-        """Each shard of which something is asked for, and the parts of its chunks that are."""
+    def _split_by_shard(self, positions: Sequence[np.ndarray]) -> "Iterator[tuple[tuple[int, ...], _Parts]]":
+        """Split positions along each dimension by shard, and within it by chunk."""
+        # A window of B02-B04 of scene 7: rows 500..600, columns 0..255, bands 1..3. Shards of (1, 1022, 1022, 13) have
+        # a grid of (1, 2, 2, 13) chunks of (1, 511, 511, 1):
+        #   cuts           {7: ...}, {0: ..., 1: ...}, {0: ...}, {1: ..., 2: ..., 3: ...}   chunks of the whole array
+        #   shards         [7], [0], [0], [0]                                               so one, (7, 0, 0, 0)
+        #   within it      [7], [0, 1], [0], [1, 2, 3]                                      so six chunks
+        # The one at (7, 1, 0, 2) is (0, 1, 0, 2) in the grid, number ((0 * 2 + 1) * 2 + 0) * 13 + 2 = 28, in C order:
+        #   in the chunk   0:1,  0:90,    0:256, 0:1
+        #   in the result  0:1, 11:101,   0:256, 1:2
         cuts = [_cut(p, chunk) for p, chunk in zip(positions, self.chunks, strict=True)]
         shards = [sorted({at // n for at in cut}) for cut, n in zip(cuts, self.grid, strict=True)]
         for shard in product(*shards):
@@ -380,47 +419,49 @@ class Shards:
                 number = 0
                 for at, n in zip(chunk, self.grid, strict=True):
                     number = number * n + at % n
-                here, there = zip(*(cut[at] for cut, at in zip(cuts, chunk, strict=True)), strict=True)
-                parts[number] = (here if all(isinstance(h, slice) for h in here) else _outer(here, self.chunks)), there
+                in_chunk, in_result = zip(*(cut[at] for cut, at in zip(cuts, chunk, strict=True)), strict=True)
+                if not all(isinstance(index, slice) for index in in_chunk):
+                    in_chunk = _outer_index(in_chunk, self.chunks)
+                parts[number] = in_chunk, in_result
             yield shard, parts
 
-    def _filled(self, shard: tuple[int, ...]) -> int:
-        """Chunks of a shard that hold something of the array; the last shard seldom is full."""
+    def _count_filled(self, shard: tuple[int, ...]) -> int:
+        """Count the chunks of a shard that hold something of the array; the last shard is seldom full."""
         return prod(
             -(-min(step, n - at * step) // chunk)
             for n, step, chunk, at in zip(self.shape, self.steps, self.chunks, shard, strict=True)
         )
 
     def _load_all(
-        self, store: "CatalogueStore", wanted: Mapping[tuple[int, ...], Collection[int]]
+        self, store: "CatalogueStore", chunks: Mapping[tuple[int, ...], Collection[int]]
     ) -> dict[tuple[int, ...], dict[int, np.ndarray]]:
-        """Encoded chunks of several shards, fetched side by side."""
-        loaded = {}
+        """Fetch encoded chunks, given as their numbers by shard, of several shards at the same time."""
+        encoded = {}
 
         async def load(shard: tuple[int, ...]) -> None:
-            loaded[shard] = await self._load(store, shard, wanted[shard])
+            encoded[shard] = await self._load(store, shard, chunks[shard])
 
         async def load_all() -> None:
-            await asyncio.gather(*map(load, wanted))
+            await asyncio.gather(*map(load, chunks))
 
         if store.is_local:
-            side_by_side(lambda shard: store.run(load(shard)), wanted)
+            side_by_side(lambda shard: store.run(load(shard)), chunks)
         else:
             store.run(load_all())
-        return loaded
+        return encoded
 
     async def _load(
-        self, store: "CatalogueStore", shard: tuple[int, ...], wanted: Collection[int]
+        self, store: "CatalogueStore", shard: tuple[int, ...], numbers: Collection[int]
     ) -> dict[int, np.ndarray]:
-        """Encoded chunks of a shard: from the whole of it if all are wanted, else from ranges of it."""
+        """Fetch encoded chunks of a shard: the whole shard for all of its chunks, else ranges of it."""
         key = "/".join([self.path, "c", *map(str, shard)])
-        several = self.chunks[0] > 1  # such shards are small, and neighbours are soon asked for
-        if len(wanted) == self._filled(shard) or (several and not store.is_local):
-            content = np.frombuffer(await (store.fetch_kept(key) if several else store.fetch(key)), np.uint8)
-            spans = self._spans(content[-self.index_nbytes :], wanted)
+        has_several_scenes = self.chunks[0] > 1  # such shards are small, and neighbours are soon asked for
+        if len(numbers) == self._count_filled(shard) or (has_several_scenes and not store.is_local):
+            content = np.frombuffer(await (store.fetch_kept(key) if has_several_scenes else store.fetch(key)), np.uint8)
+            spans = self._spans(content[-self.index_nbytes :], numbers)
             return {number: content[first:end] for number, (first, end) in spans.items()}
-        spans = self._spans(np.frombuffer(await store.fetch_kept(key, self.index_nbytes), np.uint8), wanted)
-        ranges = _merged(spans.values())
+        spans = self._spans(np.frombuffer(await store.fetch_kept(key, self.index_nbytes), np.uint8), numbers)
+        ranges = _merge_spans(spans.values())
         contents = [np.frombuffer(content, np.uint8) for content in await store.fetch_ranges(key, ranges)]
         return {
             number: content[first - start : end - start]
@@ -429,88 +470,98 @@ class Shards:
             if start <= first and end <= stop
         }
 
-    def _spans(self, index: np.ndarray, wanted: Iterable[int]) -> dict[int, _Span]:
-        """Where chunks lie in their shard."""
+    def _spans(self, index: np.ndarray, numbers: Iterable[int]) -> dict[int, _Span]:
+        """Read from the index of a shard the bytes that chunks take in it, by their number."""
         if len(index) != self.index_nbytes:
             raise ValueError(f"it is shorter than the index of a shard, {self.index_nbytes} bytes")
         entries = checked(index).view("<u8").reshape(-1, 2).tolist()
-        most = 2 * prod(self.chunks) * self.dtype.itemsize + 1024  # more no codec makes of a chunk
-        for number in wanted:
+        max_length = 2 * prod(self.chunks) * self.dtype.itemsize + 1024  # no codec makes more of a chunk
+        for number in numbers:
             offset, length = entries[number]
             if offset == length == _ABSENT:
                 raise ValueError(f"chunk {number} of it is absent")
-            if length > most or offset >= 2**63:
+            if length > max_length or offset >= 2**63:
                 raise ValueError(f"its index says that chunk {number} takes {length} bytes from {offset} on")
-        return {number: (entries[number][0], sum(entries[number])) for number in wanted}
+        return {number: (entries[number][0], sum(entries[number])) for number in numbers}
 
 
 type _Parts = dict[int, tuple[tuple[slice | np.ndarray, ...], tuple[slice, ...]]]
-"""By the number of a chunk in its shard: what of it is asked for, and where that belongs in the result."""
+"""By the number of a chunk in its shard: the index of the part to read, and the index of that part in the result."""
 
 
 def _cut(positions: np.ndarray, step: int) -> dict[int, tuple[slice | np.ndarray, slice]]:
-    """Ascending positions by chunk: where they are in it, and where in the result."""
+    """Cut ascending positions on one dimension into chunks of `step`: by chunk, the index in it and in the result."""
+    # Positions 500..600 and chunks of 511:
+    #   numbers 0, ... (11 times), 1, ... (90 times)
+    #   starts  0, 11; ends 11, 101; numbers 0, 1
+    #   chunk 0: local 500..510 -> result 0..10
+    #   chunk 1: local 0..89    -> result 11..100
     numbers = positions // step
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     numbers, ends = numbers[starts], np.append(starts[1:], len(positions))
     return {
-        number: (_evenly(positions[start:end] - number * step), slice(start, end))
+        number: (_as_slice(positions[start:end] - number * step), slice(start, end))
         for number, start, end in zip(numbers.tolist(), starts.tolist(), ends.tolist(), strict=True)
     }
 
 
-def _evenly(positions: np.ndarray) -> slice | np.ndarray:
-    """Evenly spaced positions as a slice, which numpy copies many times faster."""
+def _as_slice(positions: np.ndarray) -> slice | np.ndarray:
+    """Turn evenly spaced positions into a slice, by which numpy copies many times faster; leave others as they are."""
     first, last = int(positions[0]), int(positions[-1])
-    if last - first < len(positions):
+    if last - first < len(positions):  # neighbours, or a single one
         return slice(first, last + 1)
     step = (last - first) // (len(positions) - 1)
     return slice(first, last + 1, step) if (np.diff(positions) == step).all() else positions
 
 
-def _outer(here: Iterable[slice | np.ndarray], chunks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    return np.ix_(*(np.arange(n)[part] for part, n in zip(here, chunks, strict=True)))
+def _outer_index(indices: Iterable[slice | np.ndarray], chunks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Turn one index for each dimension of a chunk into an index that numpy applies to each dimension by itself."""
+    return np.ix_(*(np.arange(n)[index] for index, n in zip(indices, chunks, strict=True)))
 
 
-def _merged(spans: Iterable[_Span]) -> list[_Span]:
-    """Spans in ascending order, those that are near each other as one."""
+def _merge_spans(spans: Iterable[_Span]) -> list[_Span]:
+    """Sort spans, and merge those with a small gap between them."""
     import zarr
 
     gap = min(_GAP, zarr.config.get("array.sharding_coalesce_max_gap_bytes", _GAP))
-    found: list[_Span] = []
+    merged: list[_Span] = []
     for first, end in sorted(spans):
-        if found and first - found[-1][1] <= gap:
-            found[-1] = found[-1][0], max(end, found[-1][1])
+        if merged and first - merged[-1][1] <= gap:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
-            found.append((first, end))
-    return found
+            merged.append((first, end))
+    return merged
 
 
-# Memory that is used again: a system gives fresh one page by page, which takes as long as to decode into it.
+# A pool of large buffers. New memory costs page faults, about as much time as decoding into it.
 
 _SMALLEST_POOLED = 1024 * 1024
-"""Bytes below which memory comes from the allocator, which uses it again by itself."""
+"""Bytes of the smallest buffer in the pool: the allocator itself keeps smaller ones."""
 
 _LARGEST_POOLED = 64 * 1024 * 1024
-"""Bytes of what is kept at most: a scene of float32 takes 54 MB."""
+"""Bytes of the largest buffer in the pool: a scene of float32 takes 54 MB."""
 
 
 class BufferPool:
-    """Memory that was given back, a piece for each core: so many blocks are worked on at a time."""
+    """A pool of large buffers that are used again, at most one for each core: so many blocks are decoded at a time."""
 
     def __init__(self) -> None:
         self._free: deque[np.ndarray] = deque(maxlen=CORES)  # its methods need no lock, which `__del__` may not take
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """An array, uninitialised and C-contiguous; its memory comes back when nothing refers to it any more."""
+        """Return an uninitialised, C-contiguous array.
+
+        A large one takes its memory from the pool and gives it back when neither the array nor a view of it is left.
+        """
         nbytes = prod(shape) * dtype.itemsize
         if not _SMALLEST_POOLED <= nbytes <= _LARGEST_POOLED:
             return np.empty(shape, dtype)
-        memory = self._taken(nbytes)
+        memory = self._take(nbytes)
         lent = _LentBuffer(np.empty(nbytes, np.uint8) if memory is None else memory, self._free)
         return np.frombuffer(lent, dtype).reshape(shape)
 
-    def _taken(self, nbytes: int) -> np.ndarray | None:
+    def _take(self, nbytes: int) -> np.ndarray | None:
+        """Take a free buffer of exactly this size out of the pool; None if there is none."""
         for _ in range(len(self._free)):
             try:
                 memory = self._free.popleft()
@@ -523,7 +574,7 @@ class BufferPool:
 
 
 class _LentBuffer:
-    """What an array, and all views of it, refer to: https://peps.python.org/pep-0688/."""
+    """Owner of a buffer of the pool: an array and all views of it refer to it, by https://peps.python.org/pep-0688/."""
 
     def __init__(self, memory: np.ndarray, free: deque[np.ndarray]) -> None:
         self._memory, self._free = memory, free
@@ -535,24 +586,24 @@ class _LentBuffer:
         self._free.append(self._memory)
 
 
-# Read arrays of one chunk, as coordinates are: there are dozens, and zarr takes some milliseconds for each.
+# Read arrays of one chunk, such as coordinates: there are dozens, and zarr takes some milliseconds for each.
 #
-# Strings are stored as https://github.com/zarr-developers/zarr-extensions/tree/main/codecs/vlen-utf8 says.
+# Texts are stored as https://github.com/zarr-developers/zarr-extensions/tree/main/codecs/vlen-utf8 describes.
 
 _TEXT_NBYTES = 1024
-"""Bytes of one text, at most: of those that are stored the longest has some 60."""
+"""Upper limit for the bytes of one text: the longest of a catalogue has some 60."""
 
 
 @dataclass(frozen=True)
 class OneChunk:
-    """An array of one dimension whose values are one object.
+    """Reader of an array of one dimension whose values are in one object.
 
     Attributes
     ----------
     key : str
-        Of the object.
+        Key of the object in its store.
     size : int
-        Values.
+        Number of values.
     dtype : dtype
         Of the values; NumPy's StringDType for texts.
     """
@@ -562,29 +613,29 @@ class OneChunk:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, array: "zarr.Array[Any]") -> "OneChunk | None":
-        """The chunk of an array; None where there are more, or only zarr knows how to read it."""
+    def from_array(cls, array: "zarr.Array[Any]") -> "OneChunk | None":
+        """Make the reader of an array; None if the array has several chunks, or only zarr knows how to read it."""
         codecs = [codec.to_dict() for codec in getattr(array.metadata, "codecs", ())]
         if array.ndim != 1 or not array.shape[0] or array.shards or array.chunks != array.shape or not codecs:
             return None
         first = "vlen-utf8" if array.dtype.kind == "T" else "bytes"
         endian = codecs[0].get("configuration", {}).get("endian", "little")
-        named = array.metadata.encode_chunk_key((0,)) == "c/0"
-        if [codec["name"] for codec in codecs] != [first, "zstd", "crc32c"] or endian != "little" or not named:
+        has_plain_key = array.metadata.encode_chunk_key((0,)) == "c/0"
+        if [codec["name"] for codec in codecs] != [first, "zstd", "crc32c"] or endian != "little" or not has_plain_key:
             return None
         return cls(f"{array.path}/c/0", array.shape[0], np.dtype(array.dtype))
 
     def read(self, store: "CatalogueStore") -> np.ndarray:
-        """All values.
+        """Read all values.
 
         Raises
         ------
         StoreError
             If the object is missing, or cannot be read.
         ValueError, RuntimeError
-            If it is not what was written.
+            If the object is not what was written.
         """
-        encoded = np.frombuffer(store.held(self.key) or store.run(store.fetch(self.key)), np.uint8)
+        encoded = np.frombuffer(store.in_memory(self.key) or store.run(store.fetch(self.key)), np.uint8)
         if self.dtype.kind != "T":
             values = np.empty(self.size, self.dtype.newbyteorder("<"))
             decode(encoded, "zstd", values)

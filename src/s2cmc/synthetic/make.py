@@ -60,7 +60,8 @@ class SampleScene:
 def make_scene(row: Mapping[str, Any], size: int, seed: int, *, alt_mask: bool = False) -> SampleScene:
     """Make the scene of a row, `size` x `size` pixels; the same row, size and seed give the same scene.
 
-    It has ``round(percent / 100 * size**2)`` pixels of cloud and of shadow as the row says, and clear is what is left.
+    The scene has ``round(percent / 100 * size**2)`` pixels of cloud and of shadow, percentages as in the row, and all
+    other pixels are clear.
     """
     dn, classes, alt_classes = pixels.synthesize(row, size, seed)
     reflectance = dn.astype("float32")
@@ -81,7 +82,7 @@ def _one_hot(classes: np.ndarray) -> np.ndarray:
 
 
 def make_outline(scene: str, size: int, seed: int) -> Outline:
-    """Place the outline of a scene, as wide beyond its pixels as published ones, at whole pixels in the product's tile.
+    """Place the outline of a scene, with the margin of published outlines, at whole pixels in the product's tile.
 
     Parameters
     ----------
@@ -95,14 +96,14 @@ def make_outline(scene: str, size: int, seed: int) -> Outline:
     product = Product.parse(scene)
     left, top = square_corner(product.mgrs_tile)
     width = (size + 2 * OUTLINE_MARGIN) * PIXEL_SIZE
-    room = max(1, int((SQUARE_SIZE - width) // PIXEL_SIZE))
-    x, y = np.random.default_rng([seed, zlib.crc32(scene.encode())]).integers(0, room, 2).tolist()
+    places = max(1, int((SQUARE_SIZE - width) // PIXEL_SIZE))
+    x, y = np.random.default_rng([seed, zlib.crc32(scene.encode())]).integers(0, places, 2).tolist()
     left, top = left + x * PIXEL_SIZE, top - y * PIXEL_SIZE
     return Outline(product.epsg, left, top - width, left + width, top)
 
 
 def _thumbnail(reflectance: np.ndarray) -> np.ndarray:
-    """Show true colour at half the size, except of scenes too small to halve."""
+    """Make the thumbnail of a scene: true colour at half the size, or at full size for small scenes."""
     step = 2 if len(reflectance) >= 64 else 1
     rgb = reflectance[::step, ::step, [BAND_NAMES.index(name) for name in ("B04", "B03", "B02")]]
     return (255 * np.clip(rgb, 0, 1) ** 0.6).astype("uint8")  # the power makes land bright and leaves snow its texture
@@ -153,18 +154,18 @@ def make_release(
     out : Path
         Folder of the release; made if absent, refused if it holds anything.
     scenes, size, seed : int
-        Number of scenes, their width in pixels, and what else to draw. `table` sets the number of scenes itself.
+        Number of scenes, their width in pixels, and the seed of all that is random. With `table`, `scenes` is ignored.
     quirks : bool
-        Plant the known quirks of the real release (`QUIRKS`); `quirk_scenes` says where.
+        Plant the known quirks of the real release (`QUIRKS`); `quirk_scenes` returns their scenes.
     layout, arrays : str
-        As `ReleaseWriter` takes them.
+        See `ReleaseWriter`.
     table : pd.DataFrame, optional
-        Rows to make scenes of, written verbatim. Without it, rows are `sample_table`'s, percentages as in the masks.
+        Rows to make scenes of, written verbatim. By default rows of `sample_table`, with the percentages of the masks.
 
     Raises
     ------
     CatalogueError
-        If there are too few scenes for the quirks, or `table` lacks columns or comes with `quirks`.
+        If there are too few scenes for the quirks, or `table` lacks columns or is combined with `quirks`.
     """
     if quirks and table is not None:
         raise ArgumentError("quirks are planted in a sample table only; leave out `table`, or `quirks`")
@@ -176,7 +177,7 @@ def make_release(
     if quirks:
         planted = {scene: name for name, scene in plant_in_rows(rows).items()}
 
-    def made() -> Iterator[SampleScene]:
+    def sample_scenes() -> Iterator[SampleScene]:
         for row in rows:
             scene = make_scene(row, size, seed, alt_mask=row["dataset"] != "MAIN")
             if table is None:
@@ -187,5 +188,5 @@ def make_release(
 
     with ReleaseWriter(out, layout=layout, arrays=arrays) as writer:
         writer.mark_synthetic()
-        _write(writer, made())
+        _write(writer, sample_scenes())
     return out

@@ -1,7 +1,8 @@
-"""From a row of the table to pixels that look and compress like Sentinel-2 Level-1C. Pure NumPy, nothing measured.
+"""Make pixels for a row of the table that look and compress like Sentinel-2 Level-1C. Pure NumPy, nothing measured.
 
-Land and clouds are random fields with power-law spectra, as real ones nearly are. Fields decide by rank, so a mask has
-exactly the shares that its row asks for. Lengths are pixels of 20 m; small scenes shrink them to show whole clouds.
+Land and clouds are random fields with power-law spectra, much like real ones. Classes are assigned by rank in a field,
+so that a mask has exactly the shares of its row. Lengths are pixels of 20 m; in small scenes they are shrunk, so that
+whole clouds are seen.
 """
 
 import zlib
@@ -44,9 +45,9 @@ enclosed_water      3.0  3.6  5.0  3.8  3.4  1.4  1.3  1.0  0.9  0.8  0.8  0.4  
 """Surface reflectance of each surface tag, per cent: the two ends between which it varies."""
 WATER = ("open_water", "enclosed_water")
 RARITY = {"urban/developed": 0.5, "enclosed_water": 0.9}
-"""Covers that come in small patches, and by how many standard deviations they yield to others."""
+"""Covers that occur in small patches, and the standard deviations that are subtracted from their scores."""
 
-# Per band: what the air adds, what its gases let through, what clouds of droplets and of ice reflect (all 0 to 1).
+# Per band: path reflectance, transmission of gases, reflectance of clouds of droplets and of ice (all 0 to 1).
 PATH = np.array([0.112, 0.076, 0.042, 0.024, 0.02, 0.016, 0.013, 0.011, 0.008, 0.005, 8e-4, 0.003, 0.0015], "float32")
 GAS = np.array([1, 1, 0.97, 0.97, 0.95, 0.92, 1, 0.97, 1, 0.42, 0.002, 0.97, 0.95], "float32")
 WATER_CLOUD = np.array([0.96, 0.95, 0.94, 0.97, 0.99, 1, 1.01, 1, 1.03, 0.6, 0.006, 0.7, 0.52], "float32")
@@ -58,12 +59,12 @@ NOISE_SHARE = 0.002
 
 @dataclass(frozen=True)
 class CloudKind:
-    """How a cloud type looks.
+    """Shape and optics of a cloud type.
 
     Attributes
     ----------
     length, slope, stretch : float
-        Its random field: see `fractal`.
+        Parameters of its random field, see `fractal`.
     depth : float
         Optical depth one standard deviation inside its edge. Kinds of depth 1 or less are too thin to cast a shadow.
     shift : float
@@ -90,7 +91,7 @@ CLOUD_KINDS = {
     "contrails": CloudKind(60, 3.0, 1, 0.9, 60, 1.0),
 }
 PAD = 64
-"""Margin of clouds around the scene, pixels: shadows fall in from there."""
+"""Margin of clouds around the scene, pixels: their shadows may fall into the scene."""
 
 
 def synthesize(row: Mapping[str, Any], size: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,9 +114,9 @@ def synthesize(row: Mapping[str, Any], size: int, seed: int) -> tuple[np.ndarray
     cloud, shadow = (round(row[name] / 100 * size**2) for name in ("cloud_percent", "shadow_percent"))
     classes, edge, shadow_edge = _label(clouds.score, clouds.shadow_score, cloud, shadow)
     if not row["shadows_marked"] and shadow == 0 and row["thick"]:
-        shadow_edge = edge  # shadows that nobody marked are there all the same
+        shadow_edge = edge  # pixels are dark in shadows that were not marked, too
     wobble = 0.11 * fractal(rng, size, 40 * scale, 3.0)
-    if 0 < cloud < size**2:  # another annotator draws edges a little elsewhere, but sees what is all clear or overcast
+    if 0 < cloud < size**2:  # another annotator draws other edges, but agrees about scenes all clear or overcast
         cloud, shadow = (min(round(count * rng.uniform(0.92, 1.08)), size**2) for count in (cloud, shadow))
     alt_classes, _, _ = _label(clouds.score + wobble, clouds.shadow_score + wobble, cloud, shadow)
 
@@ -138,10 +139,10 @@ def fractal(
 ) -> np.ndarray:
     """Draw a random field (y, x) float32 of mean about 0 and deviation 1.
 
-    Its power spectrum is flat above structures of `length` pixels and falls as k**-slope below: larger is smoother.
+    The power spectrum is flat above structures of `length` pixels and falls as k**-slope below: larger is smoother.
     Structures are `stretch` times as long along `angle` (radians from the x axis) as across.
     """
-    n = -(-size // 32) * 32  # a size that the FFT likes
+    n = -(-size // 32) * 32  # a multiple of 32, which the FFT is fast at
     ky = np.fft.fftfreq(n).astype("float32")[:, None]
     kx = np.fft.rfftfreq(n).astype("float32")[None, :]
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
@@ -155,7 +156,7 @@ def fractal(
 
 @dataclass(frozen=True)
 class _Clouds:
-    """How strongly each pixel is cloud or shadow, the layers behind it, and how the sun shapes them: (y, x) float32."""
+    """Scores of cloud and shadow of each pixel, the cloud layers, and their light and gain: (y, x) float32."""
 
     score: np.ndarray
     shadow_score: np.ndarray
@@ -164,7 +165,7 @@ class _Clouds:
     gain: float
 
     def look(self, edge: float, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Opacity, brightness and share of ice where scores above `edge` are cloud over ground of this reflectance."""
+        """Compute opacity, brightness and share of ice, for scores above `edge` over `ground`, a reflectance."""
         depth, ice = np.zeros_like(self.score), np.zeros_like(self.score)
         for kind, score, strength in self.layers:
             part = strength * _inside(score, edge)
@@ -172,14 +173,14 @@ class _Clouds:
             ice += kind.ice * part
         opacity = 1 - np.exp(-depth)
         bright = self.gain * (0.36 + 0.42 * (1 - np.exp(-0.3 * depth)) + self.light * opacity)
-        # Over snow, light goes back and forth: clouds are hardly darker than it.
+        # Over snow, light is reflected back and forth: clouds are hardly darker than snow.
         return opacity, np.maximum(bright, 0.9 * ground), ice / np.maximum(depth, 1e-6)
 
 
 def _clouds(
     rng: np.random.Generator, row: Mapping[str, Any], size: int, scale: float, sun: tuple[float, float]
 ) -> _Clouds:
-    """Lay out the cloud types of a row; cumulus where it names none."""
+    """Lay out the cloud types of a row; cumulus if the row has no cloud type."""
     names = [tag.published for tag in TAGS if tag.group is TagGroup.CLOUD_TYPE and row[tag.published]] or ["cumulus"]
     extent = (1.4 if row["isolated"] else 2.5) if row["extended"] else 0.8
     wind = rng.uniform(0, np.pi)
@@ -221,20 +222,20 @@ def _trails(rng: np.random.Generator, ragged: np.ndarray, scale: float) -> np.nd
 
 
 def _inside(score: np.ndarray, edge: float) -> np.ndarray:
-    """How far a score is inside the edge; the root makes edges crisp, the small margin lets them fade outside."""
+    """Compute the depth of a score inside an edge; the root makes edges crisp, a small margin fades them outside."""
     root: np.ndarray = np.sqrt(np.maximum(score - (edge - 0.03), 0))
     return root
 
 
 def _facing(height: np.ndarray, sun: tuple[float, float]) -> np.ndarray:
-    """How much a relief faces the sun, deviation 1."""
+    """Compute how much each pixel of a relief faces the sun, standard deviation 1."""
     slope_y, slope_x = np.gradient(height)
     facing: np.ndarray = -(slope_y * sun[0] + slope_x * sun[1])
     return facing / max(float(facing.std()), 1e-6)
 
 
 def _label(score: np.ndarray, shadow_score: np.ndarray, cloud: int, shadow: int) -> tuple[np.ndarray, float, float]:
-    """Label exactly `cloud` pixels of highest score, then `shadow` of the rest; also the lowest score of each."""
+    """Label the `cloud` pixels of highest score, then `shadow` of the others; also return the lowest score of each."""
     classes = np.full(score.size, MaskClass.CLEAR, "uint8")
     edges = []
     for label, scores, count in ((MaskClass.CLOUD, score, cloud), (MaskClass.CLOUD_SHADOW, shadow_score, shadow)):
@@ -250,7 +251,7 @@ def _label(score: np.ndarray, shadow_score: np.ndarray, cloud: int, shadow: int)
 def _surface(
     rng: np.random.Generator, row: Mapping[str, Any], size: int, scale: float, sun: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Spectra (end, cover, band), and of each pixel its cover, place between the ends (0 to 1) and light (about 1)."""
+    """Make spectra (end, cover, band), and for each pixel its cover, mix of both ends (0 to 1) and light (about 1)."""
     table: dict[str, list[list[float]]] = {}
     for name, *spectrum in (line.split() for line in COVER_TABLE.strip().splitlines()[1:]):
         table.setdefault(name, []).append([float(value) / 100 for value in spectrum])
@@ -263,19 +264,19 @@ def _surface(
     texture = fractal(rng, size, 120 * scale, 2.6)
     scores = {n: fractal(rng, size, (60 if n in RARITY else 300) * scale, 4.0) - RARITY.get(n, 0) for n in names}
     if {"snow/ice", "hills/mountains"} <= scores.keys():
-        scores["snow/ice"] = relief + 0.2  # snow lies high
-    if "coastal" in scores:  # sand lies along the shore only
+        scores["snow/ice"] = relief + 0.2  # snow is on the heights
+    if "coastal" in scores:  # sand is along the shore only
         land = np.max([score for name, score in scores.items() if name not in ("coastal", *WATER)], axis=0)
         scores["coastal"] = np.where(np.abs(land - scores["open_water"] - 0.05) < 0.05, np.inf, -np.inf)
     covers = np.argmax([scores[name] for name in names], axis=0)
 
     mix, rugged = 0.5 + 0.22 * texture, np.full(len(names), 0.13 if row["hills/mountains"] else 0.04, "float32")
     for i, name in enumerate(names):
-        here = covers == i
+        covered = covers == i
         if name == "agricultural":
-            mix[here] = _parcels(rng, relief, scale)[here] + 0.06 * texture[here]
+            mix[covered] = _parcels(rng, relief, scale)[covered] + 0.06 * texture[covered]
         elif name == "urban/developed":
-            mix[here] = np.abs(0.35 * fractal(rng, size, 8, 1.2))[here]
+            mix[covered] = np.abs(0.35 * fractal(rng, size, 8, 1.2))[covered]
         elif name in WATER:
             rugged[i] = 0
     light = 1 + rugged[covers] * _facing(relief, sun) + 0.016 * fractal(rng, size, 12, 2.0)

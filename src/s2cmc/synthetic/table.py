@@ -47,16 +47,17 @@ CLOUDS = (
 )
 _SKIES = ("mixed", "mixed", "mixed", "clear", "mixed", "overcast", "mixed", "mixed")
 _PATTERNED_SCENES = 16
-"""The first scenes go through the tuples above in turn, so that small releases show much; later ones are drawn."""
+"""The first scenes take values of the tuples above in turn, so that small releases have variety; later ones are
+random."""
 
 
 def to_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Table of rows, columns as published."""
+    """Make a table of rows, columns as published."""
     return pd.DataFrame(list(rows), columns=list(TABLE_COLUMNS))
 
 
 def to_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table, by published column."""
+    """Turn a table into rows, by published column."""
     columns = list(TABLE_COLUMNS)
     return [dict(zip(columns, values, strict=True)) for values in table[columns].itertuples(index=False, name=None)]
 
@@ -64,8 +65,8 @@ def to_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 def sample_table(scenes: int, seed: int = 0) -> pd.DataFrame:
     """Make a plausible table in the published columns and dtypes, sorted by product ID.
 
-    From 6 scenes on it has every dataset, clear, mixed and overcast skies, snow, water, thick and thin cloud; from 8 on
-    every tag. Percentages are targets that a mask may miss by rounding.
+    A table of 6 scenes or more has every dataset, clear, mixed and overcast skies, snow, water, thick and thin cloud;
+    one of 8 or more has every tag. Masks may differ from the percentages by rounding.
     """
     rng = np.random.default_rng(seed)
     products: set[str] = set()
@@ -85,7 +86,7 @@ def _sample_row(rng: np.random.Generator, i: int, scene: str) -> dict[str, Any]:
     casts = sky == "mixed" and marked and "thick" in clouds
     shadow = float(rng.uniform(0.1, 0.3)) * min(cloud, 100 - cloud) if casts else 0.0
     tags = clouds.split() if cloud else []
-    if sky != "overcast" or "thick" not in tags:  # else no surface is seen
+    if sky != "overcast" or "thick" not in tags:  # else no surface is visible
         tags += surface.split()
     row: dict[str, Any] = dict.fromkeys(TABLE_COLUMNS, 0) | dict.fromkeys(tags, 1)
     row.update(index=i, scene=scene, annotator=str(rng.choice(["A", "B"])), shadows_marked=int(marked))
@@ -128,15 +129,15 @@ NO_CLASS_PIXELS, TWO_CLASS_PIXELS, ZERO_PIXELS, SATURATED_PIXELS = 3, 2, 5, 3
 
 
 def quirk_scenes(table: pd.DataFrame) -> dict[str, str]:
-    """Product ID of each quirk of `QUIRKS`, in the table of a release made with ``quirks=True``."""
+    """Return the product ID of each quirk of `QUIRKS`, in the table of a release made with ``quirks=True``."""
     if len(table) < len(QUIRKS):
         raise ArgumentError(f"quirks need at least {len(QUIRKS)} scenes, one for each; got {len(table)}")
     return dict(zip(QUIRKS, table["scene"].iloc[: len(QUIRKS)].tolist(), strict=True))
 
 
 def plant_in_rows(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Change rows of a sample table in place as the quirks ask; the product ID of each quirk."""
-    quirk_scenes(to_table(rows))  # refuses too few scenes
+    """Change rows of a sample table in place, one for each quirk; return the product ID of each quirk."""
+    quirk_scenes(to_table(rows))  # raises an error for too few scenes
     at = dict(zip(QUIRKS, rows, strict=False))
 
     def change(quirk: str, tags: str, cloud: float, shadow: float, *, marked: int) -> None:
@@ -151,7 +152,7 @@ def plant_in_rows(rows: list[dict[str, Any]]) -> dict[str, str]:
     change("overcast_without_surface", CLOUDS[5], 100.0, 0.0, marked=1)
     at["overcast_without_surface"] |= {tag.published: 0 for tag in TAGS if tag.group is TagGroup.SURFACE_TYPE}
 
-    # A product ID is mission, level, time, baseline, orbit, tile, time of making. The order of the IDs stays.
+    # A product ID is mission, level, time, baseline, orbit, tile, processing time. The IDs must stay sorted.
     before, overcast, first, second = (row["scene"].split("_") for row in rows[4:8])
     rows[4]["scene"], rows[5]["scene"] = sorted(
         "_".join([*before[:5], tile, before[6]]) for tile in (before[5], overcast[5])
@@ -161,7 +162,7 @@ def plant_in_rows(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def plant_in_pixels(mask: np.ndarray, reflectance: np.ndarray, quirk: str | None) -> None:
-    """Change mask (y, x, class) and reflectance (y, x, band) of a scene in place as its quirk asks."""
+    """Change mask (y, x, class) and reflectance (y, x, band) of a scene in place, according to its quirk."""
     pixels = mask.reshape(-1, len(MaskClass))
     if quirk == "shadow_only_in_table":
         pixels[pixels[:, MaskClass.CLOUD_SHADOW]] = (True, False, False)

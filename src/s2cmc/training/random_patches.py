@@ -18,14 +18,15 @@ from s2cmc.store import Source, source_of
 VARIABLES = ("reflectance", "mask")
 _DIMS = ("scene", "y", "x", "band")
 _DAMAGE = (ValueError, RuntimeError, DamagedError, MissingObjectError)
-"""What is raised where bytes are not what was written, or are not there."""
+"""Errors for bytes that are not what was written, or are missing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """Batches of random patches, in an order that depends on nothing but what stands here.
+    """Batches of random patches, in an order that depends only on these attributes.
 
-    ``len(patches)`` batches; ``patches[i]`` reads one of them; iterating, the next one is read while one is used.
+    ``len(patches)`` is the number of batches, ``patches[i]`` reads one of them. Iteration reads the next batch while
+    one is used.
 
     Attributes
     ----------
@@ -34,13 +35,13 @@ class Patches:
     size : (y, x)
         Pixels of a patch.
     batch : int
-        Patches in a batch; the last one may hold fewer.
+        Patches in a batch; the last batch may have fewer.
     count : int
         Patches of an epoch.
     scenes_per_batch : int
-        Scenes that the patches of a batch are of, at most.
+        Upper limit for the number of scenes in a batch.
     seed, number : int
-        The order is another one for each seed and for each number of an epoch.
+        Seed, and number of the epoch: each pair gives another order.
     """
 
     catalogue: xr.Dataset
@@ -52,12 +53,12 @@ class Patches:
     number: int = 0
 
     def epoch(self, number: int) -> "Patches":
-        """As many other patches in another order.
+        """Return another epoch: as many patches, at other places and in another order.
 
         Parameters
         ----------
         number : int
-            From 0 on; that of the first one is 0.
+            Number of the epoch, from 0.
         """
         _check("epoch", number, 0)
         return replace(self, number=number)
@@ -66,8 +67,13 @@ class Patches:
     def positions(self) -> np.ndarray:
         """Position of the scene, first row and first column of each patch (patch, 3), int64, in order.
 
-        Every scene is drawn equally often, to within one visit; places in a scene are uniform.
+        All scenes are visited equally often, to within one visit; places in a scene are uniform.
         """
+        # Batches of 4 patches from 2 scenes each, 8 patches of 3 scenes:
+        #   patch    0  1  2  3  4  5  6  7
+        #   visits   0  0  1  1  2  2  3  3   a visit is the patches of one scene in one batch
+        #   order    2  0  1  1  2  0         two rounds through the 3 scenes, each in an order of its own
+        #   scenes   2  2  0  0  1  1  1  1
         rng = np.random.default_rng((self.seed, self.number))
         patch = np.arange(self.count)
         within = patch % self.batch * self.scenes_per_batch // self.batch
@@ -105,7 +111,7 @@ def patches(
     scenes_per_batch: int | None,
     seed: int,
 ) -> Patches:
-    """Batches of random patches; see `CloudsAccessor.patches`."""
+    """Plan batches of random patches; see `CloudsAccessor.patches`."""
     size = _size(catalogue, size)
     scenes, *plane = (catalogue.sizes[dim] for dim in ("scene", "y", "x"))
     if not scenes:
@@ -129,10 +135,10 @@ def patches_at(catalogue: xr.Dataset, positions: ArrayLike, size: int | tuple[in
     places = _places(catalogue, positions, size)
     variables = [_in_order(catalogue.variables[name]) for name in VARIABLES]
     with ThreadPoolExecutor(len(VARIABLES), "s2cmc-patches") as pool:  # both may wait for a network
-        read = pool.map(lambda variable: _read(variable, places, size), variables)
-        found = {
+        arrays = pool.map(lambda variable: _read(variable, places, size), variables)
+        read = {
             name: (("patch", *variable.dims[1:]), values, variable.attrs)
-            for name, variable, values in zip(VARIABLES, variables, read, strict=True)
+            for name, variable, values in zip(VARIABLES, variables, arrays, strict=True)
         }
     scene, y, x = places.T
     coordinates = {
@@ -142,32 +148,33 @@ def patches_at(catalogue: xr.Dataset, positions: ArrayLike, size: int | tuple[in
         "x_start": ("patch", x, {"long_name": "first column of the patch in its scene", "units": "1"}),
     }
     bands = {name: v for name, v in catalogue.variables.items() if name in catalogue.coords and v.dims == ("band",)}
-    return xr.Dataset(found, coordinates | bands, catalogue.attrs)
+    return xr.Dataset(read, coordinates | bands, catalogue.attrs)
 
 
 def _in_order(variable: xr.Variable) -> xr.Variable:
-    """The variable with its dimensions in the order of the catalogue's; the very same if they are."""
+    """Transpose a variable to the order of dimensions of the catalogue; return it unchanged if it has that order."""
     dims = tuple(dim for dim in _DIMS if dim in variable.dims)
     return variable if variable.dims == dims else variable.transpose(*dims)
 
 
-def _check(name: str, value: object, least: int) -> None:
-    if not isinstance(value, Integral) or value < least:
-        raise QueryError(f"{name} {value!r} is no whole number from {least} on")
+def _check(name: str, value: object, minimum: int) -> None:
+    """Check that an argument is a whole number from `minimum` on."""
+    if not isinstance(value, Integral) or value < minimum:
+        raise QueryError(f"{name} {value!r} is no whole number from {minimum} on")
 
 
 def _size(catalogue: xr.Dataset, size: int | tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a patch, if a scene has so many."""
-    asked = size if isinstance(size, tuple) else (size, size)
+    """Return rows and columns of a patch; check that a scene has so many."""
+    shape = size if isinstance(size, tuple) else (size, size)
     plane = catalogue.sizes["y"], catalogue.sizes["x"]
-    fits = len(asked) == 2 and all(isinstance(n, Integral) and 1 <= n <= plane[i] for i, n in enumerate(asked))
+    fits = len(shape) == 2 and all(isinstance(n, Integral) and 1 <= n <= plane[i] for i, n in enumerate(shape))
     if not fits:
         raise QueryError(f"size {size!r} does not fit: rows and columns of a patch are whole numbers up to {plane}")
-    return int(asked[0]), int(asked[1])
+    return int(shape[0]), int(shape[1])
 
 
 def _places(catalogue: xr.Dataset, positions: ArrayLike, size: tuple[int, int]) -> np.ndarray:
-    """Positions (patch, 3), if there is a patch at each of them."""
+    """Return positions as an array (patch, 3), int64; check that each patch is within its scene."""
     places = np.asarray(positions)
     if places.ndim != 2 or places.shape[1] != 3 or places.dtype.kind not in "iu":
         raise QueryError(
@@ -185,19 +192,19 @@ def _places(catalogue: xr.Dataset, positions: ArrayLike, size: tuple[int, int]) 
 
 
 def _read(variable: xr.Variable, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Patches of a variable (patch, y, x, ...)."""
+    """Read patches of a variable (patch, y, x, ...)."""
     if (source := source_of(variable)) is not None:
         try:
-            found = _read_windows(source, places, size)
-        except _DAMAGE:  # read by itself, it is read once more, or named
-            found = None
-        if found is not None:
-            return found
+            values = _read_windows(source, places, size)
+        except _DAMAGE:  # read scene by scene, bytes are read once more, and an error names the scene
+            values = None
+        if values is not None:
+            return values
     return _read_blocks(variable, places, size)
 
 
 def _read_windows(source: Source, places: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
-    """Patches straight from the shards of a store; None where these cannot be read so."""
+    """Read patches straight from the shards of a store; None for other sources, or if rows or columns do not ascend."""
     from s2cmc.store import CatalogueStore
 
     store = source.array.store
@@ -206,33 +213,35 @@ def _read_windows(source: Source, places: np.ndarray, size: tuple[int, int]) -> 
     scenes, rows, columns, *last = source.positions
     if any((np.diff(positions) <= 0).any() for positions in (rows, columns)):
         return None
-    rest = [np.unique(bands) for bands in last]
-    out = _room((len(places), *size, *map(len, rest)), source.dtype)
+    # Bands are read in ascending order, each once, and then put into the order of the source:
+    #   last [3, 2, 1] (true colour), ascending [1, 2, 3], taken from there at [2, 1, 0]
+    ascending = [np.unique(bands) for bands in last]
+    out = _empty_patches((len(places), *size, *map(len, ascending)), source.dtype)
     windows = [
-        ([scenes[scene : scene + 1], rows[y : y + size[0]], columns[x : x + size[1]], *rest], out[i : i + 1])
+        ([scenes[scene : scene + 1], rows[y : y + size[0]], columns[x : x + size[1]], *ascending], out[i : i + 1])
         for i, (scene, y, x) in enumerate(places.tolist())
     ]
     source.shards.read_windows(store, windows, source.transfer)
-    if rest and not np.array_equal(rest[0], last[0]):
-        return np.moveaxis(np.take(np.moveaxis(out, -1, 1), np.searchsorted(rest[0], last[0]), 1), 1, -1)
+    if ascending and not np.array_equal(ascending[0], last[0]):
+        return np.moveaxis(np.take(np.moveaxis(out, -1, 1), np.searchsorted(ascending[0], last[0]), 1), 1, -1)
     return out
 
 
 def _read_blocks(variable: xr.Variable, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Patches of any variable: scene by scene, the block that holds all those of it."""
-    out = _room((len(places), *size, *variable.shape[3:]), variable.dtype)
+    """Read patches of any variable: of each scene, one block that holds all of its patches."""
+    out = _empty_patches((len(places), *size, *variable.shape[3:]), variable.dtype)
     for scene in np.unique(places[:, 0]):
-        chosen = np.flatnonzero(places[:, 0] == scene)
-        corner, end = places[chosen, 1:].min(axis=0), places[chosen, 1:].max(axis=0) + size
+        of_scene = np.flatnonzero(places[:, 0] == scene)
+        corner, end = places[of_scene, 1:].min(axis=0), places[of_scene, 1:].max(axis=0) + size
         block = variable[scene, corner[0] : end[0], corner[1] : end[1]].to_numpy()
-        for i in chosen:
+        for i in of_scene:
             y, x = places[i, 1:] - corner
             out[i] = block[y : y + size[0], x : x + size[1]]
     return out
 
 
-def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Room for patches (patch, y, x, ...), in memory band by band, as frameworks want it and as it is read."""
+def _empty_patches(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an uninitialised array (patch, y, x, ...); its memory is band-major, as stores and frameworks have it."""
     if len(shape) < 4:
         return np.empty(shape, dtype)
     patch, *plane, band = shape
