@@ -38,7 +38,7 @@ from s2cmc.store.lazy import (
     to_mask,
     to_reflectance,
 )
-from s2cmc.store.open import open_catalogue, open_group, open_with, place_of
+from s2cmc.store.open import open_catalogue, open_group, place_of
 from s2cmc.store.reading import as_stored, read_array, read_once, rebound, without_cache
 from s2cmc.store.shards import Shards, checked
 
@@ -77,7 +77,6 @@ __all__ = [
     "map_scenes",
     "open_catalogue",
     "open_group",
-    "open_with",
     "pack_bundle",
     "pack_digests",
     "place_of",

@@ -126,10 +126,6 @@ def open_catalogue(
     return opened
 
 
-def open_with(store, access, *, chunks="auto"):  # type: ignore
-    return open_catalogue(store, access, chunks=chunks)
-
-
 def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "zarr.Group":
     """Open the Zarr group of a catalogue as it is stored; see `open_catalogue`."""
     import zarr
