@@ -103,18 +103,19 @@ bench-remote: $(READY)
 	$(BIN)/pytest -q -s benchmarks/test_remote.py
 
 fuzz: $(READY)
-	$(BIN)/python tests/fuzz.py $(or $(SECONDS),300) $(SEED)
+	PYTHONPATH=tests $(BIN)/python -m helpers.fuzz $(or $(SECONDS),300) $(SEED)
 
 hardship: $(READY)
-	S2CMC_EVERY_WRITE=1 S2CMC_MOMENTS=200 $(BIN)/pytest -q tests/test_diskfull.py tests/test_signals.py tests/test_resume.py
+	S2CMC_EVERY_WRITE=1 S2CMC_MOMENTS=200 $(BIN)/pytest -q tests/robustness/test_disk_full.py \
+		tests/robustness/test_signals.py tests/conversion/convert/test_resume.py
 
 MINUTES ?= 10
 soak: $(READY)
-	S2CMC_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -q -s tests/test_soak.py
+	S2CMC_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -q -s tests/robustness/test_soak.py
 
 GDAL := build/gdal
 gdal: $(READY) $(GDAL)/usr/lib/python3/dist-packages/osgeo
-	S2CMC_GDAL_PYTHON="tests/readers/in_chroot.sh $(GDAL)" $(BIN)/pytest tests/test_gdal.py
+	S2CMC_GDAL_PYTHON="tests/integration/readers/in_chroot.sh $(GDAL)" $(BIN)/pytest tests/integration/test_gdal.py
 
 $(GDAL)/usr/lib/python3/dist-packages/osgeo:
 	rm -rf $(GDAL) && mkdir -p $(GDAL)

@@ -11,10 +11,10 @@ import rasterio
 import table
 import xarray as xr
 import zarrpeers
-from fileserver import FileServer
-from netproxy import Proxy
+from helpers.file_server import FileServer
+from helpers.http_proxy import Proxy
+from helpers.request_log import depth
 from ours import Ours
-from requestlog import depth
 from table import OURS, fact, timed
 
 import s2cmc

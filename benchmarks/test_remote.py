@@ -11,9 +11,9 @@ from pathlib import Path
 import dask
 import pytest
 import xarray as xr
-from fileserver import FileServer
-from netproxy import Proxy
-from requestlog import depth
+from helpers.file_server import FileServer
+from helpers.http_proxy import Proxy
+from helpers.request_log import depth
 from rich.console import Console
 from rich.table import Table
 

@@ -3,23 +3,22 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import dask
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from fileserver import FileServer, RangeHandler
+from helpers.answers import Answer
+from helpers.file_server import FileServer, RangeHandler
+from helpers.paths import ROOT, SHARED
 
 import s2cmc
 from s2cmc.cli import app
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.synthetic.make import make_release
 
-pytest_plugins = ["s3fixtures", "tinyfixtures", "planted"]
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+pytest_plugins = ["helpers.s3_fixtures", "helpers.tiny_fixtures", "helpers.credentials"]
 
 
 @pytest.fixture(scope="session")
@@ -88,26 +87,6 @@ def no_coalescing() -> Iterator[None]:
         yield
 
 
-class Answer(NamedTuple):
-    """How the command ended, and what it said where."""
-
-    code: int
-    out: str
-    err: str
-
-    def is_one_message(self, *parts: object) -> bool:
-        """Exit code 1, and on stderr one message with these parts, after what the progress bar left."""
-        progress, begun, message = self.err.partition("error: ")
-        if not begun or not all(line.strip().endswith(" left") for line in progress.split("\n") if line.strip()):
-            return False
-        return (
-            self.code == 1
-            and not self.out
-            and "Traceback" not in message
-            and all(str(part) in begun + message for part in parts)
-        )
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run the command in this process, through its own entry point: ``run("info", store)``."""
@@ -136,3 +115,16 @@ def serve() -> Iterator[object]:
     yield start
     for server in servers:
         server.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by where they are and what they use: ``-m "not slow and not network and not hostile"`` is soon done."""
+    for item in items:
+        if "security" in item.path.relative_to(ROOT / "tests").parts[:1]:
+            item.add_marker(pytest.mark.hostile)
+        if not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.network)
+
+
+_SERVERS = {"serve", "gateway", "nginx"}
+"""Fixtures that start a server."""
