@@ -118,7 +118,7 @@ def serve() -> Iterator[object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by where they are and what they use: ``-m "not slow and not network and not hostile"`` is soon done."""
+    """Mark tests by where they are and by the servers that they use."""
     for item in items:
         if "security" in item.path.relative_to(ROOT / "tests").parts[:1]:
             item.add_marker(pytest.mark.hostile)
