@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 
-from zarr.core.sync import sync
-
+from s2cmc._compat import run_in_loop
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access
@@ -167,7 +166,7 @@ def _refuse_incomplete(place: Place, expected: set[str]) -> None:
 
 
 def _fetch(store: CatalogueStore, key: str) -> bytes:
-    return bytes(sync(store.fetch(key)))
+    return bytes(run_in_loop(store.fetch(key)))
 
 
 def _stored_tags(folder: Folder | Bucket) -> dict[str, tuple[int, str]]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from obstore.exceptions import BaseError
 
+from s2cmc._compat import greet_scheduler
 from s2cmc._redact import without_secrets
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
 from s2cmc.release import TABLE_FILE
@@ -103,22 +104,13 @@ def connected(scheduler: "str | Client") -> Iterator["Client"]:
         return
     try:
         with ThreadPoolExecutor(1) as pool:  # asyncio.run refuses a thread with a running loop, as in a notebook
-            pool.submit(asyncio.run, _greet(scheduler)).result()
+            pool.submit(asyncio.run, greet_scheduler(scheduler, PATIENCE)).result()
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # Client raises any of them for a wrong address
         hint = "start one with `dask scheduler` and give the address that it shows, such as tcp://host:8786"
         raise CatalogueError(f"the scheduler {scheduler} cannot be reached: {error}; {hint}") from error
     with client:
         yield client
-
-
-async def _greet(scheduler: str) -> None:
-    """Connect to a scheduler once, as a Client that finds none delays the end of its process."""
-    from distributed.comm.core import connect
-    from distributed.security import Security
-
-    comm = await connect(scheduler, timeout=PATIENCE, **Security().get_connection_args("client"))
-    await comm.close()
 
 
 def threads(client: "Client") -> int:

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from zarr.core.sync import sync
 
+from s2cmc._compat import run_in_loop
 from s2cmc._redact import redacted
 from s2cmc.errors import ArgumentError, StoreError
 from s2cmc.geo import footprints
@@ -201,7 +201,7 @@ def _to_json(document: dict[str, Any]) -> bytes:
 def _fetch_root(store: object) -> bytes:
     if not isinstance(store, CatalogueStore):
         raise TypeError(f"expected a store that open_group opened, got {store!r}")
-    return bytes(sync(store.fetch(ROOT)))
+    return bytes(run_in_loop(store.fetch(ROOT)))
 
 
 def _sibling_url(store: str) -> str:

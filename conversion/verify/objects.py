@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.sync import sync
 
+from s2cmc._compat import run_in_loop
 from s2cmc._redact import redacted
 from s2cmc.errors import DamagedError, StoreError
 from s2cmc.schema import JOURNAL_PLAN
@@ -66,7 +66,7 @@ def shard_digests(group: zarr.Group) -> dict[str, str] | None:
     if not isinstance(objects, CatalogueStore) or name is None:
         return None
     try:
-        return unpack_digests(bytes(sync(objects.fetch(str(name)))), group.attrs, f"{objects.place}/{name}")
+        return unpack_digests(bytes(run_in_loop(objects.fetch(str(name)))), group.attrs, f"{objects.place}/{name}")
     except StoreError:
         return None
 
@@ -90,7 +90,7 @@ def list_objects(place: Place) -> set[str] | None:
 def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) -> Iterator[str]:
     """Compare metadata and coordinates with their copies in the root and the bundle; check bundle and digests."""
     packed = [str(group.attrs[name]) for name in (BUNDLE_ATTRIBUTE, DIGESTS_ATTRIBUTE) if name in group.attrs]
-    first = sync(_fetch_all(objects, [ROOT, *(name for name in packed if name in keys)]))
+    first = run_in_loop(_fetch_all(objects, [ROOT, *(name for name in packed if name in keys)]))
     bundled: dict[str, bytes] = {}
     for name, content in first.items():
         try:
@@ -106,7 +106,7 @@ def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) ->
         return
     metadata = json.loads(first[ROOT])["consolidated_metadata"]["metadata"]
     copies = {f"{name}/{ROOT}": value for name, value in metadata.items()}
-    for key, content in sync(_fetch_all(objects, sorted(keys & (copies.keys() | bundled.keys())))).items():
+    for key, content in run_in_loop(_fetch_all(objects, sorted(keys & (copies.keys() | bundled.keys())))).items():
         if isinstance(content, StoreError):
             yield str(content)
         elif key in bundled and content != bundled[key]:
@@ -210,7 +210,7 @@ def _read_shard(array: "zarr.Array[Any]", first: int, last: int) -> WholeShard:
     store, key = array.store, shard_key(array, first)
     if not isinstance(store, CatalogueStore):
         raise TypeError(f"expected an array of a CatalogueStore, got one of {store!r}")
-    content = bytes(sync(store.fetch(key)))
+    content = bytes(run_in_loop(store.fetch(key)))
     pixels = _read_pixels(rebound(array, store.with_objects({key: content})), first, last)
     chunks = prod(n // m for n, m in zip(array.shards or array.chunks, array.chunks, strict=True))
     return WholeShard(pixels, digest_of(content, chunks))

@@ -1,12 +1,30 @@
 """What is used of the private parts of other libraries is there, and does what it is used for."""
 
+import ast
+import asyncio
+import re
+import threading
+from pathlib import Path
+
+import dask
+import dask.array
+import dask.threaded
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.paths import ROOT
 from xarray.backends import BackendArray
-from xarray.core.indexing import IndexingSupport, explicit_indexing_adapter
 
-from s2cmc._compat import array_and_key, data_of, is_lazily_indexed, lazily_indexed
+from s2cmc._compat import (
+    array_and_key,
+    data_of,
+    forget_dasks_threads,
+    greet_scheduler,
+    is_lazily_indexed,
+    lazily_indexed,
+    read_indexed,
+    run_in_loop,
+)
 
 
 class Counted(BackendArray):
@@ -16,7 +34,7 @@ class Counted(BackendArray):
         self.shape, self.dtype, self.reads = shape, np.dtype("int64"), 0
 
     def __getitem__(self, key):
-        return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self.read)
+        return read_indexed(key, self.shape, self.read)
 
     def read(self, key):
         self.reads += 1
@@ -62,3 +80,53 @@ def test_chunks_of_a_lazily_indexed_variable_read_it(counted):
     (original,) = (layer for name, layer in chunked.data.dask.layers.items() if name.startswith("original"))
     array, key = array_and_key(next(iter(original.values())))
     assert (array, key) == (counted, (slice(None), slice(None)))
+
+
+@pytest.mark.parametrize("part", [slice(None, None, -1), slice(2, 2), slice(3, 0, -2)])
+def test_slices_reach_the_array_as_they_are(counted, part):
+    variable = xr.Variable(("a", "b"), lazily_indexed(counted))[part]
+    np.testing.assert_array_equal(variable.values, np.arange(24).reshape(4, 6)[part])
+
+
+def test_a_coroutine_runs_beside_a_loop_that_runs_already():
+    async def name_of_thread():
+        return threading.current_thread().name
+
+    async def in_a_notebook():
+        return run_in_loop(name_of_thread())
+
+    assert asyncio.run(in_a_notebook()) != threading.current_thread().name
+
+
+def test_dask_computes_after_its_threads_are_forgotten():
+    """As in a fork, where its pool is there and the threads of it are not."""
+    numbers = dask.array.arange(10, chunks=2)
+    with dask.config.set(scheduler="threads"):
+        assert numbers.sum().compute() == 45
+        assert dask.threaded.default_pool is not None
+        forget_dasks_threads()
+        assert dask.threaded.default_pool is None
+        assert numbers.sum().compute() == 45
+
+
+def test_a_scheduler_that_is_not_there_is_an_error_of_the_system():
+    with pytest.raises(OSError, match=r"Timed out|refused|connect"):
+        asyncio.run(greet_scheduler("tcp://127.0.0.1:9", timeout=0.5))
+
+
+PRIVATE = re.compile(r"(zarr|xarray|dask|distributed|fsspec|pandas|numpy)\.(core|comm|backends\.\w+|.*\._)")
+
+
+def modules() -> list[Path]:
+    return sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "conversion").rglob("*.py")])
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_private_parts_of_others_are_used_here_alone(path):
+    tree = ast.parse(path.read_text())
+    imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    if path.name != "_compat.py":
+        assert [name for name in imported if PRIVATE.match(name)] == []
+        assert not used & {"_data", "_SEEN", "_at_fork_reinit"}

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
+from s2cmc._compat import forget_dasks_threads
 from s2cmc._redact import without_secrets
 from s2cmc.errors import StoreError
 from s2cmc.storage.access import Access, has_obstore, scheme_of
@@ -40,20 +41,7 @@ def survive_forks() -> None:
     zarr and fsspec do this for their own threads.
     """
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget_threads)
-
-
-def _forget_threads() -> None:
-    """Remove dask's pools of threads, and release locks that another thread held at the moment of the fork."""
-    import dask.config
-    import dask.threaded
-    import dask.tokenize
-
-    for lock in (dask.threaded.pools_lock, dask.config.config_lock, dask.tokenize.tokenize_lock):
-        lock._at_fork_reinit()  # type: ignore[union-attr]  # as threading and logging do with theirs
-    dask.threaded.default_pool = None
-    dask.threaded.pools.clear()
-    dask.tokenize._SEEN = {}
+        os.register_at_fork(after_in_child=forget_dasks_threads)
 
 
 type Part = "RangeByteRequest | SuffixByteRequest | None"
@@ -227,7 +215,7 @@ class ZarrConnection:
 
     async def read(self, key: str, byte_range: Part) -> Bytes:
         """Read the bytes of an object."""
-        from zarr.core.buffer import default_buffer_prototype
+        from zarr.buffer import default_buffer_prototype
 
         buffer = await self._store.get(key, default_buffer_prototype(), byte_range)
         if buffer is None:

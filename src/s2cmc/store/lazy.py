@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
-from xarray.core.indexing import IndexingSupport, VectorizedIndexer, explicit_indexing_adapter
 
-from s2cmc._compat import array_and_key, data_of, is_lazily_indexed, lazily_indexed
+from s2cmc._compat import array_and_key, data_of, is_lazily_indexed, lazily_indexed, read_indexed
 from s2cmc.schema import DN_PER_REFLECTANCE, MASK_MISSING, MASK_NOT_ONE_HOT
 from s2cmc.store.reading import as_stored, read_as
 from s2cmc.store.shards import Shards, Transfer
@@ -44,9 +43,7 @@ class Pixels(BackendArray):
         self.source, self.shape, self.dtype = source, source.shape, source.dtype
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, VectorizedIndexer):
-            return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self._read)
-        return self._read(key.tuple)  # the adapter would reverse slices with a negative step, and fails at empty ones
+        return read_indexed(key, self.shape, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         return np.asarray(self.source[key])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
+from s2cmc._compat import run_in_loop
 from s2cmc._redact import redacted
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.storage import (
@@ -29,7 +30,7 @@ from s2cmc.store.format import ROOT, check_checksum
 from s2cmc.store.shards import BufferPool
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer, BufferPrototype
+    from zarr.abc.buffer import Buffer, BufferPrototype
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,8 @@ class CatalogueStore(Store):
 
     def run[T](self, reading: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that reads: of a local folder in this thread, else in zarr's event loop."""
-        from zarr.core.sync import sync
-
         if not self.is_local:
-            return sync(reading)
+            return run_in_loop(reading)
         try:
             reading.send(None)  # nothing in it waits, so that one step runs it to its end
         except StopIteration as end:

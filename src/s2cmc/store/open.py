@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
+from s2cmc._compat import run_in_loop
 from s2cmc.errors import (
     ArgumentError,
     DamagedError,
@@ -184,11 +185,9 @@ def _root(place: "Place") -> bytes:
 
 
 def _fetch(place: "Place", key: str) -> bytes:
-    from zarr.core.sync import sync  # in zarr's own thread, so that a running event loop does not matter
-
     from s2cmc.store.objects import CatalogueStore
 
-    return bytes(sync(CatalogueStore(place).fetch(key)))
+    return bytes(run_in_loop(CatalogueStore(place).fetch(key)))
 
 
 def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
@@ -210,8 +209,6 @@ def _check_format(attributes: Mapping[str, Any], place: "Place") -> None:
 
 def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> "CatalogueStore":
     """Make the store of a place; if it has a bundle of coordinates, these are fetched now and served from memory."""
-    from zarr.core.sync import sync
-
     from s2cmc.store.objects import CatalogueStore
 
     edition = hashlib.sha256(root).hexdigest()
@@ -220,9 +217,9 @@ def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> 
         store = CatalogueStore(place, edition=edition)
         try:
             try:
-                objects |= unpack_bundle(bytes(sync(store.fetch(name))), attributes, f"{place}/{name}")
+                objects |= unpack_bundle(bytes(run_in_loop(store.fetch(name))), attributes, f"{place}/{name}")
             except DamagedError:  # the transport may have damaged it
-                fetched = bytes(sync(store.without_cache().fetch(name)))
+                fetched = bytes(run_in_loop(store.without_cache().fetch(name)))
                 objects |= unpack_bundle(fetched, attributes, f"{place}/{name}")
         except (DamagedError, MissingObjectError, DeniedError) as error:
             objects |= _coordinates_beside_bundle(store.without_cache(), root, attributes, error)
@@ -237,14 +234,12 @@ def _coordinates_beside_bundle(
     The bundle is an uncompressed zip, made of the objects that are stored beside it. Packed again, they must give its
     SHA-256: so all of them are proved at once.
     """
-    from zarr.core.sync import sync
-
     stored = json.loads(root).get("consolidated_metadata", {}).get("metadata", {})
     names = [name for name in (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES) if name in stored]
     keys = [f"{name}/c/0" for name in names]
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            contents = pool.map(lambda key: bytes(sync(store.fetch(key))), keys)
+            contents = pool.map(lambda key: bytes(run_in_loop(store.fetch(key))), keys)
             objects = unpack_bundle(pack_bundle(dict(zip(keys, contents, strict=True))), attributes, str(error))
     except (DamagedError, MissingObjectError, DeniedError):
         raise type(error)(f"{error}; nor are the coordinates beside it whole: {ADVICE}") from error

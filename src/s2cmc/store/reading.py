@@ -12,11 +12,10 @@ from s2cmc.store.shards import OneChunk, Shards, Transfer
 
 if TYPE_CHECKING:
     import zarr
-    from zarr.core.array_spec import ArrayConfigParams
 
     from s2cmc.store.objects import CatalogueStore
 
-NO_FILL: "ArrayConfigParams" = {"read_missing_chunks": False}
+NO_FILL: Any = {"read_missing_chunks": False}
 """Configuration of an array with which zarr raises an error for an absent chunk, instead of giving fill values."""
 
 ADVICE = "`s2cmc verify` lists all that is hit, and `s2cmc repair` makes it anew from the release"
