@@ -3,7 +3,7 @@
 ``s2cmc.open_catalogue(path_or_url)`` opens a store; ``ds.clouds`` asks it.
 """
 
-from importlib.metadata import version
+from importlib.metadata import version as _version
 
 from s2cmc.accessor import (
     CloudsAccessor,  # importing it registers ds.clouds
@@ -30,7 +30,7 @@ from s2cmc.errors import (
 from s2cmc.storage import Access
 from s2cmc.store import open_catalogue
 
-__version__ = version("s2cmc")
+__version__ = _version("s2cmc")
 
 __all__ = [
     "Access",

@@ -56,6 +56,11 @@ def test_a_question_only_forwards(name: str) -> None:
     assert isinstance(function.body[1], ast.Return)
 
 
+def test_the_accessor_has_few_names() -> None:
+    """A new one replaces another, or belongs into a package."""
+    assert len([name for name in dir(CloudsAccessor) if not name.startswith("_")]) <= 36
+
+
 def test_the_accessor_keeps_only_the_dataset(catalogue: xr.Dataset) -> None:
     accessor = catalogue.clouds
     accessor.select("thin"), accessor.class_counts(), accessor.tags

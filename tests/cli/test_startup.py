@@ -67,7 +67,8 @@ def seconds(environment: Mapping[str, str], *line: str | Path) -> float:
 def test_it_starts_little_later_than_xarray(store, tmp_path):
     """Within 0.25 and 0.6 s of `import xarray` where that takes 0.65 s: 0.38 and 0.92 of it.
 
-    Measured 0.35 and 0.75. The limits leave room for a busy machine, and none for dask.array, which costs 0.6 to 0.8.
+    Measured 0.3 and 0.75 in processor time. The limits leave room for a busy machine, and none for dask.array, which
+    costs 0.6 to 0.8.
     """
     lines = {"xarray": ("import xarray",), "help": (MAIN, "--help"), "info": (MAIN, "info", store)}
     # With bytecode, as an installed package has it.
