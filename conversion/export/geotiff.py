@@ -126,7 +126,7 @@ def scene_tags(stored: Readback, i: int, attributes: Mapping[str, Any]) -> dict[
 
 
 def alt_mask_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The same for the other annotator's mask, of which the published percentages are not."""
+    """Return the tags for the other annotator's mask, without the published percentages, which are not of it."""
     other = {"annotator": next(name for name in ANNOTATORS if name != tags["annotator"])}
     return {name: value for name, value in tags.items() if name not in _PERCENTAGES} | other
 

@@ -94,7 +94,7 @@ def _png(image: Image.Image, **options: int) -> bytes:
 
 
 def encode_sidecar(*, categories: bool, epsg: int | None = None, transform: Affine | None = None) -> bytes:
-    """What GDAL reads from ``FILE.aux.xml`` beside a file: names of labels, CRS and transform.
+    """Encode what GDAL reads from ``FILE.aux.xml`` beside a file: names of labels, CRS and transform.
 
     Format: GDAL, Persistent Auxiliary Metadata, https://gdal.org/en/stable/user/raster_data_model.html.
     """

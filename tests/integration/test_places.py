@@ -232,5 +232,5 @@ def test_an_option_that_fsspec_does_not_know_is_named(scheme):
 
 
 def test_an_endpoint_without_a_scheme_is_refused():
-    with pytest.raises(s2cmc.StoreError, match="endpoint_url is 'localhost:9000'; expected http:// or https://"):
+    with pytest.raises(s2cmc.ArgumentError, match="endpoint_url is 'localhost:9000'; expected http:// or https://"):
         s2cmc.open_catalogue("s3://bucket/x", endpoint_url="localhost:9000", timeout=2)

@@ -244,7 +244,7 @@ def test_without_it_nothing_is_kept(url, web, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_size_below_one_byte_is_refused(size, url, cache):
-    with pytest.raises(s2cmc.StoreError, match=f"cache_size is {size}; expected bytes above 0"):
+    with pytest.raises(s2cmc.ArgumentError, match=f"cache_size is {size}; expected bytes above 0"):
         s2cmc.open_catalogue(url, cache_dir=cache, cache_size=size)
 
 

@@ -20,7 +20,7 @@ from s2cmc.errors import CatalogueError
 if TYPE_CHECKING:
     from s2cmc.storage import Access
 
-# How the command ends when it is told to: in order, and with the exit code that shells have for the signal.
+# How the command ends on a signal: in order, and with the exit code that shells have for the signal.
 
 _FROM_SIGNAL = 128  # what shells add to the number of a signal
 _SIGPIPE = 13  # Windows does not name it
@@ -72,7 +72,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def how_stopped(error: KeyboardInterrupt) -> tuple[str, int]:
-    """What to say of a signal, and the exit code: 130 of SIGINT, 143 of SIGTERM, 129 of SIGHUP."""
+    """Return the word for a signal, and its exit code: 130 of SIGINT, 143 of SIGTERM, 129 of SIGHUP."""
     number = error.number if isinstance(error, Stopped) else signal.SIGINT
     return _WORDS.get(signal.Signals(number), "hung up"), _FROM_SIGNAL + number
 
@@ -108,7 +108,7 @@ _TEXT = re.compile(".*(key|secret|token|name|id|url|profile|region|backend|dir|e
 
 
 def access_of(pairs: list[str] | None, option: str = "--store-option") -> "Access":
-    """What ``--store-option`` says, or another of its kind."""
+    """Return the access that ``--store-option``, or another option of its kind, asks for."""
     from s2cmc.storage import make_access
 
     return make_access(key_values(pairs, option))
@@ -188,7 +188,7 @@ def needs_convert() -> None:
 
 
 def scene_list(text: str | None) -> list[str] | None:
-    """What ``--scenes`` names."""
+    """Return the product IDs that ``--scenes`` names."""
     if text is None:
         return None
     path = Path(text)

@@ -44,7 +44,7 @@ for command in (
 
 
 class _Discreet(logging.Formatter):
-    """What libraries have to say, without credentials in URLs."""
+    """Formatter of log records without credentials in URLs."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""

@@ -43,20 +43,20 @@ def stats(
     if html_file:
         report.require_page_packages()
     chosen = _chosen(store, store_option, where, split)
-    found = report.gather_statistics(chosen, by or report.DEFAULT_BY)
+    tables = report.gather_statistics(chosen, by or report.DEFAULT_BY)
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
-        written.append((json_file, report.to_json(found)))
+        written.append((json_file, report.to_json(tables)))
     if csv_file:
-        written.append((csv_file, report.to_csv(found)))
+        written.append((csv_file, report.to_csv(tables)))
     if html_file:
-        written.append((html_file, report.statistics_page(chosen, found)))
+        written.append((html_file, report.statistics_page(chosen, tables)))
     _write(written)
-    _show("class prevalence, % of the labelled pixels", report.prevalence_table(found["prevalence"]))
-    _show("difficulty", report.share_table(found["difficulty"]))
-    _show("tags", report.share_table(found["tags"]))
-    if "agreement" in found:
-        _show_scores("annotator B against annotator A", found["agreement"])
+    _show("class prevalence, % of the labelled pixels", report.prevalence_table(tables["prevalence"]))
+    _show("difficulty", report.share_table(tables["difficulty"]))
+    _show("tags", report.share_table(tables["tags"]))
+    if "agreement" in tables:
+        _show_scores("annotator B against annotator A", tables["agreement"])
     else:
         out.print("no scene here has masks of both annotators")
     _say(written)
@@ -147,9 +147,9 @@ def _show_scores(title: str, result: "xr.Dataset") -> None:
     """Show what fits into 80 columns; the files have every number."""
     from s2cmc import report
 
-    found = report.class_table(result).drop(columns=["groups", "IoU", "bal.acc."])
-    for mask_class in found["class"].unique():
-        _show(f"{title}: {mask_class}", found[found["class"] == mask_class].drop(columns="class"))
+    scores = report.class_table(result).drop(columns=["groups", "IoU", "bal.acc."])
+    for mask_class in scores["class"].unique():
+        _show(f"{title}: {mask_class}", scores[scores["class"] == mask_class].drop(columns="class"))
     problems = "cloud or not, and 3 classes" if "three_class_accuracy" in result else "cloud or not"
     overall = report.overall_table(result, intervals=False).drop(columns="groups")
     _show(f"{title}: {problems}", overall)

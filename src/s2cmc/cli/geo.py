@@ -102,11 +102,11 @@ def metadata(
 
 
 def window(store: Store, scene: _Scene, store_option: StoreOption = None) -> None:
-    """Show where a scene lies in its original Level-1C product, and where to find that."""
+    """Show where a scene is in its original Level-1C product, and where to find the product."""
     from s2cmc.store import open_catalogue
 
-    found = open_catalogue(store, access_of(store_option)).clouds.l1c_window(_key(scene))
-    out.print(str(found), highlight=False, markup=False, soft_wrap=True)
+    window = open_catalogue(store, access_of(store_option)).clouds.l1c_window(_key(scene))
+    out.print(str(window), highlight=False, markup=False, soft_wrap=True)
 
 
 def georeference(
@@ -119,12 +119,12 @@ def georeference(
     """Compare a scene with its original pixel by pixel, in every placement around its own."""
     from s2cmc.store import open_catalogue
 
-    found = open_catalogue(store, access_of(store_option)).clouds.check_georeference(_key(scene), source, band=band)
-    out.print(str(found), highlight=False, markup=False, soft_wrap=True)
-    if not found.passes:
+    check = open_catalogue(store, access_of(store_option)).clouds.check_georeference(_key(scene), source, band=band)
+    out.print(str(check), highlight=False, markup=False, soft_wrap=True)
+    if not check.passes:
         raise typer.Exit(1)
 
 
 def _key(scene: str) -> str | int:
-    """What names a scene: no product ID, prefix or tile is made of digits alone."""
+    """Return the key of a scene; digits alone are a position, as no product ID, prefix or tile is made of them."""
     return int(scene) if scene.isdecimal() else scene

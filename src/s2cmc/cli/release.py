@@ -221,7 +221,7 @@ def repair(
     storage_option: StorageOption = None,
     store_option: StoreOption = None,
 ) -> None:
-    """Rewrite what is hit in STORE from the release it was converted from. Killed and run again, it goes on."""
+    """Rewrite what is damaged in STORE from the release it was converted from. Killed and run again, it goes on."""
     needs_convert()
     from s2cmc.conversion.repair import repair as run
 
@@ -247,7 +247,7 @@ def repair(
 
 
 def _show_hit(pairs: Sequence[tuple[str, str]]) -> None:
-    """Scenes that are hit, each with what of it is."""
+    """Show the affected scenes, each with its affected variables."""
     hit: dict[str, list[str]] = {}
     for scene, name in dict.fromkeys(pairs):
         hit.setdefault(scene, []).append(name)

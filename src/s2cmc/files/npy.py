@@ -118,14 +118,14 @@ def _entries(text: str) -> dict[str, str]:
     body = text.strip()
     if not (body.startswith("{") and body.endswith("}")):
         return {}
-    body, start, found = body[1:-1].rstrip(), 0, dict[str, str]()
+    body, start, entries = body[1:-1].rstrip(), 0, dict[str, str]()
     while start < len(body):
         entry = _ENTRY.match(body, start)
-        if entry is None or entry[1][1:-1] in found:
+        if entry is None or entry[1][1:-1] in entries:
             return {}
-        found[entry[1][1:-1]] = entry[2]
+        entries[entry[1][1:-1]] = entry[2]
         start = entry.end()
-    return found
+    return entries
 
 
 def _dtype(descr: str) -> np.dtype:
@@ -180,9 +180,9 @@ def read_array(content: bytes, path: str) -> np.ndarray:
         return open_array(io.BytesIO(content), path).read()
     file = io.BytesIO(content)
     header = _read_header(file.read, path)
-    found = len(content) - file.tell()
-    if found != header.nbytes:
-        raise _wrong_size(path, header.shape, header.dtype, found)
+    nbytes = len(content) - file.tell()
+    if nbytes != header.nbytes:
+        raise _wrong_size(path, header.shape, header.dtype, nbytes)
     flat = np.frombuffer(content, header.dtype, offset=file.tell())
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
@@ -291,11 +291,11 @@ class ArrayReader:
             filled += step
 
     def _skip_rest(self, before: int) -> None:
-        found, rest = before, np.empty(_STEP, np.uint8)
-        while found <= self.nbytes + _STEP and (step := _read_into(self.file, self.path, rest)):
-            found += step
-        if found != self.nbytes:
-            raise _wrong_size(self.path, self.shape, self.dtype, found)
+        nbytes, rest = before, np.empty(_STEP, np.uint8)
+        while nbytes <= self.nbytes + _STEP and (step := _read_into(self.file, self.path, rest)):
+            nbytes += step
+        if nbytes != self.nbytes:
+            raise _wrong_size(self.path, self.shape, self.dtype, nbytes)
 
 
 def _open_npz(whole: io.BytesIO, path: str) -> tuple[BinaryFile, str]:
@@ -352,6 +352,6 @@ def _read_into(file: BinaryFile, path: str, part: np.ndarray) -> int:
         raise ReleaseError(f"{path} is not readable: {error}") from error
 
 
-def _wrong_size(path: str, shape: tuple[int, ...], dtype: np.dtype, found: int) -> ReleaseError:
+def _wrong_size(path: str, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> ReleaseError:
     expected = prod(shape) * dtype.itemsize
-    return ReleaseError(f"{path}: shape {shape} of {dtype} takes {expected} bytes, but {found} follow its header")
+    return ReleaseError(f"{path}: shape {shape} of {dtype} takes {expected} bytes, but {nbytes} follow its header")

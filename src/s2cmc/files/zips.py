@@ -1,4 +1,4 @@
-"""Zips of strangers are opened with a bound on their directory, and only where members do not share bytes."""
+"""Untrusted zips, opened with a bound on their directory, and only where members do not share bytes."""
 
 import sys
 import zipfile
@@ -49,7 +49,7 @@ class _Sparing:
         return getattr(self._file, name)
 
     def read(self, size: int = -1) -> bytes:
-        found = b"" if size > self.limit else self._file.read(size if size >= 0 else self.limit + 1)
-        if max(size, len(found)) > self.limit:
+        content = b"" if size > self.limit else self._file.read(size if size >= 0 else self.limit + 1)
+        if max(size, len(content)) > self.limit:
             raise zipfile.BadZipFile(f"its directory takes more than {self.limit} bytes")
-        return found
+        return content

@@ -138,8 +138,8 @@ class _Evaluator:
             if not isinstance(right, ast.List | ast.Tuple | ast.Set):
                 raise self._error(right, "is no list; write `in` with one, like ['A', 'B']")
             equal = [self._compare(left, ast.Eq(), element) for element in right.elts]
-            found = np.logical_or.reduce(equal) if equal else np.False_
-            return np.logical_not(found) if isinstance(operator, ast.NotIn) else found
+            is_member = np.logical_or.reduce(equal) if equal else np.False_
+            return np.logical_not(is_member) if isinstance(operator, ast.NotIn) else is_member
         compare = _COMPARISONS.get(type(operator))
         if compare is None:
             raise self._error(left, f"cannot be compared by `{type(operator).__name__}`; use == or !=")

@@ -25,7 +25,7 @@ ReflectanceType = Literal["uint16", "float32"]
 """How a store holds reflectance: as DN, or as the published floats where these are no whole DN."""
 
 ExportFormat = Literal["cog", "geotiff", "npz", "npy", "png", "zarr"]
-"""What scenes are exported as."""
+"""Formats that scenes are exported in."""
 
 
 class MaskClass(IntEnum):
@@ -179,14 +179,14 @@ class SceneCoordinate:
     @property
     def attributes(self) -> dict[str, str]:
         """CF attributes; a tag carries its group, published name and description."""
-        found = {"long_name": self.long_name}
+        attributes = {"long_name": self.long_name}
         if self.units:
-            found["units"] = self.units
+            attributes["units"] = self.units
         if self.published:
-            found["published_name"] = self.published
+            attributes["published_name"] = self.published
         if self.tag:
-            found |= {"tag_group": str(self.tag.group), "description": self.tag.description}
-        return found
+            attributes |= {"tag_group": str(self.tag.group), "description": self.tag.description}
+        return attributes
 
 
 TABLE_COORDINATES = (

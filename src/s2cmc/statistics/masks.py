@@ -8,7 +8,7 @@ from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DIFFICULTIES, MaskClass
 from s2cmc.store import map_scenes, stored_pixels
 
 _CLEAR, _CLOUD, _SHADOW = map(int, MaskClass)
-"""As plain numbers: labels would be compared with an enum as int64."""
+"""Classes as plain numbers: numpy compares labels with an enum as int64."""
 
 _ROWS = 255 // _SHADOW
 """Labels whose sum is less than 256."""

@@ -10,6 +10,7 @@ from distributed import Client, KilledWorker, LocalCluster
 from helpers.clusters import objects_of, on
 
 import s2cmc
+from s2cmc.conversion.convert import cluster as scheduling
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.layout.arrays import pixel_arrays, shard_objects, store_objects
 from s2cmc.conversion.targets.journal import Target
@@ -24,7 +25,7 @@ def test_an_adaptive_cluster_grows_from_nothing_and_converts_and_reduces(release
         Client(cluster, set_as_default=False) as client,
     ):
         monitor = pytest.MonkeyPatch()
-        monitor.setattr(cluster, "PATIENCE", 0.2)
+        monitor.setattr(scheduling, "PATIENCE", 0.2)
         with pytest.raises(s2cmc.CatalogueError, match=r"no worker has come to .* in 0\.2 s; start some"):
             convert(str(release), str(tmp_path / "store"), scheduler=client)
         monitor.undo()

@@ -262,7 +262,7 @@ def test_sigkill_at_random_moments(bucket, url, release):
             s2cmc.open_catalogue(url, **bucket.options)
     assert killed, "no run was killed before it was complete"
     if root not in bucket.listed(root):
-        subprocess.run([str(word) for word in command], check=True, capture_output=True)
+        subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
     assert verify(url, str(release), access=bucket.access) == []
 
 
