@@ -16,7 +16,7 @@ IN_NO_PLACE = (
     *("matplotlib", "PIL", "sklearn", "filelock", "shapefile"),
     *("s2cmc.conversion", "s2cmc.synthetic"),
 )
-"""What neither the help nor a look at a local store needs."""
+"""Modules that neither the help nor a look at a local store needs."""
 
 ROUNDS = 5
 

@@ -1,4 +1,4 @@
-"""What is used of the private parts of other libraries is there, and does what it is used for."""
+"""Private parts of other libraries that `_compat` uses: each is there, and does what it is used for."""
 
 import ast
 import asyncio
@@ -99,7 +99,7 @@ def test_a_coroutine_runs_beside_a_loop_that_runs_already():
 
 
 def test_dask_computes_after_its_threads_are_forgotten():
-    """As in a fork, where its pool is there and the threads of it are not."""
+    """A fork has the pool of its parent, and none of its threads."""
     numbers = dask.array.arange(10, chunks=2)
     with dask.config.set(scheduler="threads"):
         assert numbers.sum().compute() == 45

@@ -23,7 +23,7 @@ add_header Access-Control-Allow-Headers Range always;
 add_header Access-Control-Expose-Headers "Content-Range, Content-Length, ETag" always;
 if ($request_method = OPTIONS) { return 204; }
 """
-"""What serves a store well, in a browser too: these lines stand in docs/how-to/publish.md."""
+"""Lines of nginx that serve a store well, in a browser too; docs/how-to/publish.md shows the same."""
 
 WITHOUT_RANGES = "max_ranges 0;"
 

@@ -113,7 +113,7 @@ def test_the_script_says_in_one_message_what_it_cannot_read_or_write(tmp_path: P
 
 
 def test_it_uses_what_users_have() -> None:
-    """Of s2cmc nothing but what ``import s2cmc`` offers; accessors are found by xarray."""
+    """The example uses nothing of s2cmc but what ``import s2cmc`` offers; xarray finds the accessors."""
     tree = ast.parse(SCRIPT.read_text(encoding="utf-8"))
     imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     imported += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

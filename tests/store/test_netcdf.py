@@ -1,4 +1,4 @@
-"""What writes the memory of a block to a file or hands it to C gets the values in C order."""
+"""Writers of netCDF, and functions that hand the memory of a block to C, get the values in C order."""
 
 import ctypes
 from pathlib import Path
