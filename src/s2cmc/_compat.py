@@ -81,6 +81,20 @@ def run_in_loop[T](coroutine: Coroutine[Any, Any, T]) -> T:
     return sync(coroutine)
 
 
+class EqualToItsBase(type):
+    """Metaclass of a class that compares equal to its base class.
+
+    xarray computes only arrays of one type together, and compares ``type(array)``: a subclass of dask's Array and an
+    Array would be refused as "mixing chunked array types" (`xarray.namedarray.parallelcompat.get_chunked_array_type`).
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls.__base__
+
+    def __hash__(cls) -> int:
+        return hash(cls.__base__)
+
+
 def forget_dasks_threads() -> None:
     """Remove dask's pools of threads, and release locks that another thread held at the moment of a fork."""
     import dask.config

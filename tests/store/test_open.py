@@ -17,7 +17,6 @@ from s2cmc import schema
 from s2cmc.schema.bands import BAND_NAMES
 from s2cmc.store import open as store_open
 from s2cmc.store.format import with_checksum
-from s2cmc.store.lazy import take_scenes
 from s2cmc.synthetic.make import make_scene
 
 
@@ -60,10 +59,10 @@ def test_opening_lists_nothing_and_leaves_pixels_alone(store):
     assert not [name for name in log.counter if "list" in name]
 
 
-def test_a_chunk_is_a_scene_or_eight_masks(catalogue):
-    """Shards of masks hold 64; a chunk of so many would take 67 MB."""
+def test_a_chunk_is_a_scene_of_every_variable(catalogue):
+    """So that `xr.map_blocks` takes the catalogue as it was opened."""
+    assert catalogue.chunks["scene"] == (1,) * 10
     assert catalogue.reflectance.data.chunksize == (1, 64, 64, 13)
-    assert catalogue.mask.data.chunks == catalogue.alt_mask.data.chunks == ((8, 2), (64,), (64,))
 
 
 def test_reflectance_is_bit_equal_to_the_published_arrays(catalogue):
@@ -110,21 +109,6 @@ def test_a_slice_reads_its_chunks_only(store, no_coalescing):
         sizes.clear()
         narrow.compute()
         assert sum(sizes) < whole / 13 * 2.5
-
-
-def test_selected_scenes_are_those_of_plain_indexing(catalogue):
-    """`take_scenes` goes back to the store for reflectance, and not where it has been changed since."""
-    chosen = np.array([7, 2, 3, 3])
-    changed = catalogue.assign(reflectance=catalogue.reflectance + 1)
-    for dataset in (
-        catalogue,
-        catalogue.isel(scene=slice(1, None)),
-        changed,
-        catalogue.chunk(scene=4),
-        catalogue.load(),
-    ):
-        xr.testing.assert_identical(take_scenes(dataset, chosen).load(), dataset.isel(scene=chosen).load())
-    assert take_scenes(catalogue, np.array([], int)).reflectance.mean("band").compute().shape == (0, 64, 64)
 
 
 def test_a_catalogue_survives_pickling(catalogue):

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec
 
 from s2cmc.conversion.layout.arrays import array_objects, pixel_arrays
-from s2cmc.store.lazy import to_mask, to_reflectance
 from s2cmc.store.reading import as_stored, read_array, read_as
 from s2cmc.store.shards import Shards
+from s2cmc.store.source import to_mask, to_reflectance
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,6 @@ from s2cmc.evaluation.predictions import fit, open_predictions, plain
 from s2cmc.evaluation.scores import ratio
 from s2cmc.query import Annotator, By, annotated, masks, other_masks, strata, with_scene_names
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM
-from s2cmc.store import take_scenes
 
 Prediction = xr.DataArray | str | Path
 """Labels or probabilities (scene, y, x), or the path of files of them."""
@@ -42,7 +41,7 @@ def count_prediction(
     truth: Annotator,
 ) -> xr.Dataset:
     """Count the confusion tables of a prediction, lazily; see `CloudsAccessor.confusion`."""
-    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, truth)))
+    part = catalogue.isel(scene=np.flatnonzero(annotated(catalogue, truth)))
     binary = threshold is not None or (isinstance(prediction, xr.DataArray) and prediction.dtype.kind == "b")
     chosen = find_class_map(("binary" if binary else "catalogue") if class_map is None else class_map)
     if threshold is not None and class_map is not None:
@@ -151,7 +150,7 @@ def agreement(
     catalogue: xr.Dataset, by: By, boundary_buffer: int, merge_shadow: bool, resampling: Resampling
 ) -> xr.Dataset:
     """Score annotator B against annotator A; see `CloudsAccessor.agreement`."""
-    part = take_scenes(catalogue, np.flatnonzero(catalogue["has_alt_mask"].to_numpy()))
+    part = catalogue.isel(scene=np.flatnonzero(catalogue["has_alt_mask"].to_numpy()))
     if not part.sizes["scene"]:
         raise CatalogueError("no scene here has masks of both annotators; select some where has_alt_mask is true")
     member = strata(part, with_scene_names(catalogue, by))
@@ -200,7 +199,7 @@ def match_counts(catalogue: xr.Dataset, counts: xr.Dataset) -> tuple[xr.Dataset,
         raise PredictionError(
             "these counts hold a scene twice, or parts with different classes; count all parts alike, each scene once"
         )
-    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, counts.attrs["truth"])))
+    part = catalogue.isel(scene=np.flatnonzero(annotated(catalogue, counts.attrs["truth"])))
     scenes = part["scene"].to_numpy()
     missing = [f"scene {scene} is missing" for scene in scenes if scene not in counts.indexes["scene"]]
     if missing:

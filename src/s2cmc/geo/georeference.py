@@ -13,7 +13,7 @@ from s2cmc.errors import QueryError
 from s2cmc.geo.level1c import L1CWindow, find_bands, l1c_window, native_resolution, read_pixels
 from s2cmc.geo.scenes import SceneKey, position
 from s2cmc.schema import BANDS, DN_PER_REFLECTANCE, OUTLINE_MARGIN, PIXEL_SIZE, TILE_SIZE, edge_and_step
-from s2cmc.store import take_scenes, to_reflectance
+from s2cmc.store import to_reflectance
 
 ENOUGH = 0.99
 """Share of the pixels that must be equal at the true place of a scene. Of the three scenes tried, all were equal."""
@@ -155,8 +155,9 @@ def check_georeference(
         raise QueryError(f"this catalogue was opened without {band}; it has {', '.join(map(str, bands))}")
     window = l1c_window(catalogue, key)
     path = find_bands(window, source, [band])[band]
-    taken = take_scenes(catalogue, np.array([at]), [bands.index(band)])
-    has_data, own = _digital_numbers(taken["reflectance"].isel(scene=0, band=0).transpose("y", "x").to_numpy())
+    has_data, own = _digital_numbers(
+        catalogue["reflectance"].isel(scene=at, band=bands.index(band)).transpose("y", "x").to_numpy()
+    )
     margin = int(catalogue["outline_margin"][at])
     y, x = (round(edge_and_step(catalogue[axis].to_numpy(), axis)[0] / PIXEL_SIZE) for axis in ("y", "x"))
     claimed = margin + y, margin + x

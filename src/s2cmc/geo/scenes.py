@@ -11,7 +11,7 @@ import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
 from s2cmc.schema import DIMS, MASK_MISSING, edge_and_step, interval
-from s2cmc.store import take_scene
+from s2cmc.store import transpose
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -27,7 +27,8 @@ def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
     """Take one scene, with its true coordinates; see `GeoAccessor.scene`."""
     from affine import Affine
 
-    taken = take_scene(catalogue, position(catalogue, key))  # bands first: rioxarray takes no other order
+    taken = catalogue.isel(scene=position(catalogue, key))
+    taken = transpose(taken, ..., "y", "x", missing_dims="ignore")  # rioxarray takes no other order
     epsg, x_origin, y_origin = (taken[name].to_numpy().item() for name in ("epsg", "x_origin", "y_origin"))
     if np.isnan(x_origin) or np.isnan(y_origin):
         raise CatalogueError(

@@ -7,7 +7,6 @@ import xarray as xr
 
 from s2cmc.errors import CatalogueError, QueryError
 from s2cmc.schema import ANNOTATORS, DIMS
-from s2cmc.store import take_scenes
 
 Annotator = Literal["primary", "other", "A", "B"]
 """``primary`` made `mask`, ``other`` made `alt_mask`; A and B are two persons, either of whom may have made either."""
@@ -27,7 +26,7 @@ def annotated(catalogue: xr.Dataset, annotator: Annotator) -> np.ndarray:
 
 def masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
     """Return the masks by one annotator, of the scenes that have one; see `CloudsAccessor.masks`."""
-    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, annotator)))
+    part = catalogue.isel(scene=np.flatnonzero(annotated(catalogue, annotator)))
     if annotator == "primary":
         return part["mask"]
     in_alt = _in_alt(part, annotator)
@@ -44,7 +43,7 @@ def other_masks(catalogue: xr.Dataset, annotator: Annotator) -> xr.DataArray:
     DataArray (scene, y, x), uint8
         With ``scene`` as its only coordinate.
     """
-    part = take_scenes(catalogue, np.flatnonzero(annotated(catalogue, annotator)))
+    part = catalogue.isel(scene=np.flatnonzero(annotated(catalogue, annotator)))
     return xr.DataArray(_joined(part, ~_in_alt(part, annotator)), coords={"scene": part["scene"].to_numpy()})
 
 

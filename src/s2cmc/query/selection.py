@@ -11,7 +11,6 @@ from s2cmc.query.expression import evaluate
 from s2cmc.query.places import intersects as intersecting
 from s2cmc.query.places import touches_box
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, Box, Moment, TagGroup, interval
-from s2cmc.store import take_scenes
 
 
 def select(
@@ -57,7 +56,8 @@ def select(
         keep[keep] = touches_box(catalogue.coords.to_dataset().isel(scene=keep), _box(bbox))
     if intersects is not None:
         keep[keep] = intersecting(catalogue.coords.to_dataset().isel(scene=keep), intersects)
-    return take_scenes(catalogue, np.flatnonzero(keep), None if bands is None else _positions(catalogue, bands))
+    chosen = {"scene": np.flatnonzero(keep)} | ({} if bands is None else {"band": _positions(catalogue, bands)})
+    return catalogue.isel(chosen)
 
 
 def tags(catalogue: xr.Dataset) -> xr.DataArray:

@@ -27,20 +27,11 @@ from s2cmc.store.format import (
     with_checksum,
 )
 from s2cmc.store.geozarr import STORE_ATTRIBUTES, as_geozarr
-from s2cmc.store.lazy import (
-    Source,
-    digital_numbers,
-    in_blocks,
-    source_of,
-    stored_pixels,
-    take_scene,
-    take_scenes,
-    to_mask,
-    to_reflectance,
-)
+from s2cmc.store.lazy import digital_numbers, in_blocks, source_of, stored_pixels, transpose
 from s2cmc.store.open import open_catalogue, open_group, place_of
 from s2cmc.store.reading import as_stored, read_array, read_once, rebound, without_cache
 from s2cmc.store.shards import Shards, checked
+from s2cmc.store.source import Source, to_mask, to_reflectance
 
 if TYPE_CHECKING:
     from s2cmc.store.objects import CatalogueStore, Place
@@ -86,11 +77,10 @@ __all__ = [
     "scene_spans",
     "source_of",
     "stored_pixels",
-    "take_scene",
-    "take_scenes",
     "tasks_of_blocks",
     "to_mask",
     "to_reflectance",
+    "transpose",
     "unpack_bundle",
     "unpack_digests",
     "versions_document",

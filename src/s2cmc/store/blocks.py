@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from s2cmc.store.lazy import Source, source_of
+from s2cmc.store.lazy import source_of
+from s2cmc.store.source import Source
 
 if TYPE_CHECKING:
     import dask.array
@@ -60,7 +61,11 @@ def is_lazy(array: xr.Variable | xr.DataArray) -> bool:
 
 
 def along_scenes(array: xr.Variable) -> xr.Variable:
-    """Return the array, chunked along ``scene`` alone."""
+    """Return the array, chunked along ``scene`` alone; pixels that are as they were opened in chunks of the store."""
+    if (source := source_of(array)) is not None:
+        from s2cmc.store.lazy_array import LazyArray
+
+        return xr.Variable(array.dims, LazyArray.in_stored_chunks(source))
     return array.chunk({dim: -1 for dim in array.dims if dim != "scene"}) if is_lazy(array) else array
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import batched, product
 from math import prod
 from threading import BoundedSemaphore, Lock
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -178,70 +178,6 @@ def side_by_side[T](work: Callable[[T], None], items: Iterable[T]) -> None:
         raise raised[0]
 
 
-# Band-major pixels: in memory band by band, as they are stored, and still so after dask has joined blocks of them.
-
-
-class Planar(np.ndarray[Any, Any]):
-    """An ndarray (scene, ..., band) whose memory is band-major: each band of a scene is one piece. Or a view of one.
-
-    dask joins blocks by `numpy.concatenate` before it computes with them. That would reorder the pixels, all bands of a
-    pixel side by side, which takes as long as to decode them. `Planar` joins them band-major, in several threads. All
-    other functions, `copy` among them, give plain ndarrays.
-    """
-
-    __array_priority__ = -1.0
-
-    @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: np.dtype[Any], empty: Callable[..., np.ndarray] = np.empty) -> Self:
-        """Return an uninitialised array (scene, ..., band) in memory that `empty` allocates for a shape and a dtype."""
-        # (8, 1022, 1022, 13) is asked for: memory of (8, 13, 1022, 1022), seen with its bands last.
-        scenes, *plane, bands = shape
-        return np.moveaxis(empty((scenes, bands, *plane), dtype), 1, -1).view(cls)
-
-    def copy(self, order: Literal["K", "A", "C", "F"] | None = "C") -> np.ndarray:  # type: ignore[override]
-        """Return a plain ndarray with these values, in C order by default, as `numpy.ndarray.copy` does.
-
-        Libraries in C rely on that order: netCDF4 writes the memory of a copy as it is.
-        """
-        return np.array(self, order=order)
-
-    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
-        """Return the result of a universal function as a plain ndarray."""
-        return array[()] if return_scalar else np.asarray(array)
-
-    def __array_function__(  # type: ignore[override]  # numpy gives a sequence
-        self, function: Callable[..., Any], types: Iterable[type], args: Sequence[Any], kwargs: Any
-    ) -> Any:
-        """Apply a function of numpy; `numpy.concatenate` joins band-major, and gives a single array back as it is."""
-        if function is np.concatenate and len(args) in (1, 2) and kwargs.keys() <= {"axis"}:
-            # Parts that differ in more than their length along the axis are left to numpy: to convert, or to refuse.
-            arrays, axis = list(args[0]), args[1] if len(args) == 2 else kwargs.get("axis", 0)
-            if axis is not None and all(isinstance(array, np.ndarray) for array in arrays):
-                alike = {(array.ndim, array.dtype, *np.delete(array.shape, axis)) for array in arrays}
-                if len(alike) == 1:
-                    return arrays[0] if len(arrays) == 1 else _join(arrays, axis, arrays[0])
-        return super().__array_function__(function, types, args, kwargs)
-
-
-def _join(parts: Sequence[np.ndarray], axis: int, like: np.ndarray) -> np.ndarray:
-    """Join arrays along an axis; the memory of the result is ordered as that of `like`."""
-    # Two scenes along axis 0, both (1, 1022, 1022, 13) and in memory (1, 13, 1022, 1022):
-    #   ends   1, 2
-    #   joined (2, 1022, 1022, 13), in memory (2, 13, 1022, 1022), which is why `empty_like` keeps strides
-    #   part 0 -> along[0:1], part 1 -> along[1:2]; source and target are ordered alike, so each is one plain copy
-    ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
-    shape = [*like.shape]
-    shape[axis] = ends[-1]
-    joined = np.empty_like(like, shape=shape, subok=False)
-    along = np.moveaxis(joined, axis, 0)
-
-    def put(i: int) -> None:
-        along[(ends[i - 1] if i else 0) : ends[i]] = np.moveaxis(parts[i], axis, 0)
-
-    side_by_side(put, range(len(parts)))
-    return joined
-
-
 Transfer = Callable[[np.ndarray, np.ndarray], object]
 """Converts stored values (first argument) into a part of the result (second); both may be the same memory."""
 
@@ -328,7 +264,7 @@ class Shards:
         Returns
         -------
         ndarray
-            `Planar` if a chunk holds one band: then each chunk is one piece of the result's memory, too.
+            In C order; if a chunk holds one band, band-major, so that each chunk is one piece of memory here too.
 
         Raises
         ------
@@ -338,8 +274,11 @@ class Shards:
             If an object is not what was written.
         """
         shape = tuple(len(p) for p in positions)
-        has_bands = len(shape) == 4 and self.chunks[-1] == 1
-        out = Planar.empty(shape, dtype, store.buffers.empty) if has_bands else store.buffers.empty(shape, dtype)
+        if len(shape) == 4 and self.chunks[-1] == 1:
+            # (8, 1022, 1022, 13) is asked for: memory of (8, 13, 1022, 1022), seen with its bands last.
+            out = np.moveaxis(store.buffers.empty((shape[0], shape[3], *shape[1:3]), dtype), 1, -1)
+        else:
+            out = store.buffers.empty(shape, dtype)
         if not out.size:
             return out
         self.read_windows(store, [(positions, out)], transfer)

@@ -207,8 +207,8 @@ def _read_windows(source: Source, places: np.ndarray, size: tuple[int, int]) -> 
     """Read patches straight from the shards of a store; None for other sources, or if rows or columns do not ascend."""
     from s2cmc.store import CatalogueStore
 
-    store = source.array.store
-    if source.shards is None or not isinstance(store, CatalogueStore):
+    shards, store = source.stored.shards, source.stored.array.store
+    if shards is None or not isinstance(store, CatalogueStore) or not source.is_in_order:
         return None
     scenes, rows, columns, *last = source.positions
     if any((np.diff(positions) <= 0).any() for positions in (rows, columns)):
@@ -221,7 +221,7 @@ def _read_windows(source: Source, places: np.ndarray, size: tuple[int, int]) -> 
         ([scenes[scene : scene + 1], rows[y : y + size[0]], columns[x : x + size[1]], *ascending], out[i : i + 1])
         for i, (scene, y, x) in enumerate(places.tolist())
     ]
-    source.shards.read_windows(store, windows, source.transfer)
+    shards.read_windows(store, windows, source.stored.transfer)
     if ascending and not np.array_equal(ascending[0], last[0]):
         return np.moveaxis(np.take(np.moveaxis(out, -1, 1), np.searchsorted(ascending[0], last[0]), 1), 1, -1)
     return out

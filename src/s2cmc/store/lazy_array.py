@@ -1,0 +1,196 @@
+"""The lazy array of an opened catalogue: a dask Array whose parts are read from the store by themselves.
+
+dask puts an index or a transposition behind the task that reads a block, so that one band of a scene would cost reading
+all thirteen. `LazyArray` takes the part of its source instead. Everything else makes an ordinary dask Array of it.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from numbers import Integral
+from operator import getitem
+from typing import Any, Self
+
+import dask.array
+import numpy as np
+from dask.array.slicing import normalize_index
+from dask.highlevelgraph import HighLevelGraph
+from dask.utils import IndexCallable
+
+from s2cmc._compat import EqualToItsBase
+from s2cmc.store.source import Index, Source
+
+
+class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
+    """A dask Array of a part of a Zarr array; one block is one scene.
+
+    Indexed or transposed it gives another `LazyArray`, in whatever order that is said; so do ``copy`` and
+    ``deepcopy``, which `xarray.align` and ``Dataset.copy`` call. It is pickled, persisted and computed with as a plain
+    dask Array, and its blocks and results are plain ndarrays.
+
+    Attributes
+    ----------
+    source : Source, optional
+        What is read; None after values were assigned to the array.
+    """
+
+    __slots__ = ("source",)
+
+    source: Source | None
+
+    @classmethod
+    def from_source(cls, source: Source) -> Self:
+        """Make the array of a source."""
+        return cls._like(_blocks(source), source)
+
+    @classmethod
+    def in_stored_chunks(cls, source: Source) -> Self:
+        """Make an array of which a block holds consecutive scenes of one chunk of the store: eight masks."""
+        # Masks in chunks of 8 scenes, of which scenes 6, 7, 8, 20 were chosen:
+        #   numbers 0, 0, 1, 2; edges 0, 2, 3, 4; chunks along scene (2, 1, 1)
+        chunks: list[tuple[int, ...]] = [(n,) for n in source.shape]
+        if (axis := source.scene_axis) is not None and source.shape[axis]:
+            numbers = source.positions[axis] // source.stored.array.chunks[0]
+            edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
+            chunks[axis] = tuple(np.diff(edges).tolist())
+        return cls._like(_from_source(source, f"{source.name}-chunks", chunks), source)
+
+    @classmethod
+    def _like(cls, array: dask.array.Array, source: Source | None) -> Self:
+        lazy: Self = cls(array.dask, array.name, array.chunks, meta=array)
+        lazy.source = source
+        return lazy
+
+    def __getitem__(self, index: Any) -> dask.array.Array:
+        key = self._orthogonal(index)
+        if self.source is None or key is None:
+            return super().__getitem__(index)  # type: ignore[no-untyped-call]  # nor are the others of dask
+        whole = all(isinstance(i, slice) and i == slice(None) for i in key)
+        return self if whole else LazyArray.from_source(self.source.take(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)  # type: ignore[no-untyped-call]
+        self.source = None
+
+    def transpose(self, *axes: Any) -> dask.array.Array:
+        """Permute the dimensions, as `numpy.ndarray.transpose` does."""
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], Iterable) else axes
+        order = [int(axis) % self.ndim for axis in order] if order and self.ndim else list(range(self.ndim))[::-1]
+        if self.source is None or sorted(order) != list(range(self.ndim)):
+            return super().transpose(*axes)  # type: ignore[no-untyped-call]
+        return self if order == sorted(order) else LazyArray.from_source(self.source.transpose(order))
+
+    def copy(self) -> Self:
+        """Return another array of the same source: dask's own are changed in place when values are assigned."""
+        return type(self)._like(self, self.source)
+
+    @property
+    def vindex(self) -> IndexCallable:
+        """Index pointwise, as `dask.array.Array.vindex` does."""
+        return IndexCallable(self._points)
+
+    def _points(self, key: Any) -> dask.array.Array:
+        # Pixels (0, 0), (900, 3), (0, 5) of (y, x): rows 0 and 900, columns 0, 3 and 5 are taken of the source, and of
+        # these, pointwise, (0, 0), (1, 1), (0, 2).
+        key = key if isinstance(key, tuple) else (key,)
+        points = [None if isinstance(index, slice) else np.asarray(index) for index in key]
+        if self.source is None or not all(p is None or (p.dtype.kind in "iu" and p.size) for p in points):
+            return super().vindex[key]
+        outer, inner = list[Any](key), list[Any](key)
+        for i, (at, n) in enumerate(zip(points, self.shape, strict=False)):
+            if at is None:
+                inner[i] = slice(None)
+            elif (at < -n).any() or (at >= n).any():
+                return super().vindex[key]
+            else:
+                outer[i], inverse = np.unique(at % n, return_inverse=True)
+                inner[i] = inverse.reshape(at.shape)
+        outer += [slice(None)] * (self.ndim - len(outer))
+        return super(LazyArray, LazyArray.from_source(self.source.take(outer))).vindex[tuple(inner)]
+
+    def _orthogonal(self, index: Any) -> tuple[Index, ...] | None:
+        """Turn what numpy and xarray index by into one index for each dimension; None where only dask can."""
+        parts = index if isinstance(index, tuple) else (index,)
+        lists = [part for part in parts if isinstance(part, list | np.ndarray)]
+        scalars = (Integral, slice, type(None), type(Ellipsis))
+        if len(lists) > 1 or not all(isinstance(part, (*scalars, list, np.ndarray)) for part in parts):
+            return None
+        if any(np.ndim(part) != 1 or np.asarray(part).dtype.kind not in "biu" for part in lists if np.size(part)):
+            return None
+        if any(isinstance(part, bool) for part in parts):
+            return None
+        key: tuple[Index, ...] = normalize_index(parts, self.shape)
+        return key
+
+    def __dask_postcompute__(self) -> Any:
+        if self.source is None:
+            return super().__dask_postcompute__()  # type: ignore[no-untyped-call]
+        return _finish, (self.source.scene_axis or 0,)
+
+
+def _blocks(source: Source) -> dask.array.Array:
+    """Make a dask Array with one block for each scene; each chunk of the store is decoded once for all blocks."""
+    # Masks in chunks of 8 scenes, of which scenes 20, 6, 7, 6 were chosen:
+    #   positions 6, 7, 20; numbers 0, 0, 2; read in blocks of the sizes (2, 1)
+    #   scene 20 -> the last of 3, block 1, its row 0; scene 6 -> block 0, row 0; scene 7 -> block 0, row 1
+    axis = source.scene_axis
+    chunks: list[tuple[int, ...]] = [(n,) for n in source.shape]
+    if axis is None or not source.shape[axis]:
+        return _from_source(source, source.name, chunks)
+    chunks[axis] = (1,) * source.shape[axis]
+    positions, order = np.unique(source.positions[axis], return_inverse=True)
+    numbers = positions // source.stored.array.chunks[0]
+    first = np.flatnonzero(np.diff(numbers, prepend=-1))
+    if len(first) == source.shape[axis]:
+        return _from_source(source, source.name, chunks)
+    sizes = np.diff(first, append=len(positions))
+    ascending = replace(source, positions=(*source.positions[:axis], positions, *source.positions[axis + 1 :]))
+    in_chunks = [*chunks[:axis], tuple(sizes.tolist()), *chunks[axis + 1 :]]
+    whole = _from_source(ascending, f"{source.name}-chunks", in_chunks)
+    block_of = np.repeat(np.arange(len(sizes)), sizes)[order].tolist()
+    row_of = (order - first[block_of]).tolist()
+    before, after = (0,) * axis, (0,) * (source.ndim - axis - 1)
+    layer: dict[Any, Any] = {
+        (source.name, *before, i, *after): (
+            getitem,
+            (whole.name, *before, block, *after),
+            (*[slice(None)] * axis, slice(row, row + 1)),
+        )
+        for i, (block, row) in enumerate(zip(block_of, row_of, strict=True))
+    }
+    graph = HighLevelGraph.from_collections(source.name, layer, [whole])  # type: ignore[list-item]
+    return dask.array.Array(graph, source.name, tuple(chunks), meta=whole)
+
+
+def _from_source(source: Source, name: str, chunks: Sequence[tuple[int, ...]]) -> dask.array.Array:
+    meta = np.empty((0,) * source.ndim, source.dtype)
+    return dask.array.from_array(source, chunks=tuple(chunks), name=name, asarray=False, meta=meta)
+
+
+def _finish(results: Any, axis: int) -> np.ndarray:
+    """Join computed blocks along one axis, into an ndarray of its own whose memory is ordered as that of the blocks."""
+    blocks = list(_flattened(results))
+    if len(blocks) > 1:
+        return np.concatenate(blocks, axis)  # keeps the order of memory, which dask's own does not
+    block = np.asarray(blocks[0])
+    return block.copy("K") if _on_worker() or not block.flags.writeable else block
+
+
+def _flattened(results: Any) -> Iterable[np.ndarray]:
+    if isinstance(results, list | tuple):
+        for result in results:
+            yield from _flattened(result)
+    else:
+        yield results
+
+
+def _on_worker() -> bool:
+    """Return True in a task of a cluster, whose worker may keep a block that was persisted, and hand it out again."""
+    distributed: Any = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
