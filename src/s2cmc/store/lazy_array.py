@@ -5,23 +5,28 @@ all thirteen. `LazyArray` takes the part of its source instead. Everything else 
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from numbers import Integral
 from operator import getitem
 from typing import Any, Self
 
-import dask.array
 import numpy as np
+from dask.array import Array, from_array
 from dask.array.slicing import normalize_index
-from dask.highlevelgraph import HighLevelGraph
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.utils import IndexCallable
 
 from s2cmc._compat import EqualToItsBase
 from s2cmc.store.source import Index, Source
 
+Chunks = tuple[tuple[int, ...], ...]
+MakeGraph = Callable[[Source, str, Chunks], HighLevelGraph]
 
-class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
+_EMPTY = HighLevelGraph({}, {})
+
+
+class LazyArray(Array, metaclass=EqualToItsBase):
     """A dask Array of a part of a Zarr array; one block is one scene.
 
     Indexed or transposed it gives another `LazyArray`, in whatever order that is said; so do ``copy`` and
@@ -34,14 +39,19 @@ class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
         What is read; None after values were assigned to the array.
     """
 
-    __slots__ = ("source",)
+    __slots__ = ("_graph", "_make_graph", "source")
 
     source: Source | None
+    _graph: HighLevelGraph | None
+    _make_graph: MakeGraph
 
     @classmethod
     def from_source(cls, source: Source) -> Self:
         """Make the array of a source."""
-        return cls._like(_blocks(source), source)
+        chunks: list[tuple[int, ...]] = [(n,) for n in source.shape]
+        if (axis := source.scene_axis) is not None:
+            chunks[axis] = (1,) * source.shape[axis] or (0,)
+        return cls._make(source, source.name, tuple(chunks), _graph_of_scenes)
 
     @classmethod
     def in_stored_chunks(cls, source: Source) -> Self:
@@ -53,15 +63,29 @@ class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
             numbers = source.positions[axis] // source.stored.array.chunks[0]
             edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
             chunks[axis] = tuple(np.diff(edges).tolist())
-        return cls._like(_from_source(source, f"{source.name}-chunks", chunks), source)
+        return cls._make(source, f"{source.name}-chunks", tuple(chunks), _graph_of_reads)
 
     @classmethod
-    def _like(cls, array: dask.array.Array, source: Source | None) -> Self:
-        lazy: Self = cls(array.dask, array.name, array.chunks, meta=array)
-        lazy.source = source
+    def _make(cls, source: Source, name: str, chunks: Chunks, make_graph: MakeGraph) -> Self:
+        lazy: Self = cls(_EMPTY, name, chunks, meta=np.empty((0,) * len(chunks), source.dtype))
+        lazy.source, lazy._graph, lazy._make_graph = source, None, make_graph
         return lazy
 
-    def __getitem__(self, index: Any) -> dask.array.Array:
+    @property
+    def dask(self) -> HighLevelGraph:
+        """Graph of the array, made when it is asked for: of a chain of indices, only the last one needs one."""
+        if self._graph is not None:
+            return self._graph
+        if self.source is None:
+            return _EMPTY
+        self._graph = self._make_graph(self.source, self.name, self.chunks)
+        return self._graph
+
+    @dask.setter
+    def dask(self, graph: HighLevelGraph) -> None:
+        self._graph = graph
+
+    def __getitem__(self, index: Any) -> Array:
         key = self._orthogonal(index)
         if self.source is None or key is None:
             return super().__getitem__(index)  # type: ignore[no-untyped-call]  # nor are the others of dask
@@ -72,7 +96,7 @@ class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
         super().__setitem__(key, value)  # type: ignore[no-untyped-call]
         self.source = None
 
-    def transpose(self, *axes: Any) -> dask.array.Array:
+    def transpose(self, *axes: Any) -> Array:
         """Permute the dimensions, as `numpy.ndarray.transpose` does."""
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], Iterable) else axes
         order = [int(axis) % self.ndim for axis in order] if order and self.ndim else list(range(self.ndim))[::-1]
@@ -82,14 +106,16 @@ class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
 
     def copy(self) -> Self:
         """Return another array of the same source: dask's own are changed in place when values are assigned."""
-        return type(self)._like(self, self.source)
+        copied: Self = type(self)(_EMPTY, self.name, self.chunks, meta=self)
+        copied.source, copied._graph, copied._make_graph = self.source, self._graph, self._make_graph
+        return copied
 
     @property
     def vindex(self) -> IndexCallable:
         """Index pointwise, as `dask.array.Array.vindex` does."""
         return IndexCallable(self._points)
 
-    def _points(self, key: Any) -> dask.array.Array:
+    def _points(self, key: Any) -> Array:
         # Pixels (0, 0), (900, 3), (0, 5) of (y, x): rows 0 and 900, columns 0, 3 and 5 are taken of the source, and of
         # these, pointwise, (0, 0), (1, 1), (0, 2).
         key = key if isinstance(key, tuple) else (key,)
@@ -122,49 +148,65 @@ class LazyArray(dask.array.Array, metaclass=EqualToItsBase):
         key: tuple[Index, ...] = normalize_index(parts, self.shape)
         return key
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function is np.where and len(args) == 3 and _keeps_all(*args):  # as `where(scene_condition, drop=True)` does
+            return args[1]
+        return super().__array_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
+
     def __dask_postcompute__(self) -> Any:
         if self.source is None:
             return super().__dask_postcompute__()  # type: ignore[no-untyped-call]
         return _finish, (self.source.scene_axis or 0,)
 
 
-def _blocks(source: Source) -> dask.array.Array:
-    """Make a dask Array with one block for each scene; each chunk of the store is decoded once for all blocks."""
+def _keeps_all(condition: Any, values: Any, other: Any) -> bool:
+    """Return True if ``numpy.where(condition, values, other)`` is `values`."""
+    return (
+        isinstance(condition, np.ndarray)
+        and isinstance(values, LazyArray)
+        and np.ndim(other) == 0
+        and np.result_type(values.dtype, other) == values.dtype
+        and np.broadcast_shapes(condition.shape, values.shape) == values.shape
+        and bool(condition.all())
+    )
+
+
+def _graph_of_scenes(source: Source, name: str, chunks: Chunks) -> HighLevelGraph:
+    """Make the graph of an array with one block for each scene; each chunk of the store is decoded once for all."""
     # Masks in chunks of 8 scenes, of which scenes 20, 6, 7, 6 were chosen:
     #   positions 6, 7, 20; numbers 0, 0, 2; read in blocks of the sizes (2, 1)
     #   scene 20 -> the last of 3, block 1, its row 0; scene 6 -> block 0, row 0; scene 7 -> block 0, row 1
     axis = source.scene_axis
-    chunks: list[tuple[int, ...]] = [(n,) for n in source.shape]
     if axis is None or not source.shape[axis]:
-        return _from_source(source, source.name, chunks)
-    chunks[axis] = (1,) * source.shape[axis]
+        return _graph_of_reads(source, name, chunks)
     positions, order = np.unique(source.positions[axis], return_inverse=True)
     numbers = positions // source.stored.array.chunks[0]
     first = np.flatnonzero(np.diff(numbers, prepend=-1))
     if len(first) == source.shape[axis]:
-        return _from_source(source, source.name, chunks)
+        return _graph_of_reads(source, name, chunks)
     sizes = np.diff(first, append=len(positions))
     ascending = replace(source, positions=(*source.positions[:axis], positions, *source.positions[axis + 1 :]))
-    in_chunks = [*chunks[:axis], tuple(sizes.tolist()), *chunks[axis + 1 :]]
-    whole = _from_source(ascending, f"{source.name}-chunks", in_chunks)
+    reads = f"{name}-chunks"
+    graph = _graph_of_reads(ascending, reads, (*chunks[:axis], tuple(sizes.tolist()), *chunks[axis + 1 :]))
     block_of = np.repeat(np.arange(len(sizes)), sizes)[order].tolist()
     row_of = (order - first[block_of]).tolist()
     before, after = (0,) * axis, (0,) * (source.ndim - axis - 1)
     layer: dict[Any, Any] = {
-        (source.name, *before, i, *after): (
+        (name, *before, i, *after): (
             getitem,
-            (whole.name, *before, block, *after),
+            (reads, *before, block, *after),
             (*[slice(None)] * axis, slice(row, row + 1)),
         )
         for i, (block, row) in enumerate(zip(block_of, row_of, strict=True))
     }
-    graph = HighLevelGraph.from_collections(source.name, layer, [whole])  # type: ignore[list-item]
-    return dask.array.Array(graph, source.name, tuple(chunks), meta=whole)
+    return HighLevelGraph({**graph.layers, name: MaterializedLayer(layer)}, {**graph.dependencies, name: {reads}})
 
 
-def _from_source(source: Source, name: str, chunks: Sequence[tuple[int, ...]]) -> dask.array.Array:
+def _graph_of_reads(source: Source, name: str, chunks: Chunks) -> HighLevelGraph:
+    """Make the graph of an array whose blocks are read one by one."""
     meta = np.empty((0,) * source.ndim, source.dtype)
-    return dask.array.from_array(source, chunks=tuple(chunks), name=name, asarray=False, meta=meta)
+    graph: HighLevelGraph = from_array(source, chunks=chunks, name=name, asarray=False, meta=meta).dask
+    return graph
 
 
 def _finish(results: Any, axis: int) -> np.ndarray:
@@ -176,7 +218,7 @@ def _finish(results: Any, axis: int) -> np.ndarray:
     return block.copy("K") if _on_worker() or not block.flags.writeable else block
 
 
-def _flattened(results: Any) -> Iterable[np.ndarray]:
+def _flattened(results: Any) -> Iterator[np.ndarray]:
     if isinstance(results, list | tuple):
         for result in results:
             yield from _flattened(result)
