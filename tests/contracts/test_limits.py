@@ -186,10 +186,13 @@ def test_one_band_of_all_scenes_asks_for_its_chunks_and_the_indexes(full, serve)
     assert sum(nbytes for _, _, nbytes in server.log) <= 1.01 * wanted
 
 
-# dask hands no second slice down where scenes come first: bands, then scenes, or both at once.
 WAYS_TO_THREE_BANDS = {
     "both at once": lambda reflectance: reflectance.isel(scene=1, band=slice(1, 4)),
     "bands, then scene": lambda reflectance: reflectance.sel(band=slice("B02", "B04"))[1],
+    "scene, then bands": lambda reflectance: reflectance[1].sel(band=["B04", "B03", "B02"]),
+    "lists of both": lambda reflectance: (
+        reflectance.isel(scene=[1]).sel(band=["B02", "B04", "B03"]).transpose("band", ...)
+    ),
     "one by one": lambda reflectance: reflectance.isel(band=2)[1],
 }
 

@@ -1,5 +1,8 @@
 """The xarray engine opens what `open_catalogue` opens, and nothing else."""
 
+import subprocess
+import sys
+
 import pytest
 import xarray as xr
 
@@ -75,3 +78,24 @@ def test_nothing_is_claimed_that_has_no_engine_named(store, tmp_path):
     assert xr.open_dataset(tmp_path / "other.zarr", consolidated=False)["a"].values.tolist() == [1.0]
     with pytest.raises(s2cmc.StoreError, match="no catalogue of s2cmc"):
         xr.open_dataset(tmp_path / "other.zarr", engine="s2cmc")
+
+
+REGISTERED = """
+import sys, dask_array.xarray, numpy as np, s2cmc
+dask_array.xarray.register()
+assert dask_array.xarray.isactive()
+ds = s2cmc.open_catalogue(sys.argv[1])
+plain = s2cmc.open_catalogue(sys.argv[1], chunks=None)
+np.testing.assert_array_equal(ds.reflectance[3].load(), plain.reflectance[3].values)
+red = ds.reflectance.isel(scene=[4, 1]).sel(band="B04")
+np.testing.assert_array_equal(red.compute(), plain.reflectance[[4, 1], ..., 3])
+np.testing.assert_allclose((ds.mask == 1).mean(["y", "x"]).compute(), (plain.mask.load() == 1).mean(["y", "x"]))
+np.testing.assert_array_equal(ds.clouds.class_counts().compute(), plain.clouds.class_counts().compute())
+np.testing.assert_array_equal(ds[["mask"]].compute().mask, plain.mask)
+ds.clouds.scene(0).compute(), ds.clouds.prevalence().compute(), ds.clouds.band_statistics().compute()
+"""
+
+
+def test_a_catalogue_works_where_another_library_has_replaced_the_manager_of_dask_arrays(store):
+    ended = subprocess.run([sys.executable, "-c", REGISTERED, store], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr

@@ -82,8 +82,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
             Scenes whose footprint shares a point with it: of shapely or GeoJSON, in degrees, longitude first; or a
             GeoSeries or GeoDataFrame, whose edges are straight in its CRS.
         bands : sequence of str, optional
-            ``["B04", "B03", "B02"]``: these bands of `reflectance` in this order. Only they are read then; after
-            ``.sel(band=[...])`` with a list, dask reads all thirteen first.
+            ``["B04", "B03", "B02"]``: these bands of `reflectance` in this order, as ``.sel(band=[...])`` gives them.
 
         Returns
         -------

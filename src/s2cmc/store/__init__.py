@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from s2cmc.store.backend import CatalogueBackend
+from s2cmc.store.backend import CatalogueBackend, PlainDaskManager
 from s2cmc.store.blocks import along_scenes, graph_of_blocks, is_lazy, map_scenes, scene_spans, tasks_of_blocks
 from s2cmc.store.format import (
     BUNDLE,
@@ -50,6 +50,7 @@ __all__ = [
     "CatalogueBackend",
     "CatalogueStore",
     "Place",
+    "PlainDaskManager",
     "Shards",
     "Source",
     "along_scenes",

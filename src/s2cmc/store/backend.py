@@ -1,4 +1,4 @@
-"""The xarray engine: ``xr.open_dataset(url, engine="s2cmc")``."""
+"""What xarray finds by entry points: the engine ``s2cmc``, and a manager of dask arrays."""
 
 import os
 from collections.abc import Iterable
@@ -7,6 +7,8 @@ from typing import Any
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
+from xarray.namedarray.daskmanager import DaskManager
+from xarray.namedarray.parallelcompat import list_chunkmanagers
 
 from s2cmc.storage import Access
 from s2cmc.store.lazy import preferred_chunks
@@ -37,3 +39,16 @@ class CatalogueBackend(BackendEntrypoint):
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ARG002
         """Return False: the engine has to be named, because looking into a store may take requests."""
         return False
+
+
+class PlainDaskManager(DaskManager):
+    """Chunk manager of xarray for `dask.array.Array` where the one named "dask" knows only arrays of another class.
+
+    ``dask_array.xarray.register()`` installs such a one; xarray could then not compute pixels of a catalogue.
+    See https://docs.xarray.dev/en/stable/internals/chunked-arrays.html.
+    """
+
+    def is_chunked_array(self, data: Any) -> bool:
+        """Return True for a dask Array that the manager named "dask" does not take."""
+        dask: Any = list_chunkmanagers().get("dask")
+        return isinstance(data, self.array_cls) and dask is not None and not dask.is_chunked_array(data)

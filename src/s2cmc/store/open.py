@@ -75,9 +75,9 @@ def open_catalogue(
     access : Access, optional
         How the store is reached: transport, credentials, time limit, cache.
     chunks : "auto" or None
-        As in `xarray.open_zarr`. By default pixels are dask arrays: a chunk is a scene of reflectance, eight masks,
-        or sixteen thumbnails. With None they are arrays without dask: indexing reads nothing, and ``.values`` reads the
-        selected pixels, ``ds.reflectance[3].values`` in little more than half the time. Arithmetic such as
+        As in `xarray.open_zarr`. By default pixels are dask arrays, of which a block is a scene. Indexed or transposed
+        in any order, they read what is left of them; arithmetic makes plain dask arrays of them. With None they are
+        arrays without dask: indexing reads nothing, and ``.values`` reads the selected pixels. Arithmetic such as
         ``ds.reflectance > 0.2`` then reads the array whole; methods of ``ds.clouds`` stay lazy.
     **options
         Options of `Access`, instead of `access`:
