@@ -1,9 +1,8 @@
-"""Attributes of a store's root and of its arrays of pixels, after CF, ACDD and GeoZarr."""
+"""Attributes of a store's root and of its arrays of pixels, after CF and ACDD."""
 
 from typing import Any
 
 from s2cmc.schema import CLASS_NAMES, FORMAT_VERSION, MaskClass
-from s2cmc.store import STORE_ATTRIBUTES
 
 CREATORS = "Alistair Francis, John Mrziglod, Panagiotis Sidiropoulos, Jan-Peter Muller"
 DOI = "10.5281/zenodo.4172871"
@@ -24,9 +23,8 @@ GLOBAL_ATTRIBUTES = {
     "keywords": "Sentinel-2, cloud mask, cloud shadow, segmentation, optical remote sensing",
     "format": "s2cmc",
     "format_version": FORMAT_VERSION,
-    **STORE_ATTRIBUTES,
 }
-"""Attributes of a store's root group (CF, ACDD, GeoZarr). The converter adds checksums, versions and history."""
+"""Attributes of a store's root group (CF, ACDD). The converter adds checksums, versions and history."""
 
 MASK_ATTRIBUTES = {
     "units": "1",
