@@ -50,7 +50,7 @@ VARIABLE_ATTRIBUTES: dict[str, dict[str, Any]] = {
         "units": "1",
         "comment": "DN 0 is Level-1C no-data and DN 65535 saturated; both are kept.",
     },
-    "mask": {"long_name": "clear, cloud and cloud shadow, by the main annotator", **MASK_ATTRIBUTES},
-    "alt_mask": {"long_name": "clear, cloud and cloud shadow, by the other annotator", **MASK_ATTRIBUTES},
+    "mask": {"long_name": "mask by the main annotator", **MASK_ATTRIBUTES},
+    "alt_mask": {"long_name": "mask by the other annotator", **MASK_ATTRIBUTES},
     "thumbnail": {"long_name": "published thumbnail, for a quick look", "units": "1"},
 }

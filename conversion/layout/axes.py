@@ -67,10 +67,10 @@ def fixed_coordinates(size: tuple[int, int], thumbnail: tuple[int, int] | None) 
     ]
     if thumbnail:
         rows, columns = thumbnail
-        pixel = {"units": "1", "comment": "centres of the thumbnail's own pixels"}
+        own = {"comment": "centre of the thumbnail's pixel, in pixels of the thumbnail"}
         coordinates += [
-            Coordinate("thumbnail_y", "thumbnail_y", -_centres(rows), {"long_name": "pixels above upper edge"} | pixel),
-            Coordinate("thumbnail_x", "thumbnail_x", _centres(columns), {"long_name": "pixels from left edge"} | pixel),
+            Coordinate("thumbnail_y", "thumbnail_y", -_centres(rows), {"long_name": "pixels above upper edge"} | own),
+            Coordinate("thumbnail_x", "thumbnail_x", _centres(columns), {"long_name": "pixels from left edge"} | own),
             Coordinate("rgb", "rgb", np.array(RGB_NAMES, object), {"long_name": "colour"}),
         ]
     return coordinates

@@ -119,4 +119,7 @@ def _valid(reflectance: xr.DataArray) -> xr.DataArray:
 def _with_crs(placed: xr.Dataset, epsg: int, transform: "Affine") -> xr.Dataset:
     import rioxarray  # noqa: F401, registers .rio
 
-    return placed.rio.write_crs(epsg).rio.write_transform(transform).rio.write_coordinate_system()
+    placed = placed.rio.write_crs(epsg).rio.write_transform(transform).rio.write_coordinate_system()
+    for axis, long_name in (("x", "easting"), ("y", "northing")):  # rioxarray's are too long for the axis of a plot
+        placed[axis].attrs["long_name"] = long_name
+    return placed
