@@ -33,8 +33,30 @@ def test_the_dataset_has_the_variables_and_coordinates_of_the_schema(catalogue):
         assert described.items() <= stored.attrs.items()
     assert list(catalogue.band.values) == list(BAND_NAMES)
     assert catalogue.band.sel(band="B8A").native_resolution == 20
-    np.testing.assert_array_equal(catalogue.y, np.arange(64) * 20.0 + 10)
+    np.testing.assert_array_equal(catalogue.y, np.arange(64) * -20.0 - 10)
     np.testing.assert_array_equal(catalogue.x, np.arange(64) * 20.0 + 10)
+    np.testing.assert_array_equal(catalogue.thumbnail_y, -0.5 - np.arange(catalogue.sizes["thumbnail_y"]))
+    np.testing.assert_array_equal(catalogue.thumbnail_x, 0.5 + np.arange(catalogue.sizes["thumbnail_x"]))
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+def test_axes_are_described_for_readers_of_cf_and_for_plots(catalogue, axis):
+    attributes = catalogue[axis].attrs
+    assert (attributes["axis"], attributes["units"]) == (axis.upper(), "m")
+    assert attributes["standard_name"] == f"projection_{axis}_coordinate"
+    assert f"{axis}_origin + {axis}" in attributes["comment"]
+    placed = catalogue.clouds.scene(0)[axis].attrs
+    assert (placed["axis"], placed["units"]) == (axis.upper(), "metre")
+    assert placed["standard_name"] == f"projection_{axis}_coordinate"
+    for name in (catalogue[axis], catalogue[f"thumbnail_{axis}"], catalogue.clouds.scene(0)[axis]):
+        assert len(label(name)) < 30  # xarray breaks longer ones
+        assert "\n" not in label(name)
+
+
+def label(coordinate: xr.DataArray) -> str:
+    """What xarray writes beside the axis of a plot."""
+    line = xr.DataArray(np.zeros(coordinate.size), {coordinate.name: coordinate.variable}).plot()[0]
+    return line.axes.get_xlabel()
 
 
 def test_tags_carry_their_group_published_name_and_description(catalogue):
