@@ -94,8 +94,9 @@ def open_catalogue(
         thumbnail : (scene, thumbnail_y, thumbnail_x, rgb), uint8
             Absent where the release had none.
 
-        All coordinates are described by their attributes. The accessor ``ds.clouds`` has methods for queries, pictures
-        and statistics. ``ds.encoding["source"]`` is the URL of the version that was opened.
+        `x` and `y` are metres east and north of the upper left corner, so that `y` is below 0 and ``y_origin + y`` is
+        UTM. All coordinates are described by their attributes. The accessor ``ds.clouds`` has methods for queries,
+        pictures and statistics. ``ds.encoding["source"]`` is the URL of the version that was opened.
 
     Raises
     ------
