@@ -180,7 +180,8 @@ def _write_store(out: Path, scenes: int) -> None:
         | geo_coordinates([None] * scenes, [-1] * scenes)
         | quality_coordinates(rows, findings, pixels=SIZE**2, has_thumbnail=[False] * scenes)
     )
-    _write(out, store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES))
+    digests = {array.key(first): "0" * 64 for array in arrays.values() for first, _ in array.spans()}
+    _write(out, store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES, digests))
     _link_shards(out, scenes, sorted((scenes_store() / "reflectance/c").glob("*/0/0/0")))
 
 

@@ -89,7 +89,8 @@ def make_store(folder: Path, scenes: int) -> dict[str, float]:
         thumbnail=(SIZE // 2, SIZE // 2),
     )
     attributes = {"format": "s2cmc", "format_version": s2cmc.schema.FORMAT_VERSION}
-    objects = timed(spent, "encode", lambda: store_objects(arrays, coordinates, attributes))
+    digests = {array.key(first): "0" * 64 for array in arrays.values() for first, _ in array.spans()}
+    objects = timed(spent, "encode", lambda: store_objects(arrays, coordinates, attributes, digests))
     Target(str(folder)).write({**array_objects(arrays), **objects})
     return spent
 

@@ -339,7 +339,7 @@ def _findings(plan: Plan, records: Mapping[str, Mapping[str, Any]], url: str) ->
 def small_objects(
     plan: Plan,
     quality: Mapping[str, np.ndarray],
-    digests: Mapping[str, str] | None,
+    digests: Mapping[str, str],
     kept: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """Make every object of a store except its shards, by key; see `layout.store_objects`.
@@ -349,7 +349,7 @@ def small_objects(
     plan : Plan
     quality : mapping of str to ndarray (scene,)
         All of `schema.QUALITY_COORDINATES`.
-    digests : mapping of str to str, optional
+    digests : mapping of str to str
         Digests of every shard, by key.
     kept : mapping, optional
         Attributes that keep their values.

@@ -293,7 +293,7 @@ def store_objects(
     arrays: Mapping[str, PixelArray],
     scene_coordinates: Mapping[str, np.ndarray],
     attributes: Mapping[str, Any],
-    digests: Mapping[str, str] | None = None,
+    digests: Mapping[str, str],
 ) -> dict[str, bytes]:
     """Make every object of a store except its shards: consolidated metadata, coordinates twice, digests.
 
@@ -304,8 +304,8 @@ def store_objects(
         All of `schema.SCENE_COORDINATES`.
     attributes : mapping
         Attributes of the root group.
-    digests : mapping of str to str, optional
-        Digests of every shard, by key. Without them the store pins no shard.
+    digests : mapping of str to str
+        Digests of every shard, by key.
 
     Returns
     -------
@@ -329,17 +329,18 @@ def store_objects(
     bundle = pack_bundle({key: value for key, value in objects.items() if not key.endswith(ROOT)})
     root = json.loads(objects[ROOT])
     root["attributes"] |= bundle_attributes(bundle)
-    objects[BUNDLE] = bundle
-    if digests is not None:
-        keys = [array.key(first) for array in arrays.values() for first, _ in array.spans()]
-        objects[DIGESTS] = pack_digests({key: digests[key] for key in keys})
-        root["attributes"] |= digest_attributes(objects[DIGESTS])
-    return objects | {ROOT: with_checksum(root)}
+    keys = [array.key(first) for array in arrays.values() for first, _ in array.spans()]
+    packed = pack_digests({key: digests[key] for key in keys})
+    root["attributes"] |= digest_attributes(packed)
+    return objects | {BUNDLE: bundle, DIGESTS: packed, ROOT: with_checksum(root)}
 
 
 def _axis_coordinates(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
     _, height, width, _ = arrays["reflectance"].shape
-    return fixed_coordinates((height, width), has_thumbnail="thumbnail" in arrays)
+    if "thumbnail" not in arrays:
+        return fixed_coordinates((height, width), None)
+    _, rows, columns, _ = arrays["thumbnail"].shape
+    return fixed_coordinates((height, width), (rows, columns))
 
 
 def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:

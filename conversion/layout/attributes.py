@@ -1,9 +1,8 @@
-"""Attributes of a store's root and of its arrays of pixels, after CF, ACDD and GeoZarr."""
+"""Attributes of a store's root and of its arrays of pixels, after CF and ACDD."""
 
 from typing import Any
 
 from s2cmc.schema import CLASS_NAMES, FORMAT_VERSION, MaskClass
-from s2cmc.store import STORE_ATTRIBUTES
 
 CREATORS = "Alistair Francis, John Mrziglod, Panagiotis Sidiropoulos, Jan-Peter Muller"
 DOI = "10.5281/zenodo.4172871"
@@ -24,9 +23,8 @@ GLOBAL_ATTRIBUTES = {
     "keywords": "Sentinel-2, cloud mask, cloud shadow, segmentation, optical remote sensing",
     "format": "s2cmc",
     "format_version": FORMAT_VERSION,
-    **STORE_ATTRIBUTES,
 }
-"""Attributes of a store's root group (CF, ACDD, GeoZarr). The converter adds checksums, versions and history."""
+"""Attributes of a store's root group (CF, ACDD). The converter adds checksums, versions and history."""
 
 MASK_ATTRIBUTES = {
     "units": "1",
@@ -52,7 +50,7 @@ VARIABLE_ATTRIBUTES: dict[str, dict[str, Any]] = {
         "units": "1",
         "comment": "DN 0 is Level-1C no-data and DN 65535 saturated; both are kept.",
     },
-    "mask": {"long_name": "clear, cloud and cloud shadow, by the main annotator", **MASK_ATTRIBUTES},
-    "alt_mask": {"long_name": "clear, cloud and cloud shadow, by the other annotator", **MASK_ATTRIBUTES},
+    "mask": {"long_name": "mask by the main annotator", **MASK_ATTRIBUTES},
+    "alt_mask": {"long_name": "mask by the other annotator", **MASK_ATTRIBUTES},
     "thumbnail": {"long_name": "published thumbnail, for a quick look", "units": "1"},
 }

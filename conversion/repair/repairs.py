@@ -16,7 +16,7 @@ import zarr
 from s2cmc.errors import DamagedError, MissingObjectError, ReleaseError
 from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES
 from s2cmc.storage import Access
-from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, DIGESTS_ATTRIBUTE, ROOT, CatalogueStore, Place
+from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, Place
 
 from ..convert import Options, Plan, Task, load_block, make_plan, small_objects
 from ..layout import array_objects, shard_objects
@@ -241,10 +241,10 @@ def repair(
 ) -> Repair:
     """Rewrite the affected objects of a store from the release that it was converted from.
 
-    Every shard is inspected. If the store has digests of its shards, the release is only read for the affected ones;
-    if it has none, or they are lost, all pixels are compared with the release. Objects that are made again have the
-    very bytes that the conversion wrote; the remaining checksums prove it. A repair that was killed is resumed by
-    calling it again. Readers that have the store open meanwhile go on reading; a `cache_dir` that has kept a whole
+    Every shard is inspected. While the store has the digests of its shards, the release is only read for the affected
+    ones; if they are lost, all pixels are compared with the release. Objects that are made again have the very bytes
+    that the conversion wrote; the remaining checksums prove it. A repair that was killed is resumed by calling it
+    again. Readers that have the store open meanwhile go on reading; a `cache_dir` that has kept a whole
     shard in the wrong place is to be emptied.
 
     Parameters
@@ -356,10 +356,9 @@ def _small_objects(job: Job, shards: Sequence[Shard]) -> dict[str, bytes]:
     has_thumbnail = ["thumbnail" in plan.arrays and source.thumbnail is not None for source in plan.release.scenes]
     pixels = plan.size[0] * plan.size[1]
     quality = quality_coordinates(plan.release.table, findings, pixels=pixels, has_thumbnail=has_thumbnail)
-    has_digests = not attributes or DIGESTS_ATTRIBUTE in attributes
     digests = {shard.task.array.key(shard.task.first): shard.digest for shard in shards}
     kept = {name: attributes[name] for name in _KEPT if name in attributes}
-    return small_objects(plan, quality, digests if has_digests else None, kept)
+    return small_objects(plan, quality, digests, kept)
 
 
 def _refuse_unproved(job: Job, attributes: Mapping[str, Any]) -> None:

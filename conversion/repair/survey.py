@@ -18,10 +18,10 @@ from s2cmc.storage import Access
 from s2cmc.store import (
     BUNDLE,
     DIGESTS,
-    DIGESTS_ATTRIBUTE,
     ROOT,
     VERSIONS_FORMAT,
     check_checksum,
+    check_version,
     checked,
     pack_bundle,
     unpack_bundle,
@@ -51,7 +51,7 @@ class Remains:
     scenes : tuple of str or None
         Product IDs; None if they cannot be read any more.
     digests : mapping of str to str or None
-        Digests of the shards, by key, proved by the root.
+        Digests of the shards, by key, proved by the root; None if they are lost.
     keys : frozenset of str
         Keys of all objects of the store.
     """
@@ -82,7 +82,7 @@ def survey(url: str, access: Access | None) -> Remains:
     Raises
     ------
     StoreError
-        If there is no catalogue, one of a newer format, or one whose conversion is not complete.
+        If there is no catalogue, one of another format, or one whose conversion is not complete.
     """
     place = place_to_write(url, access)
     document = _root_document(place.read(ROOT), f"{url}/{ROOT}")
@@ -91,10 +91,12 @@ def survey(url: str, access: Access | None) -> Remains:
         return survey(f"{url.rstrip('/')}/{attributes['latest']}", access)
     if document and attributes.get("format") != "s2cmc":
         raise StoreError(f"{url} is a Zarr group, but no catalogue of s2cmc; nothing is changed in it")
-    if document and (version := attributes["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
-        raise StoreError(f"{url} has format {version}; this version of s2cmc writes {FORMAT_VERSION}: update s2cmc")
-    if not document and (plan := place.read(JOURNAL_PLAN)) is not None:
-        command = _parse_json(plan).get("command", "the command that started it")
+    if document:
+        check_version(attributes.get("format_version"), url)
+    elif (plan := place.read(JOURNAL_PLAN)) is not None:
+        header = _parse_json(plan)
+        check_version(header.get("identity", {}).get("format version", FORMAT_VERSION), url)
+        command = header.get("command", "the command that started it")
         raise UnfinishedStoreError(f"the conversion into {url} is not complete; finish it with `{command}`")
     keys = frozenset(place.sizes())
     if not document and not any(key.startswith("reflectance/c/") for key in keys):
@@ -148,7 +150,7 @@ def _is_whole(content: bytes | None) -> bool:
 
 
 def _proved_digests(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, str] | None:
-    content = place.read(DIGESTS) if DIGESTS_ATTRIBUTE in attributes else None
+    content = place.read(DIGESTS)
     try:
         return None if content is None else unpack_digests(content, attributes, DIGESTS)
     except DamagedError:

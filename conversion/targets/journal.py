@@ -24,7 +24,7 @@ from typing import Any
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access
-from s2cmc.store import BUNDLE, DIGESTS, ROOT
+from s2cmc.store import BUNDLE, DIGESTS, ROOT, check_version
 
 from .places import place_to_write
 
@@ -104,13 +104,23 @@ class Target:
         Raises
         ------
         StoreError
-            If the target holds something else, or a finished store without `overwrite`.
+            If the target holds something else; without `overwrite` also if it holds a finished store, or what was
+            started by a version of s2cmc that writes another format.
         """
         state = self.state()
         if state is State.FOREIGN:
             raise StoreError(f"{self.url} is not empty and holds no catalogue of s2cmc; choose another place")
+        if not overwrite and (version := self._format_version(state)) is not None:
+            check_version(version, self.url)
         if state is State.FINISHED and not overwrite:
             raise StoreError(f"{self.url} is a finished store; use --overwrite to replace it")
+
+    def _format_version(self, state: State) -> object:
+        """Return the version of the format that the store, or the started one, states; None if there is none."""
+        if state is State.FINISHED:
+            return self.attributes().get("format_version")
+        identity = (self.header() or {}).get("identity")
+        return identity.get("format version") if isinstance(identity, dict) else None
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -18,8 +18,8 @@ from s2cmc.errors import DamagedError, StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import filesystem_of, fsspec_options, scheme_of, unreadable
 from s2cmc.store import (
-    BUNDLE_ATTRIBUTE,
-    DIGESTS_ATTRIBUTE,
+    BUNDLE,
+    DIGESTS,
     ROOT,
     CatalogueStore,
     Place,
@@ -46,9 +46,7 @@ def check_objects(group: zarr.Group) -> Iterator[str]:
 
     A web server does not list its objects, and a bucket may forbid it; a missing object then shows when it is read.
     """
-    objects = group.store
-    if not isinstance(objects, CatalogueStore):
-        raise TypeError(f"expected a group of open_group, got one of {objects!r}")
+    objects = _store_of(group)
     expected = set(expected_objects(group))
     if (present := list_objects(objects.place)) is not None:
         for key in sorted(expected - present):
@@ -61,14 +59,18 @@ def check_objects(group: zarr.Group) -> Iterator[str]:
 
 
 def shard_digests(group: zarr.Group) -> dict[str, str] | None:
-    """Return the digests of the shards of a store by key; None if the store has none, or they are damaged."""
-    objects, name = group.store, group.attrs.get(DIGESTS_ATTRIBUTE)
-    if not isinstance(objects, CatalogueStore) or name is None:
-        return None
+    """Return the digests of the shards of a store by key; None if they are missing or damaged."""
+    objects = _store_of(group)
     try:
-        return unpack_digests(bytes(run_in_loop(objects.fetch(str(name)))), group.attrs, f"{objects.place}/{name}")
-    except StoreError:
+        return unpack_digests(bytes(run_in_loop(objects.fetch(DIGESTS))), group.attrs, f"{objects.place}/{DIGESTS}")
+    except StoreError:  # `check_objects` reports it
         return None
+
+
+def _store_of(group: zarr.Group) -> CatalogueStore:
+    if not isinstance(group.store, CatalogueStore):
+        raise TypeError(f"expected a group of open_group, got one of {group.store!r}")
+    return group.store
 
 
 def list_objects(place: Place) -> set[str] | None:
@@ -89,14 +91,13 @@ def list_objects(place: Place) -> set[str] | None:
 
 def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) -> Iterator[str]:
     """Compare metadata and coordinates with their copies in the root and the bundle; check bundle and digests."""
-    packed = [str(group.attrs[name]) for name in (BUNDLE_ATTRIBUTE, DIGESTS_ATTRIBUTE) if name in group.attrs]
-    first = run_in_loop(_fetch_all(objects, [ROOT, *(name for name in packed if name in keys)]))
+    first = run_in_loop(_fetch_all(objects, [ROOT, *(name for name in (BUNDLE, DIGESTS) if name in keys)]))
     bundled: dict[str, bytes] = {}
     for name, content in first.items():
         try:
             if isinstance(content, StoreError):
                 raise content
-            if name == group.attrs.get(BUNDLE_ATTRIBUTE):
+            if name == BUNDLE:
                 bundled = unpack_bundle(content, group.attrs, f"{objects}/{name}")
             elif name != ROOT:
                 unpack_digests(content, group.attrs, f"{objects}/{name}")
@@ -110,7 +111,7 @@ def _check_copies(objects: CatalogueStore, group: zarr.Group, keys: set[str]) ->
         if isinstance(content, StoreError):
             yield str(content)
         elif key in bundled and content != bundled[key]:
-            yield f"{key} is not what {group.attrs[BUNDLE_ATTRIBUTE]} has"
+            yield f"{key} is not what {BUNDLE} has"
         elif key in copies and content != compact_json(copies[key]):
             yield f"{key} is not what the consolidated metadata say"
 
@@ -135,10 +136,7 @@ def expected_objects(group: zarr.Group) -> Iterator[str]:
     For ``mask`` with 130 scenes in shards of 64: ``mask/zarr.json``, ``mask/c/0/0/0``, ``mask/c/1/0/0`` and
     ``mask/c/2/0/0``.
     """
-    yield ROOT
-    for name in (BUNDLE_ATTRIBUTE, DIGESTS_ATTRIBUTE):
-        if name in group.attrs:
-            yield str(group.attrs[name])
+    yield from (ROOT, BUNDLE, DIGESTS)
     for name, array in group.arrays():
         yield f"{name}/{ROOT}"
         shape = array.shards or array.chunks

@@ -135,9 +135,12 @@ def _check_fixed(stored: Readback) -> Iterator[str]:
         "wavelength": tuple(band.wavelength for band in BANDS),
         "bandwidth": tuple(band.bandwidth for band in BANDS),
         "native_resolution": tuple(band.resolution for band in BANDS),
-        "y": tuple((np.arange(height) + 0.5) * PIXEL_SIZE),
+        "y": tuple(-(np.arange(height) + 0.5) * PIXEL_SIZE),
         "x": tuple((np.arange(width) + 0.5) * PIXEL_SIZE),
     }
+    if "thumbnail" in stored.pixel_variables:
+        _, rows, columns, _ = stored.array("thumbnail").shape
+        expected |= {"thumbnail_y": tuple(-0.5 - np.arange(rows)), "thumbnail_x": tuple(0.5 + np.arange(columns))}
     for name, values in expected.items():
         if tuple(stored.coordinates.get(name, ())) != values:
             yield f"coordinate {name} is not that of the catalogue"

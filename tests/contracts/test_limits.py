@@ -61,7 +61,8 @@ def _store(out: Path, scenes: int, size: int, pixels: int) -> Path:
         | geo_coordinates([None] * scenes, [-1] * scenes)
         | quality_coordinates(table, [found] * scenes, pixels=size**2, has_thumbnail=[False] * scenes)
     )
-    objects = store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES)
+    digests = {array.key(first): "0" * 64 for array in arrays.values() for first, _ in array.spans()}
+    objects = store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES, digests)
     if pixels:
         ground = 1000 + 20 * np.hypot(*np.mgrid[:size, :size])[None, :, :, None]
         dn = (ground + rng.integers(0, 400, (1, size, size, 13))).astype(np.uint16)

@@ -103,6 +103,10 @@ def _in_zarr(labels: xr.DataArray, path: Path, zarr_format: int) -> Path:
     return path
 
 
+def _in_plain_zarr(labels: xr.DataArray, folder: Path) -> Path:
+    return _in_zarr(labels, folder / "p.zarr", 3)
+
+
 @pytest.mark.parametrize("write", [_in_folder, _in_zip, _in_zip_with_folder])
 def test_files_count_like_the_array(
     write: Callable, opened: xr.Dataset, labels: xr.DataArray, counts: xr.Dataset, tmp_path: Path
@@ -119,6 +123,22 @@ def test_a_zarr_store_counts_like_the_array(
     turned = labels.isel(scene=[3, 1, 0, 2, *range(9, 3, -1)]).transpose("x", "scene", "y").chunk(scene=2)
     path = _in_zarr(turned, tmp_path / "p.zarr", zarr_format)
     xr.testing.assert_identical(opened.clouds.confusion(path).compute(), counts)
+
+
+@pytest.mark.parametrize("write", [lambda labels, path: _in_folder(_as_files(labels), path), _in_plain_zarr])
+def test_files_are_north_up_whatever_the_catalogue_is(
+    write: Callable, opened: xr.Dataset, labels: xr.DataArray, counts: xr.Dataset, tmp_path: Path
+) -> None:
+    path = write(labels, tmp_path)
+    for turned in (opened.sortby("y"), opened.isel(y=slice(None, None, -1), x=slice(None, None, -1))):
+        xr.testing.assert_equal(turned.clouds.confusion(path).compute(), counts)
+
+
+def test_an_array_is_matched_by_its_y_and_x(opened: xr.Dataset, labels: xr.DataArray, counts: xr.Dataset) -> None:
+    placed = labels.assign_coords(y=opened.y, x=opened.x)
+    for prediction in (placed.sortby("y"), placed.isel(x=slice(None, None, -1)).chunk(scene=3)):
+        xr.testing.assert_equal(opened.clouds.confusion(prediction).compute(), counts)
+        xr.testing.assert_equal(opened.sortby("y").clouds.confusion(prediction).compute(), counts)
 
 
 def test_probabilities_in_files_count_like_the_array(opened: xr.Dataset, labels: xr.DataArray, tmp_path: Path) -> None:

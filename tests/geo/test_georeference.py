@@ -75,6 +75,24 @@ def test_a_scene_in_its_place_passes(catalogue: xr.Dataset, product: Path) -> No
     assert found.stretched < 0.1
 
 
+@pytest.mark.parametrize(
+    ("turned", "claimed"),
+    [
+        ({"y": slice(None, None, -1)}, (65, 65)),
+        ({"y": slice(40, 3, -1), "x": slice(50, 2, -1)}, (65 + 4, 65 + 3)),  # rows 40 to 4, columns 50 to 3
+    ],
+)
+def test_pixels_in_another_order_are_compared_where_they_are(
+    catalogue: xr.Dataset, product: Path, turned: dict[str, slice], claimed: tuple[int, int]
+) -> None:
+    part = catalogue.isel(turned)
+    found = check_georeference(part, SCENE, product)
+    assert found.passes
+    expected = check_georeference(part.sortby("y", ascending=False).sortby("x"), SCENE, product)
+    xr.testing.assert_identical(found.fractions, expected.fractions)
+    assert found.claimed == expected.claimed == claimed
+
+
 def test_every_placement_is_compared_pixel_by_pixel(catalogue: xr.Dataset, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     own = rng.integers(0, 5, (64, 64)).astype(np.uint16)  # few values: many are equal by chance, a fifth has no data
@@ -238,7 +256,7 @@ def one_scene(own: np.ndarray, row: int, column: int) -> xr.Dataset:
         "outline_margin": ("scene", [65]),
     }
     reflectance = (("scene", "y", "x", "band"), (own / np.float32(10_000))[None, :, :, None])
-    return xr.Dataset({"reflectance": reflectance}, on_scene | {"y": centres, "x": centres, "band": ["B11"]})
+    return xr.Dataset({"reflectance": reflectance}, on_scene | {"y": -centres, "x": centres, "band": ["B11"]})
 
 
 def test_large_scenes_are_compared_in_full_where_they_might_lie(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def one_scene(x: float, y: float, size: int = 1022, scene: str = SCENE, epsg: in
     """Coordinates of a catalogue of one scene whose array has this corner; no pixels."""
     centres = np.arange(size) * 20.0 + 10
     on_scene = {"scene": [scene], "epsg": ("scene", [epsg]), "x_origin": ("scene", [x]), "y_origin": ("scene", [y])}
-    return xr.Dataset(coords=on_scene | {"y": centres, "x": centres})
+    return xr.Dataset(coords=on_scene | {"y": -centres, "x": centres})
 
 
 @pytest.mark.parametrize(("tile", "epsg", "x", "y", "source"), ORIGINS)
@@ -172,7 +172,13 @@ def test_a_scene_in_the_zone_of_another_tile_is_an_error() -> None:
         l1c_window(one_scene(439_980, 4_180_000, epsg=32617), 0)
 
 
-@pytest.mark.parametrize("changed", [{"x": slice(None, None, 2)}, {"y": slice(None, None, -1)}, {"y": slice(0, 0)}])
+@pytest.mark.parametrize("turned", [{"y": slice(None, None, -1)}, {"x": slice(None, None, -1)}])
+def test_the_order_of_pixels_does_not_move_the_window(turned: dict[str, slice]) -> None:
+    part = one_scene(439_980, 4_180_000).isel(y=slice(100, 200), x=slice(30, None))
+    assert l1c_window(part.isel(turned), 0) == l1c_window(part, 0)
+
+
+@pytest.mark.parametrize("changed", [{"x": slice(None, None, 2)}, {"y": slice(None, None, -3)}, {"y": slice(0, 0)}])
 def test_pixels_that_are_not_neighbours_have_no_window(changed: dict[str, slice]) -> None:
     with pytest.raises(SceneError, match=rf"it has no window: the (0 )?pixels along {next(iter(changed))}"):
         l1c_window(one_scene(439_980, 4_180_000).isel(changed), 0)

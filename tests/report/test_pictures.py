@@ -36,6 +36,37 @@ def test_rgb_reads_nothing_until_it_is_computed(catalogue: xr.Dataset) -> None:
     assert catalogue.clouds.rgb().chunks is not None
 
 
+def drawn(picture: xr.DataArray) -> np.ndarray:
+    """Draw a picture by xarray, a pixel of the screen for each of its own; return the screen (row, column, rgb)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width, _ = picture.shape
+    figure = Figure((width / 50, height / 50), dpi=50)
+    canvas = FigureCanvasAgg(figure)
+    picture.plot.imshow(ax=figure.add_axes((0, 0, 1, 1)))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[2:-2, 2:-2, :3].astype(int)  # without the lines of the axes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("open_store", [s2cmc.open_catalogue, xr.open_zarr])
+@pytest.mark.parametrize("turned", [slice(None), slice(None, None, -1)], ids=["as opened", "turned"])
+def test_every_plot_of_xarray_is_north_up(open_store: Callable, turned: slice, store: Path) -> None:
+    """The first row of the stored pixels is on top, as in the published thumbnail."""
+    ds = open_store(store)
+    bands = ds.reflectance[2].sel(band=["B04", "B03", "B02"]).transpose("y", "x", "band")
+    composite = (bands.clip(0, 1) ** (1 / 1.8)).astype("float64")
+    for picture in (composite.drop_vars("band"), ds.thumbnail[2]):
+        shown = picture.isel({picture.dims[0]: turned}).transpose(*picture.dims)
+        expected = np.rint(picture.values * 255) if picture.dtype.kind == "f" else picture.values
+        assert np.abs(drawn(shown) - expected[2:-2, 2:-2]).max() <= 1
+    axes = ds["mask"][2].isel(y=turned).plot().axes
+    assert axes.get_ylim() == (-64 * 20, 0)
+    assert axes.get_xlim() == (0, 64 * 20)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("east of left edge [m]", "north of upper edge [m]")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "ask",
@@ -103,6 +134,14 @@ def test_gallery_draws_every_scene(catalogue: xr.Dataset, tmp_path: Path) -> Non
         assert outline.any(), "the outline of the clouds"
     for panel in panels[4:]:
         assert (panel == 255).all()
+
+
+def test_gallery_is_north_up_in_any_order_of_pixels(catalogue: xr.Dataset) -> None:
+    some = catalogue.isel(scene=[2])
+    turned = some.isel(y=slice(None, None, -1), x=slice(None, None, -1))
+    for part in (some, some.sortby("y"), turned):
+        (panel,) = part.clouds.gallery().axes
+        np.testing.assert_array_equal(panel.images[0].get_array(), some.clouds.rgb()[0])
 
 
 def test_gallery_names_each_scene(catalogue: xr.Dataset) -> None:

@@ -111,7 +111,16 @@ def test_a_cache_of_other_bands_is_refused(opened: xr.Dataset, kept: Path) -> No
             three.sel(band=bands).clouds.band_histograms(cache=kept)
 
 
-def test_a_cache_of_another_window_is_refused(two: xr.Dataset, kept: Path) -> None:
+def test_pixels_in_another_order_are_the_same_window(two: xr.Dataset, expected: xr.DataArray, kept: Path) -> None:
+    with _refused():
+        found = two.isel(y=slice(None, None, -1), x=slice(None, None, -1)).clouds.band_histograms(cache=kept)
+    xr.testing.assert_equal(found.compute(), expected)
+
+
+def test_a_cache_of_another_window_is_refused(two: xr.Dataset, kept: Path, tmp_path: Path) -> None:
+    two.isel(y=[0, 1, 9]).clouds.band_histograms(cache=tmp_path / "three.zarr")
+    with pytest.raises(StoreError, match="holds no band histograms of this catalogue"):
+        two.isel(y=[0, 5, 9]).clouds.band_histograms(cache=tmp_path / "three.zarr")
     for window in ({"y": slice(10)}, {"x": slice(None, None, 2)}):
         with pytest.raises(StoreError, match="holds no band histograms of this catalogue"):
             two.isel(window).clouds.band_histograms(cache=kept)

@@ -13,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import s2cmc
+from s2cmc.errors import DamagedError
 from s2cmc.schema.catalogue import FIXED_COORDINATES, PIXEL_VARIABLES, SCENE_COORDINATES
 from s2cmc.store.format import (
     BUNDLE,
     BUNDLE_ATTRIBUTE,
     BUNDLE_CHECKSUM_ATTRIBUTE,
+    DIGESTS,
+    DIGESTS_CHECKSUM_ATTRIBUTE,
     bundle_attributes,
     pack_bundle,
     unpack_bundle,
@@ -81,20 +84,15 @@ def test_a_store_opens_from_its_bundle_alone(store, tmp_path, opened):
     xr.testing.assert_identical(s2cmc.open_catalogue(copy).mask.load(), opened.mask.compute())
 
 
-def test_a_store_that_is_older_than_bundles_opens(store, tmp_path, opened, serve):
+@pytest.mark.parametrize(("pin", "name"), [(BUNDLE_CHECKSUM_ATTRIBUTE, BUNDLE), (DIGESTS_CHECKSUM_ATTRIBUTE, DIGESTS)])
+def test_a_root_that_pins_no_bundle_or_no_digests_is_refused(store, tmp_path, pin, name):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     document = json.loads((copy / "zarr.json").read_bytes())
-    for name in (BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE):
-        del document["attributes"][name]
+    del document["attributes"][pin]
     (copy / "zarr.json").write_bytes(with_checksum(document))
-    (copy / BUNDLE).unlink()
-    server = serve(tmp_path)
-    for url in (copy, f"{server.url}/copy.zarr"):
-        xr.testing.assert_identical(
-            s2cmc.open_catalogue(url).drop_vars(PIXEL_VARIABLES), opened.drop_vars(PIXEL_VARIABLES)
-        )
-    paths = [path for _, path, _ in server.log]
-    assert len(paths) == len(set(paths)) == 1 + len(opened.coords)
+    message = rf"copy\.zarr cannot be proved: its zarr\.json has no {pin} for {name}; .*s2cmc repair"
+    with pytest.raises(DamagedError, match=message):
+        s2cmc.open_catalogue(copy)
 
 
 @pytest.mark.parametrize("backend", ["obstore", "fsspec"])

@@ -44,6 +44,20 @@ def test_a_whole_catalogue_with_its_coordinates_is_written_to_netcdf(catalogue, 
         assert read["scene"].values.tolist() == catalogue["scene"].values.tolist()
 
 
+@pytest.mark.filterwarnings("ignore:saving variable reflectance with floating point:xarray.SerializationWarning")
+@pytest.mark.filterwarnings("ignore:endian-ness of dtype:UserWarning")  # xarray's own, for what Zarr stores
+@pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+def test_a_store_opened_by_plain_xarray_is_written_to_netcdf(store, expected, tmp_path, engine):
+    plain = xr.open_zarr(store)
+    plain.to_netcdf(tmp_path / "catalogue.nc", engine=engine)
+    with xr.open_dataset(tmp_path / "catalogue.nc", engine=engine) as read:
+        np.testing.assert_allclose(read["reflectance"].values, expected, rtol=1e-7)
+        for name in plain.coords:
+            assert read[name].values.tolist() == plain[name].values.tolist()
+        assert read.attrs == plain.attrs
+        assert read["y"].attrs == plain["y"].attrs
+
+
 def test_several_files_are_written_at_once(catalogue, expected, tmp_path):
     parts = [catalogue[["reflectance"]].isel(scene=[i]).reset_coords(drop=True) for i in range(3)]
     paths = [tmp_path / f"{i}.nc" for i in range(3)]

@@ -32,8 +32,30 @@ def test_the_dataset_has_the_variables_and_coordinates_of_the_schema(catalogue):
         assert described.items() <= stored.attrs.items()
     assert list(catalogue.band.values) == list(BAND_NAMES)
     assert catalogue.band.sel(band="B8A").native_resolution == 20
-    np.testing.assert_array_equal(catalogue.y, np.arange(64) * 20.0 + 10)
+    np.testing.assert_array_equal(catalogue.y, np.arange(64) * -20.0 - 10)
     np.testing.assert_array_equal(catalogue.x, np.arange(64) * 20.0 + 10)
+    np.testing.assert_array_equal(catalogue.thumbnail_y, -0.5 - np.arange(catalogue.sizes["thumbnail_y"]))
+    np.testing.assert_array_equal(catalogue.thumbnail_x, 0.5 + np.arange(catalogue.sizes["thumbnail_x"]))
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+def test_axes_are_described_for_readers_of_cf_and_for_plots(catalogue, axis):
+    attributes = catalogue[axis].attrs
+    assert (attributes["axis"], attributes["units"]) == (axis.upper(), "m")
+    assert attributes["standard_name"] == f"projection_{axis}_coordinate"
+    assert f"{axis}_origin + {axis}" in attributes["comment"]
+    placed = catalogue.clouds.scene(0)[axis].attrs
+    assert (placed["axis"], placed["units"]) == (axis.upper(), "metre")
+    assert placed["standard_name"] == f"projection_{axis}_coordinate"
+    for name in (catalogue[axis], catalogue[f"thumbnail_{axis}"], catalogue.clouds.scene(0)[axis]):
+        assert len(label(name)) < 30  # xarray breaks longer ones
+        assert "\n" not in label(name)
+
+
+def label(coordinate: xr.DataArray) -> str:
+    """What xarray writes beside the axis of a plot."""
+    line = xr.DataArray(np.zeros(coordinate.size), {coordinate.name: coordinate.variable}).plot()[0]
+    return line.axes.get_xlabel()
 
 
 def test_tags_carry_their_group_published_name_and_description(catalogue):
@@ -153,15 +175,12 @@ def test_missing_alternative_masks_are_no_unlabelled_ones(store, tmp_path):
 
 
 def test_a_missing_coordinate_is_an_error_and_no_fill_value(store, tmp_path):
-    """In the bundle that brings them all, and in a store without bundle."""
+    """In the bundle that brings them all, and among those beside it."""
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     (copy / "difficulty" / "c" / "0").unlink()
     s2cmc.open_catalogue(copy)
     (copy / "coordinates.zip").unlink()
-    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/coordinates\.zip is missing"):
-        s2cmc.open_catalogue(copy)
-    edit_attributes(copy, coordinate_bundle="")
-    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/difficulty/c/0 is missing"):
+    with pytest.raises(s2cmc.StoreError, match=r"copy\.zarr/coordinates\.zip is missing; nor are the coordinates"):
         s2cmc.open_catalogue(copy)
 
 
@@ -185,15 +204,15 @@ def edit_attributes(store: Path, **changes: object) -> None:
 
 def test_other_formats_are_refused(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
-    edit_attributes(copy, format_version="1.7")
+    edit_attributes(copy, format_version="2.7")
     s2cmc.open_catalogue(copy)
-    edit_attributes(copy, format_version="2.0")
-    with pytest.raises(s2cmc.StoreError, match=r"has format 2\.0; this version of s2cmc reads 1\.1: update s2cmc"):
+    edit_attributes(copy, format_version="3.0")
+    with pytest.raises(s2cmc.StoreError, match=r"has format 3\.0; this version of s2cmc reads 2\.0: update s2cmc"):
         s2cmc.open_catalogue(copy)
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "other.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(s2cmc.StoreError, match="is a Zarr group, but no catalogue of s2cmc"):
         s2cmc.open_catalogue(tmp_path / "other.zarr")
-    edit_attributes(copy, format="other", format_version="1.0")
+    edit_attributes(copy, format="other", format_version="2.0")
     with pytest.raises(s2cmc.StoreError, match="is a Zarr group, but no catalogue of s2cmc"):
         s2cmc.open_catalogue(copy)
 

@@ -38,16 +38,18 @@ class GeoAccessor(AccessorBase):
             valid : (y, x), uint8
                 1 where every band has data (finite, DN not 0), else 0.
 
-            `x` and `y` are the centres of the pixels, m, `y` from north to south; ``spatial_ref`` is the CF grid
-            mapping, so that ``.rio.crs``, ``.rio.transform()``, ``.rio.clip`` and ``.rio.reproject`` work, and
-            ``.rio.to_raster`` on each variable. Coordinates of the scene are scalar coordinates.
+            `x` and `y` are the centres of the pixels, UTM, m, in the order of the Dataset: `y` from north to south as a
+            catalogue is opened. ``spatial_ref`` is the CF grid mapping, so that ``.rio.crs``, ``.rio.transform()``,
+            ``.rio.clip`` and ``.rio.reproject`` work, and ``.rio.to_raster`` on each variable. Coordinates of the scene
+            are scalar coordinates.
 
         Raises
         ------
         QueryError
             If no scene is named so, or several are; the message names them.
         CatalogueError
-            If the release had no outline for the scene: then its place is not known.
+            If the release had no outline for the scene: then its place is not known. If `x` or `y` of the Dataset are
+            not evenly spaced, or have values that no catalogue has.
 
         Examples
         --------

@@ -70,7 +70,7 @@ def fit(
             "the prediction does not say which scenes it is of; name them with prediction.assign_coords(scene=ids)"
         )
     names = [str(scene) for scene in prediction["scene"].to_numpy()]  # stores have them in several dtypes
-    prediction = prediction.transpose(*expected).assign_coords(scene=names)
+    prediction = _in_order(catalogue, prediction.transpose(*expected).assign_coords(scene=names))
     problems = [*_shape_problems(catalogue, prediction), *dtype_problems(prediction.dtype, threshold)]
     problems += _scene_problems(catalogue["scene"].to_numpy(), prediction["scene"].to_numpy())
     if problems:
@@ -89,6 +89,26 @@ def plain(pixels: xr.DataArray) -> xr.DataArray:
     """Transpose pixels to (scene, y, x), and drop every coordinate but ``scene``."""
     dims = DIMS["mask"]
     return xr.DataArray(pixels.transpose(*dims).data, dims=dims, coords={"scene": pixels["scene"].to_numpy()})
+
+
+def _in_order(catalogue: xr.Dataset, prediction: xr.DataArray) -> xr.DataArray:
+    """Put the rows and columns of a prediction into the order of the catalogue, if only their order differs."""
+    for axis in ("y", "x"):
+        if axis in prediction.indexes and axis in catalogue.coords:
+            predicted, expected = prediction[axis].to_numpy(), catalogue[axis].to_numpy()
+            if not np.array_equal(predicted, expected) and np.array_equal(np.sort(predicted), np.sort(expected)):
+                prediction = prediction.sel({axis: expected})
+    return prediction
+
+
+def _as_published(catalogue: xr.Dataset, prediction: xr.DataArray) -> xr.DataArray:
+    """Give pixels of files without coordinates those of an array as published: north up, whatever the catalogue is."""
+    for axis, rising in (("y", False), ("x", True)):
+        if axis in catalogue.indexes and axis not in prediction.coords:
+            centres = np.sort(catalogue[axis].to_numpy())
+            if len(centres) == prediction.sizes.get(axis):
+                prediction = prediction.assign_coords({axis: centres if rising else centres[::-1]})
+    return prediction
 
 
 def _scene_problems(required: np.ndarray, predicted: np.ndarray) -> list[str]:
@@ -207,7 +227,8 @@ def open_predictions(path: str, catalogue: xr.Dataset, class_map: ClassMap, thre
     if not scenes:
         nothing = np.empty((0, *shape), np.uint8 if threshold is None else np.float32)
         return xr.DataArray(nothing, dims=DIMS["mask"], coords={"scene": []})
-    return _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
+    opened = _lazy(filesystem, [files[scene] for scene in scenes], scenes, shape, np.result_type(*dtypes))
+    return _as_published(catalogue, opened)
 
 
 def _in_zip(file: IO[bytes]) -> "ZipFileSystem":
@@ -341,7 +362,7 @@ def _open_zarr(path: str, catalogue: xr.Dataset, class_map: ClassMap, threshold:
         # Whole numbers without a scale stay so: a fill value must not make floats of labels.
         prediction = xr.decode_cf(prediction.to_dataset(name="prediction"), decode_times=False)["prediction"]
     try:
-        return fit(catalogue, prediction, class_map, threshold, look_through=True)
+        return fit(catalogue, _as_published(catalogue, prediction), class_map, threshold, look_through=True)
     except PredictionError:
         raise
     except unreadable(ValueError, RuntimeError) as error:  # a damaged chunk

@@ -12,7 +12,7 @@ import xarray as xr
 from s2cmc.errors import QueryError
 from s2cmc.geo.level1c import L1CWindow, find_bands, l1c_window, native_resolution, read_pixels
 from s2cmc.geo.scenes import SceneKey, position
-from s2cmc.schema import BANDS, DN_PER_REFLECTANCE, OUTLINE_MARGIN, PIXEL_SIZE, TILE_SIZE, edge_and_step
+from s2cmc.schema import BANDS, DN_PER_REFLECTANCE, OUTLINE_MARGIN, PIXEL_SIZE, TILE_SIZE, edges
 from s2cmc.store import to_reflectance
 
 ENOUGH = 0.99
@@ -155,12 +155,11 @@ def check_georeference(
         raise QueryError(f"this catalogue was opened without {band}; it has {', '.join(map(str, bands))}")
     window = l1c_window(catalogue, key)
     path = find_bands(window, source, [band])[band]
-    has_data, own = _digital_numbers(
-        catalogue["reflectance"].isel(scene=at, band=bands.index(band)).transpose("y", "x").to_numpy()
-    )
+    pixels_of_band = catalogue["reflectance"].isel(scene=at, band=bands.index(band)).transpose("y", "x")
+    has_data, own = _digital_numbers(pixels_of_band.sortby("y", ascending=False).sortby("x").to_numpy())
     margin = int(catalogue["outline_margin"][at])
-    y, x = (round(edge_and_step(catalogue[axis].to_numpy(), axis)[0] / PIXEL_SIZE) for axis in ("y", "x"))
-    claimed = margin + y, margin + x
+    (west, _), (_, north) = edges(catalogue, "x"), edges(catalogue, "y")
+    claimed = margin + round(-north / PIXEL_SIZE), margin + round(west / PIXEL_SIZE)
     original, first = _read_surroundings(window, path)
     pixels = int(has_data.sum())
     shares, exact = _compare(own, original, pixels, first)

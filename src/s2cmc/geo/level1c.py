@@ -20,9 +20,11 @@ from s2cmc.schema import (
     DN_PER_REFLECTANCE,
     PIXEL_SIZE,
     TILE_SIZE,
+    Axis,
     Product,
     bands_of,
     edge_and_step,
+    edges,
     tile_origin,
 )
 from s2cmc.store import to_reflectance
@@ -193,7 +195,7 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
     Parameters
     ----------
     catalogue : Dataset
-        A catalogue, or a part of one that consists of neighbouring pixels.
+        A catalogue, or a part of one that consists of neighbouring pixels, in any order.
     key : str, int or (tile, date)
         See `position`.
 
@@ -207,7 +209,7 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
     scene = catalogue.coords.to_dataset().isel(scene=position(catalogue, key))
     product = Product.parse(str(scene["scene"].item()))
     left, right = (float(scene["x_origin"]) + edge for edge in _edges(scene, "x", product))
-    top, bottom = (float(scene["y_origin"]) - edge for edge in _edges(scene, "y", product))
+    bottom, top = (float(scene["y_origin"]) + edge for edge in _edges(scene, "y", product))
     if math.isnan(left) or math.isnan(top):
         raise SceneError(product.id, "it has no georeference: the release that the store was made from has no outline")
     if int(scene["epsg"]) != product.epsg:
@@ -231,17 +233,18 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
     return L1CWindow(product.id, product.mgrs_tile, product.epsg, tile_x, tile_y, windows)
 
 
-def _edges(scene: xr.Dataset, axis: str, product: Product) -> tuple[float, float]:
-    """Compute the outer edges of the pixels on an axis, m from the corner of the whole array."""
+def _edges(scene: xr.Dataset, axis: Axis, product: Product) -> tuple[float, float]:
+    """Compute the outer edges of the pixels along an axis, lower and upper, m from the corner of the whole array."""
     try:
-        first, step = edge_and_step(scene[axis].to_numpy(), axis)
+        step = abs(edge_and_step(scene, axis)[1])
+        lower, upper = edges(scene, axis)
     except CatalogueError as error:
         raise SceneError(product.id, f"it has no window: {error}") from error
     if abs(step - PIXEL_SIZE) > _TOLERANCE:
         raise SceneError(
             product.id, f"it has no window: the pixels along {axis} are {step:g} m apart, not {PIXEL_SIZE:g}"
         )
-    return first, first + scene.sizes[axis] * PIXEL_SIZE
+    return lower, upper
 
 
 def _window(metres: dict[str, int], resolution: int) -> PixelWindow:

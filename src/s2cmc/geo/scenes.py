@@ -35,9 +35,8 @@ def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
             f"{taken['scene'].to_numpy()} has no georeference: the release that the store was made from had no outline "
             "for it; its pixels are in the catalogue, e.g. catalogue.sel(scene=...)"
         )
-    offset_x, offset_y = taken["x"].to_numpy(), taken["y"].to_numpy()
-    (left, width), (top, height) = edge_and_step(offset_x, "x"), edge_and_step(offset_y, "y")
-    x, y = x_origin + offset_x, y_origin - offset_y
+    (left, width), (top, height) = edge_and_step(taken, "x"), edge_and_step(taken, "y")
+    x, y = x_origin + taken["x"].to_numpy(), y_origin + taken["y"].to_numpy()
     placed = taken.assign_coords(x=("x", x), y=("y", y))
     placed = placed.drop_dims([name for name in DIMS["thumbnail"][1:] if name in placed.dims])
     for name in ("mask", "alt_mask"):
@@ -46,7 +45,7 @@ def scene(catalogue: xr.Dataset, key: SceneKey) -> xr.Dataset:
     if "reflectance" in placed:
         placed["reflectance"].encoding["_FillValue"] = np.nan  # of pixels added around a warped scene, also in rasters
         placed["valid"] = _valid(placed["reflectance"])
-    return _with_crs(placed, int(epsg), Affine(width, 0.0, x_origin + left, 0.0, -height, y_origin - top))
+    return _with_crs(placed, int(epsg), Affine(width, 0.0, x_origin + left, 0.0, height, y_origin + top))
 
 
 def position(catalogue: xr.Dataset, key: SceneKey) -> int:
@@ -121,4 +120,7 @@ def _valid(reflectance: xr.DataArray) -> xr.DataArray:
 def _with_crs(placed: xr.Dataset, epsg: int, transform: "Affine") -> xr.Dataset:
     import rioxarray  # noqa: F401, registers .rio
 
-    return placed.rio.write_crs(epsg).rio.write_transform(transform).rio.write_coordinate_system()
+    placed = placed.rio.write_crs(epsg).rio.write_transform(transform).rio.write_coordinate_system()
+    for axis, long_name in (("x", "easting"), ("y", "northing")):  # rioxarray's are too long for the axis of a plot
+        placed[axis].attrs["long_name"] = long_name
+    return placed

@@ -87,7 +87,7 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
 
     if columns < 1 or most < 1:
         raise ArgumentError(f"columns {columns} and most {most}: a gallery has at least one of both")
-    shown = dataset.isel(scene=slice(most))
+    shown = _north_up(dataset.isel(scene=slice(most)))
     count = shown.sizes["scene"]
     if count == 0:
         raise CatalogueError("there is no scene to show; select at least one")
@@ -109,6 +109,16 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
     lines = [Line2D([], [], color=class_color(c), label=c.label.replace("_", " ")) for c in _OUTLINED]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9)
     return figure
+
+
+def _north_up(dataset: xr.Dataset) -> xr.Dataset:
+    """Turn the axes of pixels, if need be, so that the first pixel is the one in the north-west."""
+    turned = [
+        axis
+        for axis, index in dataset.indexes.items()
+        if len(index) and ((axis == "y" and index[0] < index[-1]) or (axis == "x" and index[0] > index[-1]))
+    ]
+    return dataset.isel(dict.fromkeys(turned, slice(None, None, -1)))
 
 
 def _draw(panel: "Axes", composite: np.ndarray, labels: np.ndarray) -> None:

@@ -37,10 +37,12 @@ from s2cmc.schema.catalogue import (
 from s2cmc.schema.dates import Moment, interval
 from s2cmc.schema.geometry import (
     OUTLINE_MARGIN,
+    Axis,
     Box,
     Outline,
     boxes_intersect,
     edge_and_step,
+    edges,
     lonlat_bounds,
     outline_margin,
 )
@@ -95,6 +97,7 @@ __all__ = [
     "TAGS",
     "TAG_NAMES",
     "TILE_SIZE",
+    "Axis",
     "Band",
     "Box",
     "ExportFormat",
@@ -111,6 +114,7 @@ __all__ = [
     "coordinate_name",
     "dependence_groups",
     "edge_and_step",
+    "edges",
     "footprints",
     "interval",
     "lonlat_bounds",

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
 
-FORMAT_VERSION = "1.1"
-"""Version of the store's format, ``major.minor``. A reader opens every store of its own major version.
-
-1.1 has the digests of its shards; 1.0 has none.
-"""
+FORMAT_VERSION = "2.0"
+"""Version of the store's format, ``major.minor``. A reader opens every store of its own major version."""
 
 PIXEL_SIZE = 20.0
 """Width and height of a pixel, m."""
@@ -254,7 +251,10 @@ QUALITY_COORDINATES = (
 )
 
 SCENE_COORDINATES = TABLE_COORDINATES + PRODUCT_COORDINATES + GEO_COORDINATES + QUALITY_COORDINATES
-FIXED_COORDINATES = ("band", "common_name", "wavelength", "bandwidth", "native_resolution", "y", "x", "rgb")
+FIXED_COORDINATES = (
+    *("band", "common_name", "wavelength", "bandwidth", "native_resolution"),
+    *("y", "x", "thumbnail_y", "thumbnail_x", "rgb"),
+)
 """Coordinates that do not depend on the scenes, in the order in which a store bundles them, behind those that do."""
 
 TABLE_COLUMNS = tuple(c.published for c in TABLE_COORDINATES if c.published)

@@ -1,11 +1,16 @@
 """Outlines of scenes in their UTM zones, and their bounds in longitude and latitude."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from s2cmc.errors import CatalogueError
 from s2cmc.schema.catalogue import PIXEL_SIZE
+from s2cmc.schema.products import TILE_SIZE
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Box = tuple[float, float, float, float]
 """West, south, east, north, degrees; west above east crosses the antimeridian."""
@@ -71,26 +76,97 @@ def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
     )
 
 
-def edge_and_step(centres: np.ndarray, axis: str) -> tuple[float, float]:
-    """Return the outer edge of the first pixel on an axis, and the signed width of a pixel, from pixel centres.
+Axis = Literal["y", "x"]
+
+_DIRECTIONS: dict[str, tuple[int, str]] = {
+    "y": (-1, "metres north of the upper edge of the array, from 0 down (-10, -30, ...), so that y_origin + y is UTM"),
+    "x": (1, "metres east of the left edge of the array, from 0 up (10, 30, ...), so that x_origin + x is UTM"),
+}
+
+
+def edges(catalogue: "xr.Dataset", axis: Axis) -> tuple[float, float]:
+    """Return the lower and the upper outer edge of the pixels along an axis, whatever their order.
 
     Parameters
     ----------
-    centres : ndarray
-        Evenly spaced, ascending or descending, m. A single pixel is taken to be 20 m wide.
-    axis : str
-        Name of the axis, for messages.
+    catalogue : Dataset
+    axis : {"y", "x"}
+
+    Returns
+    -------
+    lower, upper : float
+        Metres to be added to ``y_origin`` or ``x_origin``: (-20440.0, 0.0) and (0.0, 20440.0) for a whole array.
 
     Raises
     ------
     CatalogueError
-        If there is no pixel, or they are not evenly spaced: then they have no outline and no transform.
+        See `edge_and_step`.
     """
+    edge, step = edge_and_step(catalogue, axis)
+    other = edge + step * catalogue.sizes[axis]
+    return min(edge, other), max(edge, other)
+
+
+def edge_and_step(catalogue: "xr.Dataset", axis: Axis) -> tuple[float, float]:
+    """Return the outer edge of the first pixel along an axis, and the signed distance to the next pixel.
+
+    Only the values of the coordinate count: rows may run north or south.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    axis : {"y", "x"}
+
+    Returns
+    -------
+    edge : float
+        Metres to be added to ``y_origin`` or ``x_origin``.
+    step : float
+        Metres; below 0 along y as a catalogue is opened.
+
+    Raises
+    ------
+    CatalogueError
+        If the Dataset has no such coordinate, its values are not of a catalogue, there is no pixel, or they are not
+        evenly spaced: then they have no outline and no transform.
+    """
+    centres = _centres(catalogue, axis)
     steps = np.diff(centres)
     if not len(centres) or (len(steps) and (not steps[0] or not np.allclose(steps, steps[0], rtol=1e-6, atol=0))):
         raise CatalogueError(f"the {len(centres)} pixels along {axis} are not evenly spaced; take a slice of them")
-    step = float(steps[0]) if len(steps) else PIXEL_SIZE
+    step = float(steps[0]) if len(steps) else _step_of_one(catalogue, axis, float(centres[0]))
     return float(centres[0]) - step / 2, step
+
+
+def _centres(catalogue: "xr.Dataset", axis: Axis) -> np.ndarray:
+    """Return the coordinate of an axis; values that no catalogue has are an error, as they would move the scene."""
+    sign, meaning = _DIRECTIONS[axis]
+    if axis not in catalogue.coords:
+        raise CatalogueError(
+            f"this Dataset has no coordinate {axis!r}, so that the place of its pixels is not known; keep y and x as "
+            "s2cmc.open_catalogue gives them"
+        )
+    centres = catalogue[axis].to_numpy()
+    outside = centres[(centres * sign < 0) | (centres * sign > TILE_SIZE)]
+    if len(outside):
+        remedy = f"take {axis} as s2cmc.open_catalogue gives it"
+        if axis == "y" and ((centres > 0) & (centres < TILE_SIZE)).all():
+            remedy += ", or turn its sign if it counts downwards: ds.assign_coords(y=-ds.y)"
+        raise CatalogueError(f"coordinate {axis} holds {outside[0]:g}, but it is {meaning}; {remedy}")
+    return centres
+
+
+def _step_of_one(catalogue: "xr.Dataset", axis: Axis, centre: float) -> float:
+    """Return the step along an axis of one pixel: 20 m, unless its place or the other axis tell that it is coarser."""
+    sign, _ = _DIRECTIONS[axis]
+    across = _centres(catalogue, "x" if axis == "y" else "y")
+    is_fine = len(across) < 2 or abs(across[1] - across[0]) == PIXEL_SIZE
+    if not is_fine or (abs(centre) - PIXEL_SIZE / 2) % PIXEL_SIZE:
+        raise CatalogueError(
+            f"the size of the single pixel along {axis} is not known: coarsened or strided, it is not of "
+            f"{PIXEL_SIZE:g} m; take two or more"
+        )
+    return sign * PIXEL_SIZE
 
 
 def lonlat_bounds(outline: Outline) -> Box:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from s2cmc.schema.geometry import Outline, edge_and_step
+from s2cmc.schema.geometry import Outline, edges
 
 if TYPE_CHECKING:
     from pyproj import Transformer
@@ -25,13 +25,12 @@ def outlines(catalogue: xr.Dataset) -> list[Outline | None]:
     catalogue : Dataset
         If only a part of y and x is selected, the outlines are those of that part.
     """
-    (x, width), (y, height) = (edge_and_step(catalogue[axis].to_numpy(), axis) for axis in ("x", "y"))
-    across, down = (x, x + width * catalogue.sizes["x"]), (y, y + height * catalogue.sizes["y"])
+    (west, east), (south, north) = edges(catalogue, "x"), edges(catalogue, "y")
     result: list[Outline | None] = []
     for epsg, left, top in zip(*(catalogue[n].to_numpy() for n in ("epsg", "x_origin", "y_origin")), strict=True):
         known = np.isfinite(left) and np.isfinite(top)
-        edges = (left + min(across), top - max(down), left + max(across), top - min(down))
-        result.append(Outline(int(epsg), *map(float, edges)) if known else None)
+        sides = (left + west, top + south, left + east, top + north)
+        result.append(Outline(int(epsg), *map(float, sides)) if known else None)
     return result
 
 

@@ -1,5 +1,6 @@
 """Histograms of digital numbers (DN) by scene, class and band, and their Zarr cache."""
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -203,9 +204,16 @@ def _identity(catalogue: xr.Dataset) -> dict[str, object]:
         "content": _CONTENT,
         "fingerprint": str(catalogue.attrs.get("source_fingerprint", "")),
         "bands": [str(band) for band in catalogue["band"].to_numpy()],
-        "y": [float(value) for value in catalogue["y"].to_numpy()[[0, -1]]] + [catalogue.sizes["y"]],
-        "x": [float(value) for value in catalogue["x"].to_numpy()[[0, -1]]] + [catalogue.sizes["x"]],
+        "y": _describe_axis(catalogue["y"].to_numpy()),
+        "x": _describe_axis(catalogue["x"].to_numpy()),
     }
+
+
+def _describe_axis(centres: np.ndarray) -> list[object]:
+    """Describe the pixels along an axis, whatever their order: the outer two, their number, a digest of all."""
+    ascending = np.sort(centres.astype("<f8"))
+    digest = hashlib.sha256(ascending.tobytes()).hexdigest()[:16]
+    return [*ascending[:1].tolist(), *ascending[-1:].tolist(), len(ascending), digest]
 
 
 def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:

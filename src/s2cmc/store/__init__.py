@@ -16,6 +16,7 @@ from s2cmc.store.format import (
     VERSIONS_FORMAT,
     bundle_attributes,
     check_checksum,
+    check_version,
     compact_json,
     digest_attributes,
     digest_of,
@@ -26,7 +27,7 @@ from s2cmc.store.format import (
     versions_document,
     with_checksum,
 )
-from s2cmc.store.geozarr import STORE_ATTRIBUTES, as_geozarr
+from s2cmc.store.geozarr import as_geozarr
 from s2cmc.store.lazy import digital_numbers, in_blocks, source_of, stored_pixels, transpose
 from s2cmc.store.open import open_catalogue, open_group, place_of
 from s2cmc.store.reading import as_stored, read_array, read_once, rebound, without_cache
@@ -45,7 +46,6 @@ __all__ = [
     "DIGESTS_ATTRIBUTE",
     "DIGESTS_CHECKSUM_ATTRIBUTE",
     "ROOT",
-    "STORE_ATTRIBUTES",
     "VERSIONS_FORMAT",
     "CatalogueBackend",
     "CatalogueStore",
@@ -58,6 +58,7 @@ __all__ = [
     "as_stored",
     "bundle_attributes",
     "check_checksum",
+    "check_version",
     "checked",
     "compact_json",
     "digest_attributes",

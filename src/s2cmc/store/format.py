@@ -1,4 +1,4 @@
-"""Documents of a store beside its arrays: zarr.json with its checksum, coordinates.zip, shards.json."""
+"""Documents of a store beside its arrays: zarr.json with its version and checksum, coordinates.zip, shards.json."""
 
 import hashlib
 import io
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from s2cmc.errors import DamagedError
+from s2cmc.errors import DamagedError, StoreError
+from s2cmc.schema import FORMAT_VERSION
 
 ROOT = "zarr.json"
 CHECKSUM_ATTRIBUTE = "metadata_sha256"
@@ -72,6 +73,31 @@ def check_checksum(content: bytes, name: str) -> None:
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if isinstance(attributes, dict) and attributes.get("format") in ("s2cmc", VERSIONS_FORMAT):
         raise DamagedError(f"{name} is damaged, or was edited by hand: it has no {CHECKSUM_ATTRIBUTE}")
+
+
+def check_version(version: object, name: object) -> None:
+    """Refuse a store of another format, or a conversion into one.
+
+    Parameters
+    ----------
+    version : object
+        The format's version, as the store or the journal of the conversion states it.
+    name : object
+        URL of the store, for messages.
+
+    Raises
+    ------
+    StoreError
+        If this version of s2cmc does not read the format.
+    """
+    major = str(version).split(".")[0]
+    if major == "1":
+        raise StoreError(
+            f"{name} has format {version}, made by s2cmc 0.1, which is not read any more; convert the release again: "
+            "`s2cmc convert RELEASE STORE --overwrite` replaces it"
+        )
+    if major != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(f"{name} has format {version}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
 
 
 def versions_document(latest: str, versions: Sequence[str]) -> bytes:

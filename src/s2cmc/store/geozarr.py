@@ -2,8 +2,9 @@
 
 They follow two conventions of Zarr, ``proj`` (CRS) and ``spatial`` (dimensions and transform), version 0.1 of
 https://github.com/zarr-conventions/proj and https://github.com/zarr-conventions/spatial. Both describe an array of one
-CRS. An array of a catalogue has a CRS for each scene, so that its store can state only `STORE_ATTRIBUTES`; the rest is
-in the coordinates ``epsg``, ``x_origin`` and ``y_origin``. A scene that is saved by itself can state all attributes.
+CRS. An array of a catalogue has a CRS for each scene, in the coordinates ``epsg``, ``x_origin`` and ``y_origin``, so
+that its store declares neither of them; a scene that is saved by itself can. They are declared by a list of objects,
+which netCDF cannot hold: ``xr.open_zarr(store).to_netcdf(...)`` would fail if the root of a store had it.
 """
 
 from typing import Any
@@ -12,8 +13,6 @@ import xarray as xr
 
 from s2cmc.errors import CatalogueError
 from s2cmc.schema import Outline
-
-_DIMENSIONS = ["y", "x"]
 
 
 def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
@@ -34,12 +33,6 @@ PROJ = _convention(
     "Coordinate reference system information for geospatial data",
 )
 SPATIAL = _convention("spatial", "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatial coordinate information")
-
-STORE_ATTRIBUTES: dict[str, Any] = {"zarr_conventions": [SPATIAL], "spatial:dimensions": _DIMENSIONS}
-"""Attributes of the root group of a store of many scenes.
-
-The arrays do not have them: an array that declares ``spatial`` must have one transform.
-"""
 
 
 def spatial_attributes(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
@@ -63,7 +56,7 @@ def spatial_attributes(outline: Outline, size: tuple[int, int]) -> dict[str, Any
     return {
         "zarr_conventions": [PROJ, SPATIAL],
         "proj:code": f"EPSG:{outline.epsg}",
-        "spatial:dimensions": _DIMENSIONS,
+        "spatial:dimensions": ["y", "x"],
         "spatial:transform": [pixel_width, 0.0, outline.left, 0.0, -pixel_height, outline.top],
         "spatial:shape": [height, width],
         "spatial:registration": "pixel",

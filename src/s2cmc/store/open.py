@@ -21,20 +21,22 @@ from s2cmc.errors import (
     StoreError,
     UnfinishedStoreError,
 )
-from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.schema import FIXED_COORDINATES, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
 from s2cmc.storage import Access, make_access, survive_forks
 from s2cmc.store.format import (
+    BUNDLE,
     BUNDLE_ATTRIBUTE,
     BUNDLE_CHECKSUM_ATTRIBUTE,
     CHECKSUM_ATTRIBUTE,
+    DIGESTS,
     DIGESTS_ATTRIBUTE,
     DIGESTS_CHECKSUM_ATTRIBUTE,
     ROOT,
     VERSIONS_FORMAT,
+    check_version,
     pack_bundle,
     unpack_bundle,
 )
-from s2cmc.store.geozarr import STORE_ATTRIBUTES
 from s2cmc.store.lazy import lazy_variable
 from s2cmc.store.reading import ADVICE, read_array
 
@@ -51,9 +53,8 @@ logger = logging.getLogger(__name__)
 _STORAGE_ATTRIBUTES = (
     *(CHECKSUM_ATTRIBUTE, BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE),
     *(DIGESTS_ATTRIBUTE, DIGESTS_CHECKSUM_ATTRIBUTE),
-    *STORE_ATTRIBUTES,  # netCDF could not hold them
 )
-_THREADS = 16  # coordinates of a store without bundle are fetched side by side
+_THREADS = 16  # coordinates beside a bundle that cannot be read are fetched side by side
 
 
 def open_catalogue(
@@ -93,8 +94,9 @@ def open_catalogue(
         thumbnail : (scene, thumbnail_y, thumbnail_x, rgb), uint8
             Absent where the release had none.
 
-        All coordinates are described by their attributes. The accessor ``ds.clouds`` has methods for queries, pictures
-        and statistics. ``ds.encoding["source"]`` is the URL of the version that was opened.
+        `x` and `y` are metres east and north of the upper left corner, so that `y` is below 0 and ``y_origin + y`` is
+        UTM. All coordinates are described by their attributes. The accessor ``ds.clouds`` has methods for queries,
+        pictures and statistics. ``ds.encoding["source"]`` is the URL of the version that was opened.
 
     Raises
     ------
@@ -203,27 +205,27 @@ def _check_format(attributes: Mapping[str, Any], place: "Place") -> None:
     version = attributes.get("format_version")
     if attributes.get("format") != "s2cmc" or not isinstance(version, str):
         raise StoreError(f"{place} is a Zarr group, but no catalogue of s2cmc (its attribute `format` is not 's2cmc')")
-    if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-        raise StoreError(f"{place} has format {version}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
+    check_version(version, place)
+    for name, pin in ((BUNDLE, BUNDLE_CHECKSUM_ATTRIBUTE), (DIGESTS, DIGESTS_CHECKSUM_ATTRIBUTE)):
+        if pin not in attributes:
+            raise DamagedError(f"{place} cannot be proved: its zarr.json has no {pin} for {name}; {ADVICE}")
 
 
 def _with_bundle(place: "Place", root: bytes, attributes: Mapping[str, Any]) -> "CatalogueStore":
-    """Make the store of a place; if it has a bundle of coordinates, these are fetched now and served from memory."""
+    """Make the store of a place; its coordinates are fetched now, in one bundle, and served from memory."""
     from s2cmc.store.objects import CatalogueStore
 
     edition = hashlib.sha256(root).hexdigest()
-    objects = {ROOT: root}
-    if name := attributes.get(BUNDLE_ATTRIBUTE):
-        store = CatalogueStore(place, edition=edition)
+    store = CatalogueStore(place, edition=edition)
+    try:
         try:
-            try:
-                objects |= unpack_bundle(bytes(run_in_loop(store.fetch(name))), attributes, f"{place}/{name}")
-            except DamagedError:  # the transport may have damaged it
-                fetched = bytes(run_in_loop(store.without_cache().fetch(name)))
-                objects |= unpack_bundle(fetched, attributes, f"{place}/{name}")
-        except (DamagedError, MissingObjectError, DeniedError) as error:
-            objects |= _coordinates_beside_bundle(store.without_cache(), root, attributes, error)
-    return CatalogueStore(place, edition=edition, objects=objects)
+            coordinates = unpack_bundle(bytes(run_in_loop(store.fetch(BUNDLE))), attributes, f"{place}/{BUNDLE}")
+        except DamagedError:  # the transport may have damaged it
+            fetched = bytes(run_in_loop(store.without_cache().fetch(BUNDLE)))
+            coordinates = unpack_bundle(fetched, attributes, f"{place}/{BUNDLE}")
+    except (DamagedError, MissingObjectError, DeniedError) as error:
+        coordinates = _coordinates_beside_bundle(store.without_cache(), root, attributes, error)
+    return CatalogueStore(place, edition=edition, objects={ROOT: root} | coordinates)
 
 
 def _coordinates_beside_bundle(
@@ -247,26 +249,26 @@ def _coordinates_beside_bundle(
     return objects
 
 
-def _unfinished_error(place: "Place") -> UnfinishedStoreError | None:
+def _unfinished_error(place: "Place") -> StoreError | None:
     """Make the error for a place into which a conversion was started; None if there is no sign of one."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
-        return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{plan['command']}`")
-    except (StoreError, ValueError, KeyError):  # a place that denies access is treated as an empty one
+        command, version = plan["command"], plan["identity"]["format version"]
+    except (StoreError, ValueError, KeyError, TypeError):  # a place that denies access is treated as an empty one
         return None
+    try:
+        check_version(version, place)
+    except StoreError as error:
+        return error
+    return UnfinishedStoreError(f"the conversion into {place} is not complete; finish it with `{command}`")
 
 
 def _coordinates(arrays: Mapping[str, "zarr.Array[Any]"]) -> dict[Hashable, xr.Variable]:
     """Load and decode all coordinates: those of the scenes in the order of the schema, then the others."""
-    from s2cmc.store.objects import CatalogueStore
-
     known = [c.name for c in SCENE_COORDINATES if c.name in arrays]
     names = known + [name for name in arrays if name not in known]
-    store = next(iter(arrays.values())).store
-    in_memory = isinstance(store, CatalogueStore) and all(store.in_memory(f"{name}/c/0") for name in names)
-    with ThreadPoolExecutor(1 if in_memory else _THREADS) as pool:  # threads only help where there is a wait
-        variables = pool.map(lambda name: _load(arrays[name]), names)
-    return dict(xr.decode_cf(xr.Dataset(dict(zip(names, variables, strict=True)))).variables)
+    variables = {name: _load(arrays[name]) for name in names}
+    return dict(xr.decode_cf(xr.Dataset(variables)).variables)
 
 
 def _load(array: "zarr.Array[Any]") -> xr.Variable:

@@ -68,7 +68,9 @@ def large_store(folder: Path, scenes: int, size: int) -> Path:
     )
     coordinates = {c.name: np.zeros(scenes, c.dtype) for c in SCENE_COORDINATES}
     coordinates["scene"] = np.array([f"scene {i}" for i in range(scenes)], object)
-    objects = store_objects(arrays, coordinates, {"format": "s2cmc", "format_version": s2cmc.schema.FORMAT_VERSION})
+    attributes = {"format": "s2cmc", "format_version": s2cmc.schema.FORMAT_VERSION}
+    digests = {array.key(first): "0" * 64 for array in arrays.values() for first, _ in array.spans()}
+    objects = store_objects(arrays, coordinates, attributes, digests)
     pixels = np.random.default_rng(0).integers(0, 10_000, (1, size, size, 13)).astype("uint16")
     (shard,) = shard_objects(arrays["reflectance"], 0, pixels).values()
     objects |= {f"reflectance/c/{i}/0/0/0": bytes(shard) for i in range(scenes)}

@@ -125,7 +125,7 @@ def _whole_catalogue(shared_data: Path) -> xr.Dataset:
     )
     centres = (np.arange(1022) + 0.5) * 20
     return xr.Dataset(
-        coords={"x": centres, "y": centres} | {name: ("scene", values) for name, values in coordinates.items()}
+        coords={"x": centres, "y": -centres} | {name: ("scene", values) for name, values in coordinates.items()}
     )
 
 
