@@ -167,7 +167,7 @@ def outline_table(catalogue: xr.Dataset) -> "GeoDataFrame":
 
     With a point every kilometre the table would be four times as large.
     """
-    table = footprints(catalogue)
+    table = footprints(catalogue).assign(time=catalogue["time"].to_numpy())  # Parquet has a type for times
     return table.set_geometry(table.geometry.simplify(_TOLERANCE))
 
 

@@ -1,12 +1,12 @@
 """Base of the parts of ``ds.clouds``: the Dataset, in the shape that methods need."""
 
+from typing import Any
+
 import xarray as xr
 
 from s2cmc.accessor._shape import along_scenes, as_catalogue, as_given
 from s2cmc.schema import PIXEL_VARIABLES
 from s2cmc.store import in_blocks
-
-__all__ = ["COUNTED", "AccessorBase", "along_scenes"]
 
 COUNTED = ("scene", "mask", "y", "x", "shadows_marked", "has_alt_mask", "annotator", "group")
 """Variables and dimensions that counting and scoring need."""
@@ -31,3 +31,7 @@ class AccessorBase:
         """Return a result with the dimension that scenes have in the Dataset; see `as_given`."""
         given: T = as_given(result, self._obj, chosen=chosen)
         return given
+
+    def _along_scenes(self, value: Any) -> Any:
+        """Return an argument along ``scene``, made of the same Dataset perhaps, and so of its shape."""
+        return along_scenes(value, self._obj.sizes.get("scene", 1))

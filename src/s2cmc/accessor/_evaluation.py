@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from s2cmc import evaluation, query, report
-from s2cmc.accessor._base import COUNTED, AccessorBase, along_scenes
+from s2cmc.accessor._base import COUNTED, AccessorBase
 from s2cmc.evaluation import Prediction, Resampling
 from s2cmc.query import Annotator, By
 from s2cmc.schema import TAG_NAMES
@@ -99,7 +99,7 @@ class EvaluationAccessor(AccessorBase):
         """
         counts = evaluation.count_prediction(
             self._part(*COUNTED),
-            along_scenes(prediction),
+            self._along_scenes(prediction),
             class_map=class_map,
             threshold=threshold,
             boundary_buffer=boundary_buffer,
@@ -187,8 +187,8 @@ class EvaluationAccessor(AccessorBase):
             "merge_shadow": merge_shadow,
             "truth": truth,
         }
-        counts = evaluation.prediction_counts(part, along_scenes(prediction), options)
-        return evaluation.evaluate(part, counts, along_scenes(by), Resampling(resamples, confidence, seed))
+        counts = evaluation.prediction_counts(part, self._along_scenes(prediction), options)
+        return evaluation.evaluate(part, counts, self._along_scenes(by), Resampling(resamples, confidence, seed))
 
     def compare(
         self,
@@ -233,10 +233,10 @@ class EvaluationAccessor(AccessorBase):
         """
         part = self._part(*COUNTED)
         first_counts, second_counts = (
-            evaluation.prediction_counts(part, along_scenes(one), {}) for one in (first, second)
+            evaluation.prediction_counts(part, self._along_scenes(one), {}) for one in (first, second)
         )
         return evaluation.compare(
-            part, first_counts, second_counts, along_scenes(by), Resampling(resamples, confidence, seed)
+            part, first_counts, second_counts, self._along_scenes(by), Resampling(resamples, confidence, seed)
         )
 
     def precision_recall(
@@ -275,8 +275,8 @@ class EvaluationAccessor(AccessorBase):
         part = self._part(*COUNTED)
         threshold = prediction.attrs.get("threshold") if isinstance(prediction, xr.Dataset) else 0.5
         options = {"threshold": threshold, "boundary_buffer": boundary_buffer, "truth": truth}
-        counts = evaluation.prediction_counts(part, along_scenes(prediction), options)
-        return evaluation.precision_recall(part, counts, along_scenes(by))
+        counts = evaluation.prediction_counts(part, self._along_scenes(prediction), options)
+        return evaluation.precision_recall(part, counts, self._along_scenes(by))
 
     def agreement(
         self,
@@ -319,7 +319,7 @@ class EvaluationAccessor(AccessorBase):
         """
         part = self._part(*COUNTED, "alt_mask")
         resampling = Resampling(resamples, confidence, seed)
-        return evaluation.agreement(part, along_scenes(by), boundary_buffer, merge_shadow, resampling)
+        return evaluation.agreement(part, self._along_scenes(by), boundary_buffer, merge_shadow, resampling)
 
     def evaluation_page(
         self,
@@ -357,6 +357,6 @@ class EvaluationAccessor(AccessorBase):
         '<!DOCTYPE html>'
         """
         part = self._part(*COUNTED, *TAG_NAMES, "difficulty")
-        (counts,) = evaluation.compute_together(evaluation.prediction_counts(part, along_scenes(prediction), {}))
-        result = evaluation.evaluate(part, counts, along_scenes(by), Resampling(resamples, confidence, seed))
+        (counts,) = evaluation.compute_together(evaluation.prediction_counts(part, self._along_scenes(prediction), {}))
+        result = evaluation.evaluate(part, counts, self._along_scenes(by), Resampling(resamples, confidence, seed))
         return report.evaluation_page(part, counts, result, worst)

@@ -54,13 +54,11 @@ def as_catalogue(dataset: xr.Dataset, needed: Collection[str]) -> xr.Dataset:
             catalogue = catalogue.expand_dims("scene")
     _check_presence(catalogue, needed)
     catalogue = _with_coordinates(catalogue)
-    if not _DTYPES.keys().isdisjoint(needed):
-        _check_dims(catalogue, {name: ("scene",) for name in needed if name in _DTYPES})
+    _check_dims(catalogue, {name: ("scene",) for name in needed if name in _DTYPES})
     if "x_origin" in needed:
         _check_offsets(catalogue)
-    if set(PIXEL_VARIABLES).isdisjoint(needed):
-        return catalogue
-    _check_dims(catalogue, {name: DIMS[name] for name in PIXEL_VARIABLES if name in catalogue.data_vars})
+    if not set(PIXEL_VARIABLES).isdisjoint(needed):
+        _check_dims(catalogue, {name: DIMS[name] for name in PIXEL_VARIABLES if name in catalogue.data_vars})
     return _with_pixels(catalogue)
 
 
@@ -97,20 +95,29 @@ def scene_dim(data: xr.Dataset | xr.DataArray) -> Hashable | None:
     return dim
 
 
-def along_scenes(value: Any) -> Any:
+def along_scenes(value: Any, scenes: int | None = None) -> Any:
     """Return Datasets and DataArrays along ``scene``, one by itself or in a list; anything else is returned unchanged.
 
-    A single scene becomes one of length 1. Text is as NumPy has it.
+    Parameters
+    ----------
+    value : object
+        A single scene becomes one of length 1. Text is as NumPy has it.
+    scenes : int, optional
+        Length of an array that is a single number or label.
     """
     if isinstance(value, list | tuple):
-        return [along_scenes(one) for one in value]
+        return [along_scenes(one, scenes) for one in value]
     if not isinstance(value, xr.Dataset | xr.DataArray):
         return value
     if (dim := scene_dim(value)) is None:
-        return value.expand_dims("scene") if "scene" in value.coords else value
-    if dim != "scene":
+        if "scene" in value.coords:
+            value = value.expand_dims("scene")
+        elif scenes is not None and not value.dims:
+            value = value.expand_dims(scene=scenes)
+    elif dim != "scene":
         value = value.reset_index(dim) if len(_names(value, dim)) > 1 else value
-        value = value.swap_dims({dim: "scene"})
+        # `rename_dims` leaves an index with the old dimension.
+        value = (value.drop_indexes("scene") if "scene" in value.xindexes else value).swap_dims({dim: "scene"})
     if isinstance(value, xr.DataArray) and value.dtype.kind == "T":
         return value.copy(data=_as_text(value.to_numpy()))
     return value
@@ -145,7 +152,7 @@ def _names(data: xr.Dataset | xr.DataArray, dim: Hashable) -> list[Hashable]:
 
 def _check_presence(catalogue: xr.Dataset, needed: Iterable[str]) -> None:
     """Check that variables and dimensions are there; positions on Earth need coordinates y and x too."""
-    labelled = {"scene", "y", "x"} if "x_origin" in needed else {"scene"}
+    labelled = {"scene", "band", "y", "x"} if "x_origin" in needed else {"scene", "band"}
     for name in needed:
         absent = name not in catalogue.variables
         if name in DIMS["reflectance"]:
@@ -180,7 +187,7 @@ def _check_offsets(catalogue: xr.Dataset) -> None:
 
 def _with_coordinates(catalogue: xr.Dataset) -> xr.Dataset:
     """Return a Dataset whose coordinates of scenes are along ``scene``, in memory, and of the kinds of the schema."""
-    if demoted := _DTYPES.keys() & set(catalogue.data_vars):
+    if demoted := {*_DTYPES, *FIXED_COORDINATES} & set(catalogue.data_vars):
         catalogue = catalogue.set_coords(demoted)
     odd = {}
     for name, variable in catalogue.coords.variables.items():

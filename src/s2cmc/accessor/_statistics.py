@@ -6,7 +6,7 @@ from pathlib import Path
 import xarray as xr
 
 from s2cmc import report, statistics
-from s2cmc.accessor._base import COUNTED, AccessorBase, along_scenes
+from s2cmc.accessor._base import COUNTED, AccessorBase
 from s2cmc.query import By
 from s2cmc.schema import TAG_NAMES
 from s2cmc.statistics import Within
@@ -58,7 +58,7 @@ class StatisticsAccessor(AccessorBase):
         [37.6, 28.0, 39.0]
         """
         part = self._part("scene", "mask", "y", "x", "percentages_agree", *statistics.PUBLISHED)
-        return statistics.prevalence(part, along_scenes(by))
+        return statistics.prevalence(part, self._along_scenes(by))
 
     def tag_frequencies(self) -> xr.Dataset:
         """Count the scenes with each tag (tag,): `scenes`, int64, `percent` of all scenes, coordinate `tag_group`.
@@ -112,7 +112,7 @@ class StatisticsAccessor(AccessorBase):
         '<!DOCTYPE html>'
         """
         part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
-        return report.statistics_page(part, report.gather_statistics(part, along_scenes(by)))
+        return report.statistics_page(part, report.gather_statistics(part, self._along_scenes(by)))
 
     def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
         """Count the pixels with each digital number (DN), by scene, class of `mask`, and band.
@@ -194,7 +194,9 @@ class StatisticsAccessor(AccessorBase):
         [0.47, 0.28]
         """
         part = self._part("scene", "y", "x", "band", "reflectance", "mask")
-        return statistics.band_statistics(part, along_scenes(histograms), along_scenes(by), within, percentiles)
+        return statistics.band_statistics(
+            part, self._along_scenes(histograms), self._along_scenes(by), within, percentiles
+        )
 
     def spectral_index(self, name: str) -> xr.DataArray:
         """Compute the normalised difference of two bands; lazy, and only these two bands are read.

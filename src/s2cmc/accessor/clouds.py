@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from s2cmc import query, report, statistics, training
+from s2cmc.accessor._description import describe
 from s2cmc.accessor._evaluation import EvaluationAccessor
 from s2cmc.accessor._geo import PLACED, GeoAccessor
 from s2cmc.accessor._statistics import StatisticsAccessor
@@ -25,9 +26,17 @@ PATCHED = ("scene", "y", "x", "band", *training.VARIABLES)
 
 @xr.register_dataset_accessor("clouds")
 class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
-    """Methods on a catalogue opened by `s2cmc.open_catalogue`, or on any part of one.
+    """Methods on a catalogue opened by `s2cmc.open_catalogue`, or on whatever xarray makes of one.
 
-    Each returns an ordinary xarray object, which is lazy where it needs pixels.
+    Each returns an ordinary xarray object, which is lazy where it needs pixels. ``ds.clouds`` shows what the catalogue
+    holds, and lists the methods.
+
+    Scenes may be along another dimension, as ``ds.swap_dims(scene="time")`` puts them: what is asked of each scene is
+    answered along this dimension. A single scene, ``ds.isel(scene=2)``, is a catalogue of one: answers are those to
+    ``ds.isel(scene=[2])``, and what is asked of each scene is answered without dimension ``scene``. Only `select`,
+    `masks` and `confusion` keep the dimension, because they may leave the scene out. Scalar coordinates, as `xr.concat`
+    makes them of what is equal in all parts, are those of every scene. Where product IDs, names or dimensions are lost,
+    the error says how to keep them.
 
     Examples
     --------
@@ -36,6 +45,12 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
     >>> ds.clouds.select("cumulus and not snow_ice").sizes["scene"]
     2
     """
+
+    def __repr__(self) -> str:
+        return describe(self._obj, type(self)).to_text()
+
+    def _repr_html_(self) -> str:
+        return describe(self._obj, type(self)).to_html()
 
     def select(
         self,
@@ -104,7 +119,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         """
         return self._as_given(
             query.select(
-                self._part("scene", *(PLACED if intersects is not None else ())),
+                self._part("scene", *(PLACED if intersects is not None else ()), *(() if bands is None else ("band",))),
                 expression,
                 split=split,
                 shadows_marked=shadows_marked,

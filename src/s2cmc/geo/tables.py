@@ -1,23 +1,41 @@
 """The footprints of scenes as a GeoDataFrame."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
 from s2cmc import schema
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import ArgumentError, CatalogueError
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+Geometry = Literal["polygon", "point"]
+"""The footprint of a scene, or its centre, which is seen on a map of the world."""
 
-def footprints(catalogue: xr.Dataset) -> "GeoDataFrame":
+
+def footprints(catalogue: xr.Dataset, geometry: Geometry = "polygon") -> "GeoDataFrame":
     """Make a table of the footprint and the coordinates of every scene; see `GeoAccessor.footprints`."""
     try:
         import geopandas
     except ModuleNotFoundError as error:
         raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[geo]'") from error
+    if geometry not in ("polygon", "point"):
+        raise ArgumentError(f"geometry {geometry!r} is none of 'polygon', 'point'")
     columns = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
+    columns = {name: _without_times(values) for name, values in columns.items()}
     scenes = columns.pop("scene")
-    shapes = geopandas.GeoSeries(schema.footprints(schema.outlines(catalogue)), index=scenes, crs=4326)
+    outlines = schema.outlines(catalogue)
+    placed = schema.footprints(outlines) if geometry == "polygon" else schema.centres(outlines)
+    shapes = geopandas.GeoSeries(placed, index=scenes, crs=4326)
     return geopandas.GeoDataFrame(columns, index=scenes, geometry=shapes).rename_axis("scene")
+
+
+def _without_times(values: np.ndarray) -> np.ndarray:
+    """Return times as text of RFC 3339, in UTC, which JSON holds; anything else is returned unchanged."""
+    if values.dtype.kind != "M":
+        return values
+    times = [None if pd.isna(time) else f"{time.isoformat()}Z" for time in pd.DatetimeIndex(values)]
+    return np.array(times, object)

@@ -100,7 +100,8 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
         panel.set_axis_off()
     for i, panel in enumerate(panels[:count]):
         scene = shown.isel(scene=i)
-        _draw(panel, composites.isel(scene=i).to_numpy(), scene["mask"].to_numpy())
+        composite = composites.isel(scene=i).transpose("y", "x", "rgb")
+        _draw(panel, composite.to_numpy(), scene["mask"].transpose("y", "x").to_numpy())
         date = np.datetime_as_string(scene["time"].to_numpy(), unit="D")
         panel.set_title(
             f"{scene['mgrs_tile'].item()}  {date}\ncloud {scene['mask_cloud_percent'].item():.0f} %", size=9
