@@ -54,7 +54,7 @@ def test_text_says_what_the_catalogue_holds(catalogue: xr.Dataset) -> None:
         rf"annotator +A \({(catalogue.annotator == 'A').sum().item()}\), B \(",
         rf"has_alt_mask +{catalogue.has_alt_mask.sum().item()} of 10 scenes",
         rf"shadows_marked +{catalogue.shadows_marked.sum().item()} of 10 scenes",
-        rf"cloud_thickness +thin \({catalogue.thin.sum().item()}\), thick \({catalogue.thick.sum().item()}\)",
+        rf"cloud_thickness +thin \({catalogue['thin'].sum().item()}\), thick \({catalogue['thick'].sum().item()}\)",
     ):
         assert re.search(fact, text), fact
     assert set(PUBLIC) <= set(re.findall(r"\w+", text))

@@ -5,7 +5,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,8 @@ SHAPES = {
 SLOW = {
     *("as opened", "opened without dask", "loop of lists", "loop of selected", "loop over IDs", "grouped"),
     *("single by ID", "single, squeezed", "single, loaded", "single of open_zarr, no dask", "along tiles"),
-    *("scenes stacked, remedy", "open_zarr, loaded", "computed", "pickled", "rechunked"),
+    *("scenes stacked, remedy", "open_zarr, loaded", "computed", "pickled", "rechunked", "copied", "persisted"),
+    *("as float", "loop of modified"),
 }
 """Much like another one: left out by `make quick`."""
 
@@ -341,6 +342,13 @@ def test_every_shape_gets_the_answer_of_the_catalogue_or_a_remedy(
         _assert_same(found, expected, partial=remedy is not None)
 
 
+def test_every_shape_is_described(opened: xr.Dataset, store: Path, tmp_path: Path) -> None:
+    """Also in HTML; see test_description."""
+    for name, shape in SHAPES.items():
+        text = repr(shape.make(opened, store, tmp_path).clouds)
+        assert "scenes" in text, name
+
+
 @pytest.mark.parametrize("shape", [name for name, shape in SHAPES.items() if shape.remedy])
 def test_a_shape_with_a_remedy_needs_it(shape: str, cases: Callable[[str], Case]) -> None:
     with pytest.raises(CatalogueError, match=SHAPES[shape].remedy):
@@ -358,7 +366,9 @@ def _contents(answer: Any) -> Any:
         return {"scene": _plain(answer.index.to_numpy())} | {name: _plain(answer[name].to_numpy()) for name in answer}
     if isinstance(answer, Figure):
         return {str(i): panel.images[0].get_array().data for i, panel in enumerate(answer.axes)}
-    return _contents(answer[0]) if isinstance(answer, Patches) else answer
+    if isinstance(answer, Patches):
+        return _contents(answer[0])
+    return vars(answer) if is_dataclass(answer) else answer
 
 
 def _variable(variable: xr.Variable) -> dict[str, Any]:
@@ -391,6 +401,9 @@ def _assert_same(found: Any, right: Any, partial: bool, place: str = "answer") -
         assert found.shape == right.shape, place
         np.testing.assert_allclose(found, right, rtol=0 if found.dtype == right.dtype else 1e-6, err_msg=place)
     elif isinstance(right, np.ndarray):
-        np.testing.assert_array_equal(found, right, err_msg=place)
+        if not np.array_equal(found, right):
+            np.testing.assert_array_equal(found, right, err_msg=place)
+    elif partial and isinstance(right, str):
+        assert found[:9] == right[:9], place  # of a page that has fewer pictures
     else:
         assert found == right, place

@@ -294,6 +294,8 @@ def _decoder(variable: xr.Variable | None, name: str) -> tuple[Any, type] | None
         return to_reflectance, np.float32
     if name == "reflectance" and "decoding" in variable.attrs and variable.dtype != np.float32:
         return _as_float32, np.float32  # equal to `to_reflectance` for every DN: the float64 is close enough
+    if name == "thumbnail" and variable.dtype != np.uint8:
+        return _as_bytes, np.uint8
     return None
 
 
@@ -301,6 +303,11 @@ def _as_labels(values: np.ndarray) -> np.ndarray:
     """Return labels, uint8: 255 for whatever is no class, NaN included."""
     known = np.isin(values, range(len(CLASS_NAMES)))
     return np.where(known, values, MASK_MISSING).astype(np.uint8)
+
+
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    """Return colors, uint8: black where there is none."""
+    return np.nan_to_num(values).astype(np.uint8)
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:
