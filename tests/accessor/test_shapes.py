@@ -19,6 +19,7 @@ from helpers.safe_products import make_tile, write_safe
 from matplotlib.figure import Figure
 
 import s2cmc
+from s2cmc.accessor._shape import as_catalogue
 from s2cmc.accessor.clouds import CloudsAccessor
 from s2cmc.errors import CatalogueError
 from s2cmc.report import charts
@@ -342,6 +343,48 @@ def test_every_shape_gets_the_answer_of_the_catalogue_or_a_remedy(
         _assert_same(found, expected, partial=remedy is not None)
 
 
+def test_a_catalogue_as_opened_is_not_copied(opened: xr.Dataset) -> None:
+    for part in (opened, opened.isel(scene=[3, 1]), opened.clouds.select("thin"), opened.copy().load()):
+        assert as_catalogue(part, ("scene", "reflectance", "mask", "y", "x", "x_origin", "thin")) is part
+
+
+@pytest.mark.usefixtures("no_compute")
+@pytest.mark.parametrize("shape", ["single", "single, expanded", "loop", "along time", "dropped by where", "as float"])
+def test_pixels_stay_lazy(shape: str, opened: xr.Dataset, store: Path, tmp_path: Path) -> None:
+    dataset = SHAPES[shape].make(opened, store, tmp_path)
+    dataset.clouds.select("thin"), dataset.clouds.tags, dataset.clouds.footprints()
+    for pixels in (dataset.clouds.rgb(), dataset.clouds.one_hot(), dataset.clouds.class_counts()):
+        assert pixels.chunks is not None
+
+
+def test_histograms_and_counts_of_a_single_scene_are_taken_back(opened: xr.Dataset) -> None:
+    single, of_one = opened.isel(scene=4), opened.isel(scene=[4])
+    histograms = single.clouds.band_histograms().sel(dn=slice(20_000)).compute()
+    assert "scene" not in histograms.dims
+    statistics = single.clouds.band_statistics(histograms=single.clouds.band_histograms())
+    xr.testing.assert_equal(statistics.compute(), of_one.clouds.band_statistics().compute())
+    counts = single.clouds.confusion(single["mask"] == 1)
+    result = single.clouds.evaluate(counts.isel(scene=0), resamples=20)
+    xr.testing.assert_equal(result, of_one.clouds.evaluate(of_one["mask"] == 1, resamples=20))
+
+
+def test_scalars_are_those_of_every_scene(opened: xr.Dataset) -> None:
+    joined = _concat([opened.isel(scene=i).assign_coords(part="first") for i in SCENES], False)
+    assert joined["part"].dims == joined["snow_ice"].dims == ()
+    assert (
+        joined.clouds.select("part == 'first' and not snow_ice").scene.values.tolist() == joined.scene.values.tolist()
+    )
+    assert joined.clouds.prevalence(by="part").scenes.values.tolist() == [3, 3]
+    assert joined.clouds.prevalence(by=joined["part"]).scenes.values.tolist() == [3, 3]
+
+
+def test_scalars_that_nothing_proves_are_refused(opened: xr.Dataset) -> None:
+    part = opened.isel(scene=SCENES).drop_vars(["index", "snow_ice"]).assign_coords(snow_ice=True)
+    assert part.clouds.tags.sel(tag="snow_ice").all()  # times differ from scene to scene
+    with pytest.raises(CatalogueError, match=r"coordinates \(snow_ice, ...\) have one value for 3 scenes"):
+        part.drop_vars("time").clouds.tag_frequencies()
+
+
 def test_every_shape_is_described(opened: xr.Dataset, store: Path, tmp_path: Path) -> None:
     """Also in HTML; see test_description."""
     for name, shape in SHAPES.items():
@@ -366,9 +409,10 @@ def _contents(answer: Any) -> Any:
         return {"scene": _plain(answer.index.to_numpy())} | {name: _plain(answer[name].to_numpy()) for name in answer}
     if isinstance(answer, Figure):
         return {str(i): panel.images[0].get_array().data for i, panel in enumerate(answer.axes)}
-    if isinstance(answer, Patches):
-        return _contents(answer[0])
-    return vars(answer) if is_dataclass(answer) else answer
+    if is_dataclass(answer):
+        parts = {"batch": answer[0]} if isinstance(answer, Patches) else vars(answer)
+        return {name: _contents(value) for name, value in parts.items()}
+    return answer
 
 
 def _variable(variable: xr.Variable) -> dict[str, Any]:
