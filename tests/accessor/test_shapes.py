@@ -95,7 +95,7 @@ def _some(ds: xr.Dataset) -> xr.Dataset:
 RENAMED = r"under this name \(ds\.rename gives it back\)|names back with ds\.rename"
 STACKED = r"ds\.unstack|unstack the dimensions|" + RENAMED
 EARTH = r"ask the catalogue that it was taken from"
-KEEP = r"keep '\w+' in the part of it"
+KEEP = r"keep '\w+' in the part of it|keep coordinate 'band'"
 ALONE = {"scenes": (4,), "dims": _alone}
 
 SHAPES = {
@@ -152,7 +152,7 @@ SHAPES = {
     "ID renamed": Shape(lambda ds, store, tmp: _some(ds).rename_vars(scene="id"), RENAMED),
     "ID dropped": Shape(lambda ds, store, tmp: _some(ds).drop_vars("scene"), KEEP),
     "rows renamed": Shape(lambda ds, store, tmp: _some(ds).rename(y="row", x="column"), RENAMED),
-    "bands renamed": Shape(lambda ds, store, tmp: _some(ds).rename(band="channel"), RENAMED),
+    "bands renamed": Shape(lambda ds, store, tmp: _some(ds).rename(band="channel"), RENAMED + "|" + KEEP),
     "mask renamed": Shape(lambda ds, store, tmp: _some(ds).rename(mask="labels"), RENAMED),
     "tag renamed": Shape(
         lambda ds, store, tmp: _some(ds).rename(thin="thin_cloud"), RENAMED + "|did you mean .*thin_cloud"
@@ -189,7 +189,7 @@ SHAPES = {
         r"leave these scenes out, e\.g\. by ds\.isel\(scene=ds\['\w+'\]\.notnull\(\)\)",
     ),
     "one row": Shape(lambda ds, store, tmp: _some(ds).isel(y=0), r"by a list or slice"),
-    "one band": Shape(lambda ds, store, tmp: _some(ds).sel(band="B04"), r"by a list or slice"),
+    "one band": Shape(lambda ds, store, tmp: _some(ds).sel(band="B04"), r"by a list or slice|needs bands B0"),
     "without pixels": Shape(lambda ds, store, tmp: _some(ds).drop_dims(["y", "x"]), KEEP),
     "one variable": Shape(lambda ds, store, tmp: _some(ds)[["mask", "alt_mask"]], KEEP),
     "without coordinates": Shape(lambda ds, store, tmp: _some(ds).drop_vars(ds.coords), KEEP),
@@ -383,6 +383,18 @@ def test_scalars_that_nothing_proves_are_refused(opened: xr.Dataset) -> None:
     assert part.clouds.tags.sel(tag="snow_ice").all()  # times differ from scene to scene
     with pytest.raises(CatalogueError, match=r"coordinates \(snow_ice, ...\) have one value for 3 scenes"):
         part.drop_vars("time").clouds.tag_frequencies()
+
+
+def test_pixels_without_a_class_are_left_out_everywhere(opened: xr.Dataset) -> None:
+    """`ds.where` makes labels floats, and gives thumbnails the dimensions of pixels."""
+    some = opened.isel(scene=SCENES)
+    bright = (some.reflectance.sel(band="B02", drop=True) > 0.2).compute()
+    taken_out = some.where(bright)
+    labels = some["mask"].where(bright, 255).astype("uint8")
+    np.testing.assert_array_equal(taken_out.clouds.masks(), labels)
+    counted = some.assign(mask=labels).clouds.confusion(some["mask"]).confusion
+    np.testing.assert_array_equal(taken_out.clouds.confusion(some["mask"]).confusion, counted)
+    assert '<img alt="thumbnail' not in taken_out.clouds.evaluation_page(some["mask"] == 1, resamples=20)
 
 
 def test_every_shape_is_described(opened: xr.Dataset, store: Path, tmp_path: Path) -> None:

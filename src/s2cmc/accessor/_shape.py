@@ -57,8 +57,8 @@ def as_catalogue(dataset: xr.Dataset, needed: Collection[str]) -> xr.Dataset:
     _check_dims(catalogue, {name: ("scene",) for name in needed if name in _DTYPES})
     if "x_origin" in needed:
         _check_offsets(catalogue)
-    if not set(PIXEL_VARIABLES).isdisjoint(needed):
-        _check_dims(catalogue, {name: DIMS[name] for name in PIXEL_VARIABLES if name in catalogue.data_vars})
+    both = (*needed, "alt_mask") if "mask" in needed and "alt_mask" in catalogue.variables else needed
+    _check_dims(catalogue, {name: DIMS[name] for name in PIXEL_VARIABLES if name in both})
     return _with_pixels(catalogue)
 
 

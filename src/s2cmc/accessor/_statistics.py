@@ -225,4 +225,4 @@ class StatisticsAccessor(AccessorBase):
         >>> ndsi.attrs["source"]
         'Hall et al. 1995, doi 10.1016/0034-4257(95)00137-P'
         """
-        return self._as_given(statistics.spectral_index(self._part("reflectance", "band")["reflectance"], name))
+        return self._as_given(statistics.spectral_index(self._part("reflectance")["reflectance"], name))

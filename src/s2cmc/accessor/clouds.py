@@ -333,7 +333,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.rgb().shape
         (8, 128, 128, 3)
         """
-        return self._as_given(report.rgb(self._part("reflectance", "band")["reflectance"], gain=gain, gamma=gamma))
+        return self._as_given(report.rgb(self._part("reflectance")["reflectance"], gain=gain, gamma=gamma))
 
     def gallery(self, *, columns: int = 4, gain: float = 1.2, gamma: float = 1.8, most: int = 16) -> "Figure":
         """Draw scenes in true colour with the outlines of their masks; needs ``s2cmc[plot]``.

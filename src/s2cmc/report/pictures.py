@@ -41,6 +41,8 @@ def rgb(reflectance: xr.DataArray, *, gain: float = 1.2, gamma: float = 1.8) -> 
     for name, value in (("gain", gain), ("gamma", gamma)):
         if not value > 0:
             raise ArgumentError(f"{name} {value} makes no picture; it must be above 0")
+    if "band" not in reflectance.coords:
+        raise CatalogueError("a composite needs bands B02, B03 and B04; keep coordinate 'band', which names them")
     if reflectance["band"].ndim != 1:
         raise CatalogueError("a composite needs bands B02, B03 and B04; there is only one")
     try:
