@@ -163,11 +163,11 @@ def _name_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
 
 
 def outline_table(catalogue: xr.Dataset) -> "GeoDataFrame":
-    """Return ``ds.clouds.footprints()`` with as few points as an accuracy of 1 m needs.
+    """Return `footprints` with as few points as an accuracy of 1 m needs.
 
     With a point every kilometre the table would be four times as large.
     """
-    table = footprints(catalogue).assign(time=catalogue["time"].to_numpy())  # Parquet has a type for times
+    table = footprints(catalogue)
     return table.set_geometry(table.geometry.simplify(_TOLERANCE))
 
 

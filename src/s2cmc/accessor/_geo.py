@@ -87,9 +87,9 @@ class GeoAccessor(AccessorBase):
         (8, 4326)
         >>> ds.clouds.footprints(geometry="point").explore("cloud_percent")  # doctest: +SKIP
         >>> footprints.time.min()
-        '2018-01-28T12:44:02Z'
+        '2018-03-06T21:05:21Z'
         """
-        return geo.footprints(self._part(*PLACED), geometry)
+        return geo.with_times_as_text(geo.footprints(self._part(*PLACED), geometry))
 
     def mosaic(
         self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -25,7 +24,6 @@ def footprints(catalogue: xr.Dataset, geometry: Geometry = "polygon") -> "GeoDat
     if geometry not in ("polygon", "point"):
         raise ArgumentError(f"geometry {geometry!r} is none of 'polygon', 'point'")
     columns = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
-    columns = {name: _without_times(values) for name, values in columns.items()}
     scenes = columns.pop("scene")
     outlines = schema.outlines(catalogue)
     placed = schema.footprints(outlines) if geometry == "polygon" else schema.centres(outlines)
@@ -33,9 +31,8 @@ def footprints(catalogue: xr.Dataset, geometry: Geometry = "polygon") -> "GeoDat
     return geopandas.GeoDataFrame(columns, index=scenes, geometry=shapes).rename_axis("scene")
 
 
-def _without_times(values: np.ndarray) -> np.ndarray:
-    """Return times as text of RFC 3339, in UTC, which JSON holds; anything else is returned unchanged."""
-    if values.dtype.kind != "M":
-        return values
-    times = [None if pd.isna(time) else f"{time.isoformat()}Z" for time in pd.DatetimeIndex(values)]
-    return np.array(times, object)
+def with_times_as_text(table: "GeoDataFrame") -> "GeoDataFrame":
+    """Return a table with its times, UTC, as text of RFC 3339, which JSON holds."""
+    times = table.select_dtypes("datetime")
+    text = {name: [None if pd.isna(time) else f"{time.isoformat()}Z" for time in times[name]] for name in times}
+    return table.assign(**text)
