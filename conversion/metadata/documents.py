@@ -163,7 +163,7 @@ def _name_as_part(catalogue: xr.Dataset, root: bytes) -> xr.Dataset:
 
 
 def outline_table(catalogue: xr.Dataset) -> "GeoDataFrame":
-    """Return ``ds.clouds.footprints()`` with as few points as an accuracy of 1 m needs.
+    """Return `footprints` with as few points as an accuracy of 1 m needs.
 
     With a point every kilometre the table would be four times as large.
     """

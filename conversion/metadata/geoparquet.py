@@ -22,7 +22,7 @@ def write_footprints(footprints: "GeoDataFrame", about: dict[str, Any]) -> bytes
     Parameters
     ----------
     footprints : GeoDataFrame
-        Result of ``ds.clouds.footprints()``.
+        Result of `footprints`.
     about : dict
         Facts for the metadata of the file, e.g. title and licence.
 

@@ -80,8 +80,17 @@ def test_a_part_of_a_catalogue_is_asked_what_it_can_answer(catalogue: xr.Dataset
     assert pixels.clouds.select("index > 7").sizes["scene"] == 2
     assert pixels.clouds.rgb().sizes["rgb"] == 3
     assert catalogue.drop_vars("mask").clouds.tags.sizes["tag"] == 24
-    assert dict(catalogue.isel(scene=0).clouds.class_counts().sizes) == {"mask_class": 3}
-    assert dict(catalogue.isel(scene=0).clouds.rgb().sizes) == {"y": 64, "x": 64, "rgb": 3}
+
+
+def test_a_single_scene_is_answered_without_the_dimension(catalogue: xr.Dataset) -> None:
+    single = catalogue.isel(scene=0)
+    assert dict(single.clouds.class_counts().sizes) == {"mask_class": 3}
+    assert dict(single.clouds.rgb().sizes) == {"y": 64, "x": 64, "rgb": 3}
+    assert dict(single.clouds.tags.sizes) == {"tag": 24}
+    assert single.clouds.groups.item() == catalogue.group.values[0]
+    assert len(single.clouds.gallery().axes) == 1
+    assert single.clouds.masks("other").sizes["scene"] == 0
+    assert [single.clouds.select(f"index == {i}").sizes["scene"] for i in (0, 1)] == [1, 0]
 
 
 def _ask(dataset: xr.Dataset, name: str) -> object:

@@ -140,7 +140,11 @@ def test_a_prediction_may_carry_the_coordinates_of_the_catalogue(
 def _flaws() -> dict[str, tuple[Callable[[xr.DataArray], xr.DataArray], dict[str, Any], str]]:
     """What to do to labels, with which options, and what the error says."""
     return {
-        "no further dim": (lambda p: p.isel(scene=0), {}, r"dims \('y', 'x'\); expected \('scene', 'y', 'x'\)"),
+        "no further dim": (
+            lambda p: p.isel(scene=0, drop=True),
+            {},
+            r"dims \('y', 'x'\); expected \('scene', 'y', 'x'\)",
+        ),
         "a dim too many": (lambda p: p.expand_dims("band"), {}, r"dims \('band', 'scene', 'y', 'x'\)"),
         "other dims": (lambda p: p.rename(y="row", x="column"), {}, r"dims \('scene', 'row', 'column'\)"),
         "no names": (lambda p: p.drop_vars("scene"), {}, r"which scenes it is of; .*assign_coords\(scene=ids\)"),

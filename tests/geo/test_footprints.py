@@ -1,16 +1,18 @@
 """Footprints as a table, and scenes chosen by any geometry."""
 
+import json
 import sys
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 import xarray as xr
 from helpers.places import world_of
 
 from s2cmc import schema
-from s2cmc.errors import CatalogueError, QueryError
+from s2cmc.errors import ArgumentError, CatalogueError, QueryError
 
 pytestmark = pytest.mark.slow
 
@@ -34,10 +36,43 @@ def test_the_table_has_every_coordinate_of_the_scenes(world, no_compute):
     assert table.index.name == "scene"
     assert table.index.tolist() == world.scene.values.tolist()
     assert list(table.columns) == [c.name for c in schema.SCENE_COORDINATES if c.name != "scene"] + ["geometry"]
-    for name in ("cirrus", "time", "cloud_percent", "epsg"):
+    for name in ("cirrus", "cloud_percent", "epsg"):
         assert table[name].dtype == world[name].dtype
         np.testing.assert_array_equal(table[name], world[name])
     assert table.mgrs_tile.tolist() == tiles(world)
+
+
+def test_times_are_text_that_sorts_and_converts(world, no_compute):
+    times = world.assign_coords(seen=world.time.where(world.time.dt.month > 3)).clouds.footprints()
+    assert times.time.tolist() == [f"{time.isoformat()}Z" for time in world.time.to_index()]
+    np.testing.assert_array_equal(pd.to_datetime(times.time).dt.tz_localize(None), world.time)
+    assert times.seen.isna().tolist() == (world.time.dt.month <= 3).values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kinds"),
+    [("polygon", ["MultiPolygon", "Polygon", "Polygon", None]), ("point", ["Point", "Point", "Point", None])],
+)
+def test_the_table_is_written_as_geojson_and_drawn(world, geometry, kinds, no_compute):
+    table = world.clouds.footprints(geometry=geometry)
+    features = json.loads(table.to_json())["features"]
+    assert [feature["geometry"] and feature["geometry"]["type"] for feature in features] == kinds
+    assert [feature["properties"]["mgrs_tile"] for feature in features] == tiles(world)
+    assert features[0]["properties"]["time"] == "2018-03-06T21:05:21Z"
+    assert len(table.plot().collections) == 1
+    for column in (None, "time", "cloud_percent", "cirrus"):
+        assert "60NZF" in table.explore(column).get_root().render()
+
+
+def test_points_are_the_centres_of_the_scenes(world, no_compute):
+    points, shapes = (world.clouds.footprints(geometry=kind).geometry for kind in ("point", "polygon"))
+    assert points.crs.to_epsg() == 4326
+    assert points.iloc[1].distance(GREENWICH) < 1e-3
+    assert points.iloc[1].distance(shapes.iloc[1].centroid) < 1e-5
+    assert abs(points.iloc[0].x) > 179.9  # the mean of both halves would be at Greenwich
+    assert points.iloc[3] is None
+    with pytest.raises(ArgumentError, match="geometry 'line' is none of 'polygon', 'point'"):
+        world.clouds.footprints(geometry="line")
 
 
 def test_a_scene_without_an_outline_has_no_geometry(world):

@@ -270,6 +270,8 @@ def test_a_scene_without_an_outline_is_an_error_that_says_so(ds):
 
 def test_a_dataset_that_is_no_catalogue_is_an_error(ds):
     with pytest.raises(CatalogueError, match="no 'scene', which is needed here"):
-        ds.isel(scene=0).clouds.scene(0)
+        ds.drop_vars("scene").clouds.scene(0)
+    with pytest.raises(CatalogueError, match="as if it was put on Earth already; ask the catalogue"):
+        ds.clouds.scene(0).clouds.scene(0)
     with pytest.raises(CatalogueError, match="no 'x_origin'"):
         ds.drop_vars("x_origin").clouds.scene(0)

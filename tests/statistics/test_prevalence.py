@@ -158,10 +158,10 @@ def test_a_coordinate_that_was_dropped_is_named(catalogue: xr.Dataset, absent: s
         catalogue.drop_vars(absent).clouds.prevalence(by)
 
 
-def test_a_single_scene_is_taken_by_a_list(catalogue: xr.Dataset) -> None:
-    assert catalogue.isel(scene=[0]).clouds.prevalence().scenes.item() == 1
-    with pytest.raises(CatalogueError, match="take scenes by a list or slice, not by a single position"):
-        catalogue.isel(scene=0).clouds.prevalence()
+def test_a_single_scene_is_a_catalogue_of_one(catalogue: xr.Dataset) -> None:
+    of_one = catalogue.isel(scene=[0]).clouds.prevalence(by="dataset")
+    assert of_one.scenes.values.tolist() == [1, 1, 0, 0]
+    xr.testing.assert_equal(catalogue.isel(scene=0).clouds.prevalence(by="dataset"), of_one)
 
 
 @pytest.mark.usefixtures("no_compute")

@@ -32,7 +32,8 @@ class EvaluationAccessor(AccessorBase):
         >>> ds.clouds.masks("B").sizes["scene"]
         4
         """
-        return query.masks(self._part("scene", "mask", "has_alt_mask", "annotator"), annotator)
+        part = self._part("scene", "mask", "y", "x", "has_alt_mask", "annotator")
+        return self._as_given(query.masks(part, annotator), chosen=True)
 
     def confusion(
         self,
@@ -96,15 +97,16 @@ class EvaluationAccessor(AccessorBase):
         >>> counts.confusion.sum("scene").values.tolist()
         [[73198, 8590], [19277, 30007]]
         """
-        return evaluation.count_prediction(
+        counts = evaluation.count_prediction(
             self._part(*COUNTED),
-            prediction,
+            self._along_scenes(prediction),
             class_map=class_map,
             threshold=threshold,
             boundary_buffer=boundary_buffer,
             merge_shadow=merge_shadow,
             truth=truth,
         )
+        return self._as_given(counts, chosen=True)
 
     def evaluate(
         self,
@@ -185,8 +187,8 @@ class EvaluationAccessor(AccessorBase):
             "merge_shadow": merge_shadow,
             "truth": truth,
         }
-        counts = evaluation.prediction_counts(part, prediction, options)
-        return evaluation.evaluate(part, counts, by, Resampling(resamples, confidence, seed))
+        counts = evaluation.prediction_counts(part, self._along_scenes(prediction), options)
+        return evaluation.evaluate(part, counts, self._along_scenes(by), Resampling(resamples, confidence, seed))
 
     def compare(
         self,
@@ -230,8 +232,12 @@ class EvaluationAccessor(AccessorBase):
         True
         """
         part = self._part(*COUNTED)
-        first_counts, second_counts = (evaluation.prediction_counts(part, one, {}) for one in (first, second))
-        return evaluation.compare(part, first_counts, second_counts, by, Resampling(resamples, confidence, seed))
+        first_counts, second_counts = (
+            evaluation.prediction_counts(part, self._along_scenes(one), {}) for one in (first, second)
+        )
+        return evaluation.compare(
+            part, first_counts, second_counts, self._along_scenes(by), Resampling(resamples, confidence, seed)
+        )
 
     def precision_recall(
         self,
@@ -269,7 +275,8 @@ class EvaluationAccessor(AccessorBase):
         part = self._part(*COUNTED)
         threshold = prediction.attrs.get("threshold") if isinstance(prediction, xr.Dataset) else 0.5
         options = {"threshold": threshold, "boundary_buffer": boundary_buffer, "truth": truth}
-        return evaluation.precision_recall(part, evaluation.prediction_counts(part, prediction, options), by)
+        counts = evaluation.prediction_counts(part, self._along_scenes(prediction), options)
+        return evaluation.precision_recall(part, counts, self._along_scenes(by))
 
     def agreement(
         self,
@@ -311,7 +318,8 @@ class EvaluationAccessor(AccessorBase):
         [0.98]
         """
         part = self._part(*COUNTED, "alt_mask")
-        return evaluation.agreement(part, by, boundary_buffer, merge_shadow, Resampling(resamples, confidence, seed))
+        resampling = Resampling(resamples, confidence, seed)
+        return evaluation.agreement(part, self._along_scenes(by), boundary_buffer, merge_shadow, resampling)
 
     def evaluation_page(
         self,
@@ -349,6 +357,6 @@ class EvaluationAccessor(AccessorBase):
         '<!DOCTYPE html>'
         """
         part = self._part(*COUNTED, *TAG_NAMES, "difficulty")
-        (counts,) = evaluation.compute_together(evaluation.prediction_counts(part, prediction, {}))
-        result = evaluation.evaluate(part, counts, by, Resampling(resamples, confidence, seed))
+        (counts,) = evaluation.compute_together(evaluation.prediction_counts(part, self._along_scenes(prediction), {}))
+        result = evaluation.evaluate(part, counts, self._along_scenes(by), Resampling(resamples, confidence, seed))
         return report.evaluation_page(part, counts, result, worst)

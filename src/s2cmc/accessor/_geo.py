@@ -8,7 +8,7 @@ import xarray as xr
 
 from s2cmc import geo
 from s2cmc.accessor._base import AccessorBase
-from s2cmc.geo import GeoreferenceCheck, L1CWindow, SceneKey
+from s2cmc.geo import Geometry, GeoreferenceCheck, L1CWindow, SceneKey
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -61,23 +61,37 @@ class GeoAccessor(AccessorBase):
         """
         return geo.scene(self._part(*PLACED), key)
 
-    def footprints(self) -> "GeoDataFrame":
+    def footprints(self, *, geometry: Geometry = "polygon") -> "GeoDataFrame":
         """Return the footprints of the scenes as a table, for maps and joins; needs ``s2cmc[geo]``. No pixel is read.
+
+        Parameters
+        ----------
+        geometry : {"polygon", "point"}
+            Footprint of a scene, or its centre: on a map of the world a footprint of 20 km is too small to be seen.
 
         Returns
         -------
         GeoDataFrame
             One row for each scene, by product ID: every coordinate of the scenes as a column, and its footprint on
             WGS 84 (EPSG:4326), which is that of the array, not of the wider published outline. It is split where the
-            antimeridian cuts it, and None where the place of a scene is unknown.
+            antimeridian cuts it, and None where the place of a scene is unknown. Times are text of RFC 3339, as JSON
+            needs them; ``pandas.to_datetime(table.time)`` converts them.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such geometry.
 
         Examples
         --------
         >>> footprints = ds.clouds.footprints()
         >>> len(footprints), footprints.crs.to_epsg()
         (8, 4326)
+        >>> ds.clouds.footprints(geometry="point").explore("cloud_percent")  # doctest: +SKIP
+        >>> footprints.time.min()
+        '2018-03-06T21:05:21Z'
         """
-        return geo.footprints(self._part(*PLACED))
+        return geo.with_times_as_text(geo.footprints(self._part(*PLACED), geometry))
 
     def mosaic(
         self, *, crs: str | int | None = None, resolution: float | None = None, resampling: str = "nearest"

@@ -57,7 +57,8 @@ class StatisticsAccessor(AccessorBase):
         >>> table.percent.sel(mask_class="cloud").values.round(1).tolist()
         [37.6, 28.0, 39.0]
         """
-        return statistics.prevalence(self._part("scene", "mask", "percentages_agree", *statistics.PUBLISHED), by)
+        part = self._part("scene", "mask", "y", "x", "percentages_agree", *statistics.PUBLISHED)
+        return statistics.prevalence(part, self._along_scenes(by))
 
     def tag_frequencies(self) -> xr.Dataset:
         """Count the scenes with each tag (tag,): `scenes`, int64, `percent` of all scenes, coordinate `tag_group`.
@@ -111,7 +112,7 @@ class StatisticsAccessor(AccessorBase):
         '<!DOCTYPE html>'
         """
         part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
-        return report.statistics_page(part, report.gather_statistics(part, by))
+        return report.statistics_page(part, report.gather_statistics(part, self._along_scenes(by)))
 
     def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
         """Count the pixels with each digital number (DN), by scene, class of `mask`, and band.
@@ -143,9 +144,10 @@ class StatisticsAccessor(AccessorBase):
         >>> int(histograms.sel(band="B02", mask_class="cloud").sum())
         6246
         """
-        part = self._part("scene", "band", "reflectance", "mask")
+        part = self._part("scene", "y", "x", "band", "reflectance", "mask")
         histograms = statistics.band_histograms(part)
-        return histograms if cache is None else statistics.cached_histograms(histograms, cache, part)
+        kept = histograms if cache is None else statistics.cached_histograms(histograms, cache, part)
+        return self._as_given(kept)
 
     def band_statistics(
         self,
@@ -191,8 +193,10 @@ class StatisticsAccessor(AccessorBase):
         >>> table["mean"].sel(stratum="all", band=["B02", "B11"]).values.round(2).tolist()
         [0.47, 0.28]
         """
-        part = self._part("scene", "band", "reflectance", "mask")
-        return statistics.band_statistics(part, histograms, by, within, percentiles)
+        part = self._part("scene", "y", "x", "band", "reflectance", "mask")
+        return statistics.band_statistics(
+            part, self._along_scenes(histograms), self._along_scenes(by), within, percentiles
+        )
 
     def spectral_index(self, name: str) -> xr.DataArray:
         """Compute the normalised difference of two bands; lazy, and only these two bands are read.
@@ -221,4 +225,4 @@ class StatisticsAccessor(AccessorBase):
         >>> ndsi.attrs["source"]
         'Hall et al. 1995, doi 10.1016/0034-4257(95)00137-P'
         """
-        return statistics.spectral_index(self._part("reflectance")["reflectance"], name)
+        return self._as_given(statistics.spectral_index(self._part("reflectance")["reflectance"], name))

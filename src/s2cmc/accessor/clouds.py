@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from s2cmc import query, report, statistics, training
+from s2cmc.accessor._description import describe
 from s2cmc.accessor._evaluation import EvaluationAccessor
 from s2cmc.accessor._geo import PLACED, GeoAccessor
 from s2cmc.accessor._statistics import StatisticsAccessor
@@ -25,9 +26,17 @@ PATCHED = ("scene", "y", "x", "band", *training.VARIABLES)
 
 @xr.register_dataset_accessor("clouds")
 class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
-    """Methods on a catalogue opened by `s2cmc.open_catalogue`, or on any part of one.
+    """Methods on a catalogue opened by `s2cmc.open_catalogue`, or on whatever xarray makes of one.
 
-    Each returns an ordinary xarray object, which is lazy where it needs pixels.
+    Each returns an ordinary xarray object, which is lazy where it needs pixels. ``ds.clouds`` shows what the catalogue
+    holds, and lists the methods.
+
+    Scenes may be along another dimension, as ``ds.swap_dims(scene="time")`` puts them: what is asked of each scene is
+    answered along this dimension. A single scene, ``ds.isel(scene=2)``, is a catalogue of one: answers are those to
+    ``ds.isel(scene=[2])``, and what is asked of each scene is answered without dimension ``scene``. Only `select`,
+    `masks` and `confusion` keep the dimension, because they may leave the scene out. Scalar coordinates, as `xr.concat`
+    makes them of what is equal in all parts, are those of every scene. Where product IDs, names or dimensions are lost,
+    the error says how to keep them.
 
     Examples
     --------
@@ -36,6 +45,12 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
     >>> ds.clouds.select("cumulus and not snow_ice").sizes["scene"]
     2
     """
+
+    def __repr__(self) -> str:
+        return describe(self._obj, type(self)).to_text()
+
+    def _repr_html_(self) -> str:
+        return describe(self._obj, type(self)).to_html()
 
     def select(
         self,
@@ -101,19 +116,22 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.select(split="test", bands=["B04", "B03", "B02"]).reflectance.shape
         (2, 128, 128, 3)
         """
-        return query.select(
-            self._part("scene", *(PLACED if intersects is not None else ())),
-            expression,
-            split=split,
-            shadows_marked=shadows_marked,
-            difficulty=difficulty,
-            dataset=dataset,
-            annotator=annotator,
-            has_alt_mask=has_alt_mask,
-            time=time,
-            bbox=bbox,
-            intersects=intersects,
-            bands=bands,
+        return self._as_given(
+            query.select(
+                self._part("scene", *(PLACED if intersects is not None else ()), *(() if bands is None else ("band",))),
+                expression,
+                split=split,
+                shadows_marked=shadows_marked,
+                difficulty=difficulty,
+                dataset=dataset,
+                annotator=annotator,
+                has_alt_mask=has_alt_mask,
+                time=time,
+                bbox=bbox,
+                intersects=intersects,
+                bands=bands,
+            ),
+            chosen=True,
         )
 
     @property
@@ -125,7 +143,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.tags.sel(tag="cumulus").sum().item()
         3
         """
-        return query.tags(self._part("scene", *TAG_NAMES))
+        return self._as_given(query.tags(self._part("scene", *TAG_NAMES)))
 
     @property
     def tag_groups(self) -> dict[str, list[str]]:
@@ -150,7 +168,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.groups.values.tolist()
         [0, 1, 2, 3, 4, 5, 6, 7]
         """
-        return self._part("group")["group"]
+        return self._as_given(self._part("group")["group"])
 
     def random_split(self, fractions: Mapping[str, float], *, seed: int = 0) -> xr.DataArray:
         """Split the scenes at random into named parts, with all scenes of a dependence group in one part.
@@ -173,7 +191,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.isel(scene=parts == "train").sizes["scene"]
         6
         """
-        return query.random_split(self._part("scene", "group"), fractions, seed)
+        return self._as_given(query.random_split(self._part("scene", "group"), fractions, seed))
 
     def class_counts(self) -> xr.DataArray:
         """Count the pixels of each class in each scene (scene, mask_class), int64; lazy.
@@ -183,7 +201,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.class_counts().sum("scene").values.tolist()
         [78020, 49284, 3768]
         """
-        return statistics.class_counts(self._part("mask")["mask"])
+        return self._as_given(statistics.class_counts(self._part("mask", "y", "x")["mask"]))
 
     def class_fractions(self) -> xr.DataArray:
         """Fraction of each class among the labelled pixels of each scene (scene, mask_class), float64, 0..1; lazy.
@@ -193,7 +211,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.class_fractions().isel(scene=0).values.round(3).tolist()
         [0.513, 0.381, 0.106]
         """
-        return statistics.class_fractions(self._part("mask")["mask"])
+        return self._as_given(statistics.class_fractions(self._part("mask", "y", "x")["mask"]))
 
     def one_hot(self) -> xr.DataArray:
         """`mask` as one plane for each class (scene, y, x, mask_class), bool, all false without a label; lazy.
@@ -203,7 +221,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.one_hot().shape
         (8, 128, 128, 3)
         """
-        return statistics.one_hot(self._part("mask")["mask"])
+        return self._as_given(statistics.one_hot(self._part("mask")["mask"]))
 
     def patches(
         self,
@@ -314,7 +332,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         >>> ds.clouds.rgb().shape
         (8, 128, 128, 3)
         """
-        return report.rgb(self._part("reflectance")["reflectance"], gain=gain, gamma=gamma)
+        return self._as_given(report.rgb(self._part("reflectance")["reflectance"], gain=gain, gamma=gamma))
 
     def gallery(self, *, columns: int = 4, gain: float = 1.2, gamma: float = 1.8, most: int = 16) -> "Figure":
         """Draw scenes in true colour with the outlines of their masks; needs ``s2cmc[plot]``.
@@ -340,5 +358,9 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         ['03SXU', '52KEB']
         """
         return report.gallery(
-            self._part("scene", "reflectance", "mask"), columns=columns, gain=gain, gamma=gamma, most=most
+            self._part("scene", "reflectance", "mask", "y", "x", "band"),
+            columns=columns,
+            gain=gain,
+            gamma=gamma,
+            most=most,
         )

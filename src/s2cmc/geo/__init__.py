@@ -4,9 +4,10 @@ from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
 from s2cmc.geo.level1c import L1CWindow, l1c_window, read_l1c
 from s2cmc.geo.mosaics import mosaic
 from s2cmc.geo.scenes import SceneKey, position, scene
-from s2cmc.geo.tables import footprints
+from s2cmc.geo.tables import Geometry, footprints, with_times_as_text
 
 __all__ = [
+    "Geometry",
     "GeoreferenceCheck",
     "L1CWindow",
     "SceneKey",
@@ -17,4 +18,5 @@ __all__ = [
     "position",
     "read_l1c",
     "scene",
+    "with_times_as_text",
 ]

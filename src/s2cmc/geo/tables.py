@@ -1,23 +1,38 @@
 """The footprints of scenes as a GeoDataFrame."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import pandas as pd
 import xarray as xr
 
 from s2cmc import schema
-from s2cmc.errors import CatalogueError
+from s2cmc.errors import ArgumentError, CatalogueError
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+Geometry = Literal["polygon", "point"]
+"""The footprint of a scene, or its centre, which is seen on a map of the world."""
 
-def footprints(catalogue: xr.Dataset) -> "GeoDataFrame":
+
+def footprints(catalogue: xr.Dataset, geometry: Geometry = "polygon") -> "GeoDataFrame":
     """Make a table of the footprint and the coordinates of every scene; see `GeoAccessor.footprints`."""
     try:
         import geopandas
     except ModuleNotFoundError as error:
         raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[geo]'") from error
+    if geometry not in ("polygon", "point"):
+        raise ArgumentError(f"geometry {geometry!r} is none of 'polygon', 'point'")
     columns = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
     scenes = columns.pop("scene")
-    shapes = geopandas.GeoSeries(schema.footprints(schema.outlines(catalogue)), index=scenes, crs=4326)
+    outlines = schema.outlines(catalogue)
+    placed = schema.footprints(outlines) if geometry == "polygon" else schema.centres(outlines)
+    shapes = geopandas.GeoSeries(placed, index=scenes, crs=4326)
     return geopandas.GeoDataFrame(columns, index=scenes, geometry=shapes).rename_axis("scene")
+
+
+def with_times_as_text(table: "GeoDataFrame") -> "GeoDataFrame":
+    """Return a table with its times, UTC, as text of RFC 3339, which JSON holds."""
+    times = table.select_dtypes("datetime")
+    text = {name: [None if pd.isna(time) else f"{time.isoformat()}Z" for time in times[name]] for name in times}
+    return table.assign(**text)

@@ -194,7 +194,8 @@ def _worst_scenes(catalogue: xr.Dataset, counts: xr.Dataset, limit: int) -> Iter
         scene = catalogue.isel(scene=i)
         name = scene["scene"].item()
         share = confusion[i] / confusion[i].sum()
-        has_thumbnail = "thumbnail" in scene and scene["has_thumbnail"].item()
+        # `ds.where` with a condition of pixels gives thumbnails the dimensions of pixels.
+        has_thumbnail = "thumbnail" in scene and scene["thumbnail"].ndim == 3 and scene["has_thumbnail"].item()
         yield {
             "name": name,
             "accuracy": accuracy[i],

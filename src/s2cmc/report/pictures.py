@@ -41,6 +41,8 @@ def rgb(reflectance: xr.DataArray, *, gain: float = 1.2, gamma: float = 1.8) -> 
     for name, value in (("gain", gain), ("gamma", gamma)):
         if not value > 0:
             raise ArgumentError(f"{name} {value} makes no picture; it must be above 0")
+    if "band" not in reflectance.coords:
+        raise CatalogueError("a composite needs bands B02, B03 and B04; keep coordinate 'band', which names them")
     if reflectance["band"].ndim != 1:
         raise CatalogueError("a composite needs bands B02, B03 and B04; there is only one")
     try:
@@ -100,7 +102,8 @@ def gallery(dataset: xr.Dataset, *, columns: int, gain: float, gamma: float, mos
         panel.set_axis_off()
     for i, panel in enumerate(panels[:count]):
         scene = shown.isel(scene=i)
-        _draw(panel, composites.isel(scene=i).to_numpy(), scene["mask"].to_numpy())
+        composite = composites.isel(scene=i).transpose("y", "x", "rgb")
+        _draw(panel, composite.to_numpy(), scene["mask"].transpose("y", "x").to_numpy())
         date = np.datetime_as_string(scene["time"].to_numpy(), unit="D")
         panel.set_title(
             f"{scene['mgrs_tile'].item()}  {date}\ncloud {scene['mask_cloud_percent'].item():.0f} %", size=9

@@ -46,7 +46,7 @@ from s2cmc.schema.geometry import (
     lonlat_bounds,
     outline_margin,
 )
-from s2cmc.schema.polygons import footprints, outlines
+from s2cmc.schema.polygons import centres, footprints, outlines
 from s2cmc.schema.products import (
     BAND_LETTERS,
     METRES_PER_DEGREE,
@@ -110,6 +110,7 @@ __all__ = [
     "TagGroup",
     "bands_of",
     "boxes_intersect",
+    "centres",
     "check_names",
     "coordinate_name",
     "dependence_groups",

@@ -1,6 +1,6 @@
 """Outlines of the scenes of a catalogue, and their footprints: outlines as polygons in longitude and latitude."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +42,17 @@ def footprints(outlines: Iterable[Outline | None]) -> "list[BaseGeometry | None]
     list of Polygon
         A MultiPolygon if the antimeridian cuts the outline, as in RFC 7946; None where there is no outline.
     """
+    return _in_degrees(outlines, _lonlat_polygon)
+
+
+def centres(outlines: Iterable[Outline | None]) -> "list[BaseGeometry | None]":
+    """Convert outlines to their centres, Points in degrees on WGS 84; None where there is no outline."""
+    return _in_degrees(outlines, _lonlat_centre)
+
+
+def _in_degrees(
+    outlines: Iterable[Outline | None], convert: "Callable[[Outline, Transformer], BaseGeometry]"
+) -> "list[BaseGeometry | None]":
     from pyproj import Transformer
 
     transformers: dict[int, Transformer] = {}  # each takes 10 ms to make
@@ -49,8 +60,15 @@ def footprints(outlines: Iterable[Outline | None]) -> "list[BaseGeometry | None]
     for outline in outlines:
         if outline is not None and outline.epsg not in transformers:
             transformers[outline.epsg] = Transformer.from_crs(outline.epsg, 4326, always_xy=True)
-        shapes.append(None if outline is None else _lonlat_polygon(outline, transformers[outline.epsg]))
+        shapes.append(None if outline is None else convert(outline, transformers[outline.epsg]))
     return shapes
+
+
+def _lonlat_centre(outline: Outline, to_lonlat: "Transformer") -> "BaseGeometry":
+    import shapely
+
+    x, y = (outline.left + outline.right) / 2, (outline.bottom + outline.top) / 2
+    return shapely.Point(to_lonlat.transform(x, y))
 
 
 def _lonlat_polygon(outline: Outline, to_lonlat: "Transformer") -> "BaseGeometry":

@@ -49,7 +49,8 @@ def spectral_index(reflectance: xr.DataArray, name: str) -> xr.DataArray:
     names = reflectance["band"].values.tolist() if "band" in reflectance.dims else []
     for band in (index.first, index.second):
         if band not in names:
-            raise CatalogueError(f"{name} needs bands {index.first} and {index.second}; there is no {band}")
+            hint = "" if "band" in reflectance.coords else "; keep coordinate 'band', which names them"
+            raise CatalogueError(f"{name} needs bands {index.first} and {index.second}; there is no {band}{hint}")
     positions = [names.index(index.first), names.index(index.second)]
     low, high = sorted(positions)
     # One slice with a step, used once: dask hands that down to the read, but not two slices of the same pixels.

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from s2cmc._display import Description
 from s2cmc.errors import DamagedError, MissingObjectError, QueryError
 from s2cmc.store import Source, source_of
 
@@ -51,6 +52,34 @@ class Patches:
     scenes_per_batch: int
     seed: int
     number: int = 0
+
+    def __repr__(self) -> str:
+        return self._description().to_text()
+
+    def _repr_html_(self) -> str:
+        return self._description().to_html()
+
+    def _description(self) -> Description:
+        height, width = self.size
+        variables = [self.catalogue.variables[name] for name in VARIABLES]
+        pixels = [
+            f"{name} ({', '.join(map(str, v.dims[1:]))}) {v.dtype}"
+            for name, v in zip(VARIABLES, variables, strict=True)
+        ]
+        title = f"{len(self)} batches of up to {self.batch} patches of {height} x {width} pixels"
+        rows = [
+            ("patches", f"{self.count} in an epoch, from {self.catalogue.sizes['scene']} scenes"),
+            ("batch", f"up to {self.scenes_per_batch} scenes"),
+            ("each patch", ", ".join(pixels)),
+            ("order", f"epoch {self.number} of seed {self.seed}"),
+        ]
+        asked = [
+            ("for data in patches", "read one batch after the other, the next one ahead"),
+            ("patches[i]", "read one batch"),
+            ("patches.epoch(1)", "other patches in another order"),
+            ("patches.positions", "scene, row and column of each patch"),
+        ]
+        return Description(title, rows, [("use", asked)])
 
     def epoch(self, number: int) -> "Patches":
         """Return another epoch: as many patches, at other places and in another order.
