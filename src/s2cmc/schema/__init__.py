@@ -56,6 +56,7 @@ from s2cmc.schema.products import (
     check_names,
     dependence_groups,
     square_corner,
+    tile_name,
     tile_origin,
 )
 
@@ -117,5 +118,6 @@ __all__ = [
     "outline_margin",
     "outlines",
     "square_corner",
+    "tile_name",
     "tile_origin",
 ]

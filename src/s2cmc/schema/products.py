@@ -12,6 +12,7 @@ _PATTERN = re.compile(
     r"_T(?P<tile>(?P<zone>\d{2})(?P<letter>[C-HJ-NP-X])[A-HJ-NP-Z][A-HJ-NP-V])_(?P<discriminator>\d{8}T\d{6})",
     re.ASCII,
 )
+_TILE_WITH_T = re.compile(r"T\d{2}[A-Z]{3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,12 @@ def dependence_groups(products: Sequence[Product]) -> list[int]:
 
 
 # The tiles of Level-1C products: squares of the Military Grid Reference System (MGRS), moved to whole pixels.
+
+
+def tile_name(text: str) -> str:
+    """Return the name of a tile as the catalogue has it: ``T18SVG``, as product IDs spell it, is ``18SVG``."""
+    return text[1:] if _TILE_WITH_T.fullmatch(text) else text
+
 
 SQUARE_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 """Letters of the 100 km squares eastward, by zone modulo 3."""
