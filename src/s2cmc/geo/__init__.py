@@ -4,13 +4,14 @@ from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
 from s2cmc.geo.level1c import L1CWindow, l1c_window, read_l1c
 from s2cmc.geo.mosaics import mosaic
 from s2cmc.geo.scenes import SceneKey, position, scene
-from s2cmc.geo.tables import footprints
+from s2cmc.geo.tables import feature_collection, footprints
 
 __all__ = [
     "GeoreferenceCheck",
     "L1CWindow",
     "SceneKey",
     "check_georeference",
+    "feature_collection",
     "footprints",
     "l1c_window",
     "mosaic",

@@ -1,6 +1,7 @@
-"""The footprints of scenes as a GeoDataFrame."""
+"""The footprints of scenes as a GeoDataFrame, and as GeoJSON."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -21,3 +22,27 @@ def footprints(catalogue: xr.Dataset) -> "GeoDataFrame":
     scenes = columns.pop("scene")
     shapes = geopandas.GeoSeries(schema.footprints(schema.outlines(catalogue)), index=scenes, crs=4326)
     return geopandas.GeoDataFrame(columns, index=scenes, geometry=shapes).rename_axis("scene")
+
+
+def feature_collection(catalogue: xr.Dataset, properties: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a FeatureCollection of GeoJSON (RFC 7946): a feature for each scene, its geometry null without an outline.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    properties : sequence of mapping
+        Of the scenes, in their order, with the product ID as ``scene``.
+    """
+    from shapely.geometry import mapping
+
+    shapes = schema.footprints(schema.outlines(catalogue))
+    features = [
+        {
+            "type": "Feature",
+            "id": of_scene["scene"],
+            "geometry": None if shape is None else mapping(shape),
+            "properties": dict(of_scene),
+        }
+        for shape, of_scene in zip(shapes, properties, strict=True)
+    ]
+    return {"type": "FeatureCollection", "features": features}

@@ -82,6 +82,11 @@ class Product:
         )
 
 
+def is_product_id(text: str) -> bool:
+    """Return True if a text has the form of a product ID."""
+    return _PATTERN.fullmatch(text) is not None
+
+
 def check_names(scenes: Sequence[str], store: str) -> None:
     """Check that the scenes of an untrusted store are safe as file names: distinct product IDs.
 
