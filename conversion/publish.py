@@ -19,7 +19,17 @@ from s2cmc._compat import run_in_loop
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access
-from s2cmc.store import ROOT, VERSIONS_FORMAT, CatalogueStore, Place, check_checksum, open_group, versions_document
+from s2cmc.store import (
+    ROOT,
+    VERSIONS_FORMAT,
+    CatalogueStore,
+    Place,
+    check_checksum,
+    is_rewritten,
+    open_group,
+    rewritten_message,
+    versions_document,
+)
 
 from .targets import Bucket, Folder, place_to_write, writing
 from .verify import expected_objects, list_objects
@@ -184,6 +194,8 @@ def _version_name(root: bytes, created: str) -> str:
 def _read_versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
     """Return the versions that a place holds, and the document that lists them; none and None for an empty place."""
     content = place.read(ROOT)
+    if is_rewritten(content, place.read):
+        raise StoreError(f"{rewritten_message(place.url)}; it is never replaced: choose another place to publish in")
     if content is None:
         if place.read(JOURNAL_PLAN) is not None:
             raise StoreError(f"{place.url} holds a conversion that is not complete; choose another place")

@@ -24,7 +24,7 @@ from typing import Any
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access
-from s2cmc.store import BUNDLE, DIGESTS, ROOT
+from s2cmc.store import BUNDLE, DIGESTS, ROOT, is_rewritten, rewritten_message
 
 from .places import place_to_write
 
@@ -90,9 +90,10 @@ class Target:
 
     def state(self) -> State:
         """Return what the target holds now."""
-        root = self._read_json(ROOT)
+        content = self._place.read(ROOT)
+        root = None if content is None else _parse(content)
         if root and root.get("attributes", {}).get("format") == "s2cmc":
-            return State.FINISHED
+            return State.FOREIGN if is_rewritten(content, self._place.read) else State.FINISHED
         if not root and self.header() is not None:  # also with a torn root, which publishing wrote before it was killed
             return State.STARTED
         # A run that is killed before its very first write leaves a journal without a header.
@@ -107,6 +108,8 @@ class Target:
             If the target holds something else, or a finished store without `overwrite`.
         """
         state = self.state()
+        if state is State.FOREIGN and is_rewritten(self._place.read(ROOT), self._place.read):
+            raise StoreError(f"{rewritten_message(self.url)}; it is never replaced: choose another place for a store")
         if state is State.FOREIGN:
             raise StoreError(f"{self.url} is not empty and holds no catalogue of s2cmc; choose another place")
         if state is State.FINISHED and not overwrite:
@@ -285,8 +288,13 @@ class Target:
     def _read_json(self, key: str) -> Any:
         """Return a JSON object; empty if it is damaged, so that it agrees with no conversion and none resumes on it."""
         content = self._place.read(key)
-        try:
-            document = json.loads(content) if content is not None else None
-        except ValueError:
-            return {}
-        return document if document is None or isinstance(document, dict) else {}
+        return None if content is None else _parse(content)
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    """Parse a JSON object; empty if it is damaged."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

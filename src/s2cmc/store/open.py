@@ -25,13 +25,12 @@ from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_
 from s2cmc.storage import Access, make_access, survive_forks
 from s2cmc.store.format import (
     BUNDLE_ATTRIBUTE,
-    BUNDLE_CHECKSUM_ATTRIBUTE,
-    CHECKSUM_ATTRIBUTE,
-    DIGESTS_ATTRIBUTE,
-    DIGESTS_CHECKSUM_ATTRIBUTE,
+    PROOF_ATTRIBUTES,
     ROOT,
     VERSIONS_FORMAT,
+    is_rewritten,
     pack_bundle,
+    rewritten_message,
     unpack_bundle,
 )
 from s2cmc.store.geozarr import STORE_ATTRIBUTES
@@ -48,11 +47,7 @@ logger = logging.getLogger(__name__)
 
 # zarr and dask are imported where they are needed: importing s2cmc stays as cheap as importing xarray.
 
-_STORAGE_ATTRIBUTES = (
-    *(CHECKSUM_ATTRIBUTE, BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE),
-    *(DIGESTS_ATTRIBUTE, DIGESTS_CHECKSUM_ATTRIBUTE),
-    *STORE_ATTRIBUTES,  # netCDF could not hold them
-)
+_STORAGE_ATTRIBUTES = (*PROOF_ATTRIBUTES, *STORE_ATTRIBUTES)  # netCDF could not hold the latter
 _THREADS = 16  # coordinates of a store without bundle are fetched side by side
 
 
@@ -174,10 +169,12 @@ def _root(place: "Place") -> bytes:
     try:
         return _fetch(place, ROOT)  # the conversion may have ended between the two requests
     except DamagedError as error:
+        _refuse_rewritten(place, error)
         raise DamagedError(f"{error}; {ADVICE}") from error
     except MissingObjectError as error:
         if "no such bucket" in str(error):
             raise
+        _refuse_rewritten(place, error)
         raise MissingStoreError(
             f"{place} holds no catalogue: there is no zarr.json; check the path, convert a release into it, or mend a "
             "store that has lost it with `s2cmc repair`"
@@ -188,6 +185,22 @@ def _fetch(place: "Place", key: str) -> bytes:
     from s2cmc.store.objects import CatalogueStore
 
     return bytes(run_in_loop(CatalogueStore(place).fetch(key)))
+
+
+def _refuse_rewritten(place: "Place", error: StoreError) -> None:
+    """Refuse what another program wrote that had read a catalogue: it is not damaged, and not to be repaired."""
+    from s2cmc.store.objects import CatalogueStore
+
+    objects = CatalogueStore(place)
+
+    def read(key: str) -> bytes | None:
+        try:
+            return bytes(run_in_loop(objects.fetch_unchecked(key)))
+        except StoreError:  # a bucket that may not be listed denies access to an absent object
+            return None
+
+    if is_rewritten(read(ROOT), read):
+        raise StoreError(rewritten_message(str(place))) from error
 
 
 def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
