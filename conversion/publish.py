@@ -18,7 +18,7 @@ from functools import partial
 from s2cmc._compat import run_in_loop
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import (
     ROOT,
     VERSIONS_FORMAT,
@@ -65,8 +65,8 @@ class Publication:
 
 
 def publish(
-    store: str,
-    url: str,
+    store: Location,
+    url: Location,
     *,
     workers: int | None = None,
     source_access: Access | None = None,
@@ -80,9 +80,9 @@ def publish(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL of a finished store.
-    url : str
+    url : str or path
         Place to publish in: ``s3://``, ``gs://`` or ``az://`` URL, or a folder that a web server serves.
     workers : int, optional
         Objects under way at once; by default four for each core.
@@ -100,6 +100,7 @@ def publish(
     StoreError
         If the store is not finished or lacks objects, if `url` holds something else, or cannot be written.
     """
+    url = locate(url)
     group = open_group(store, source_access)
     source = group.store
     if not isinstance(source, CatalogueStore):

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import xarray as xr
@@ -15,7 +14,7 @@ from s2cmc.geo import position
 from s2cmc.query import select
 from s2cmc.release import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
 from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import CHECKSUM_ATTRIBUTE, open_catalogue, open_group
 
 from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writing
@@ -62,8 +61,8 @@ class Exported:
 
 
 def export(
-    store: str,
-    out: str | Path,
+    store: Location,
+    out: Location,
     *,
     where: str | None = None,
     format: ExportFormat = "cog",  # noqa: A002, as the option is called
@@ -85,9 +84,9 @@ def export(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL.
-    out : str or Path
+    out : str or path
         Folder, or ``s3://``, ``gs://`` or ``az://`` URL; empty, or with files of an earlier run.
     where : str, optional
         Tag expression, see `CloudsAccessor.select`; all scenes by default.
@@ -138,7 +137,7 @@ def export(
         raise QueryError(f"scenes {scenes!r} is no list of product IDs")
     if workers is not None and workers < 1:
         raise QueryError(f"workers {workers} is less than 1")
-    out = str(out)
+    store, out = locate(store), locate(out)
     place = place_to_write(out, out_access or access)
     group = open_group(store, access)
     catalogue = open_catalogue(group.store, access or Access())  # the same version, whatever is published meanwhile

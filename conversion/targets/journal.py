@@ -23,7 +23,7 @@ from typing import Any
 
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import BUNDLE, DIGESTS, ROOT, is_rewritten, rewritten_message
 
 from .places import place_to_write
@@ -82,8 +82,8 @@ class Target:
         Objects are written into the journal, because an old store is in their place.
     """
 
-    def __init__(self, url: str, access: Access | None = None, *, staged: bool = False) -> None:
-        self.url = url
+    def __init__(self, url: Location, access: Access | None = None, *, staged: bool = False) -> None:
+        self.url = locate(url)
         self.access = access or Access()
         self.is_staged = staged
         self._place = place_to_write(url, access)

@@ -1,7 +1,6 @@
 """Methods of ``ds.clouds`` on statistics; each forwards to a package."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import xarray as xr
 
@@ -10,6 +9,7 @@ from s2cmc.accessor._base import COUNTED, AccessorBase
 from s2cmc.query import By
 from s2cmc.schema import TAG_NAMES
 from s2cmc.statistics import Within
+from s2cmc.storage import Location
 
 
 class StatisticsAccessor(AccessorBase):
@@ -113,14 +113,14 @@ class StatisticsAccessor(AccessorBase):
         part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
         return report.statistics_page(part, report.gather_statistics(part, by))
 
-    def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
+    def band_histograms(self, cache: Location | None = None) -> xr.DataArray:
         """Count the pixels with each digital number (DN), by scene, class of `mask`, and band.
 
         Every later statistic needs no other pass over the pixels: histograms of scenes, classes or DN add up.
 
         Parameters
         ----------
-        cache : str or Path, optional
+        cache : str or path, optional
             Zarr store to keep the histograms in; made if it is absent or unfinished. Make it of the whole catalogue, so
             that it has the scenes of every part. Later changes of reflectance or masks are not noticed.
 

@@ -1,5 +1,6 @@
 """Output, options, progress bars and signals that the subcommands share."""
 
+import io
 import json
 import os
 import re
@@ -78,6 +79,16 @@ def how_stopped(error: KeyboardInterrupt) -> tuple[str, int]:
     """Return the word for a signal, and its exit code: 130 of SIGINT, 143 of SIGTERM, 129 of SIGHUP."""
     number = error.number if isinstance(error, Stopped) else signal.SIGINT
     return _WORDS.get(signal.Signals(number), "hung up"), _FROM_SIGNAL + number
+
+
+def escape_unprintable() -> None:
+    """Escape letters that an output cannot hold, such as those of a path on a terminal of another encoding.
+
+    By default they would be an error, after the work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 out = PipedConsole()

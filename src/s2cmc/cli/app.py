@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 from s2cmc import __version__
 from s2cmc._redact import redacted
 from s2cmc.cli import ask, evaluate, geo, release
-from s2cmc.cli._console import ending, err, out, stopped_by_signals
+from s2cmc.cli._console import ending, err, escape_unprintable, out, stopped_by_signals
 from s2cmc.errors import CatalogueError
 
 
@@ -53,6 +53,7 @@ class _Discreet(logging.Formatter):
 
 def main() -> None:
     """Entry point: errors of the catalogue are one message on stderr and exit code 1."""
+    escape_unprintable()
     handler = RichHandler(console=err, show_path=False, show_time=False)
     handler.setFormatter(_Discreet("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

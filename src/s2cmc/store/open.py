@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +21,7 @@ from s2cmc.errors import (
     UnfinishedStoreError,
 )
 from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
-from s2cmc.storage import Access, make_access, survive_forks
+from s2cmc.storage import Access, Location, locate, make_access, survive_forks
 from s2cmc.store.format import (
     BUNDLE_ATTRIBUTE,
     PROOF_ATTRIBUTES,
@@ -52,7 +51,7 @@ _THREADS = 16  # coordinates of a store without bundle are fetched side by side
 
 
 def open_catalogue(
-    store: "str | os.PathLike[str] | Store",
+    store: "Location | Store",
     access: Access | None = None,
     *,
     chunks: Literal["auto"] | None = "auto",
@@ -66,7 +65,8 @@ def open_catalogue(
     Parameters
     ----------
     store : str, path or zarr Store
-        Local path; ``s3://``, ``gs://``, ``az://`` or ``https://`` URL; any other that fsspec knows; a zarr store.
+        Local path (text or any `os.PathLike`; ``~`` is the home folder); ``file:``, ``s3://``, ``gs://``, ``az://`` or
+        ``https://`` URL; any other that fsspec knows; a zarr store.
     access : Access, optional
         How the store is reached: transport, credentials, time limit, cache.
     chunks : "auto" or None
@@ -122,7 +122,7 @@ def open_catalogue(
     return opened
 
 
-def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "zarr.Group":
+def open_group(store: "Location | Store", access: Access | None = None) -> "zarr.Group":
     """Open the Zarr group of a catalogue as it is stored; see `open_catalogue`."""
     import zarr
 
@@ -142,7 +142,7 @@ def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = 
         ) from error
 
 
-def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "Place":
+def place_of(store: "Location | Store", access: Access | None = None) -> "Place":
     """Make a Place of a path, URL or zarr store."""
     from zarr.abc.store import Store
 
@@ -151,11 +151,11 @@ def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = No
     access = access or Access()
     if isinstance(store, Store):
         return Place(str(store), access, given=store)
-    scheme, mark, path = str(store).partition("://")
-    if not str(store) or (mark and not path.strip("/")):
-        raise ArgumentError(f"{str(store)!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
-    url = (f"{scheme.lower()}{mark}{path}" if mark else str(store)).rstrip("/") or "/"
-    return Place(url.removeprefix("file://"), access)
+    url = locate(store)
+    scheme, mark, path = url.partition("://")
+    if not url or (mark and not path.strip("/")):
+        raise ArgumentError(f"{url!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
+    return Place((f"{scheme.lower()}{mark}{path}" if mark else url).rstrip("/") or "/", access)
 
 
 def _root(place: "Place") -> bytes:
