@@ -21,10 +21,11 @@ class StatisticsAccessor(AccessorBase):
         Parameters
         ----------
         by : str, DataArray or sequence of these, optional
-            How to divide the scenes into strata: a tag (``"snow_ice"``), a tag group (``"surface_type"``),
-            ``"split"``, ``"season"`` (local), ``"latitude_band"``, ``"scene"``, any coordinate of the scenes with
-            text, whole numbers or booleans (``"difficulty"``), or a DataArray (scene,) of labels. Several are listed
-            one after the other and not crossed.
+            How to divide the scenes into strata: a tag (``"snow_ice"``), a tag group (``"surface_type"``), all
+            ``"tags"``, ``"split"``, ``"season"`` (local), ``"latitude_band"``, ``"scene"``, any coordinate of the
+            scenes with text, whole numbers or booleans (``"difficulty"``), or a DataArray (scene,) of labels. Several
+            are listed one after the other; a tuple in the list crosses its criteria, and has a stratum for each
+            combination that a scene has: ``[("surface_type", "cloud_type")]``.
 
         Returns
         -------
@@ -56,6 +57,8 @@ class StatisticsAccessor(AccessorBase):
         ['all', 'snow_ice', 'not snow_ice']
         >>> table.percent.sel(mask_class="cloud").values.round(1).tolist()
         [37.6, 28.0, 39.0]
+        >>> ds.clouds.prevalence(by=[("snow_ice", "season")]).stratum.values[1:3].tolist()
+        ['snow_ice × season=autumn', 'not snow_ice × season=winter']
         """
         return statistics.prevalence(self._part("scene", "mask", "percentages_agree", *statistics.PUBLISHED), by)
 
