@@ -195,9 +195,9 @@ def _version_name(root: bytes, created: str) -> str:
 def _read_versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
     """Return the versions that a place holds, and the document that lists them; none and None for an empty place."""
     content = place.read(ROOT)
-    if is_rewritten(content, place.read):
-        raise StoreError(f"{rewritten_message(place.url)}; it is never replaced: choose another place to publish in")
     if content is None:
+        if is_rewritten(None, place.read):
+            raise StoreError(f"{rewritten_message(place.url)}; choose another place to publish in")
         if place.read(JOURNAL_PLAN) is not None:
             raise StoreError(f"{place.url} holds a conversion that is not complete; choose another place")
         return [], None
