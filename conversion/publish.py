@@ -18,8 +18,18 @@ from functools import partial
 from s2cmc._compat import run_in_loop
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
-from s2cmc.storage import Access
-from s2cmc.store import ROOT, VERSIONS_FORMAT, CatalogueStore, Place, check_checksum, open_group, versions_document
+from s2cmc.storage import Access, Location, locate
+from s2cmc.store import (
+    ROOT,
+    VERSIONS_FORMAT,
+    CatalogueStore,
+    Place,
+    check_checksum,
+    is_rewritten,
+    open_group,
+    rewritten_message,
+    versions_document,
+)
 
 from .targets import Bucket, Folder, place_to_write, writing
 from .verify import expected_objects, list_objects
@@ -55,8 +65,8 @@ class Publication:
 
 
 def publish(
-    store: str,
-    url: str,
+    store: Location,
+    url: Location,
     *,
     workers: int | None = None,
     source_access: Access | None = None,
@@ -70,9 +80,9 @@ def publish(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL of a finished store.
-    url : str
+    url : str or path
         Place to publish in: ``s3://``, ``gs://`` or ``az://`` URL, or a folder that a web server serves.
     workers : int, optional
         Objects under way at once; by default four for each core.
@@ -90,6 +100,7 @@ def publish(
     StoreError
         If the store is not finished or lacks objects, if `url` holds something else, or cannot be written.
     """
+    url = locate(url)
     group = open_group(store, source_access)
     source = group.store
     if not isinstance(source, CatalogueStore):
@@ -185,6 +196,8 @@ def _read_versions(place: Folder | Bucket) -> tuple[list[str], bytes | None]:
     """Return the versions that a place holds, and the document that lists them; none and None for an empty place."""
     content = place.read(ROOT)
     if content is None:
+        if is_rewritten(None, place.read):
+            raise StoreError(f"{rewritten_message(place.url)}; choose another place to publish in")
         if place.read(JOURNAL_PLAN) is not None:
             raise StoreError(f"{place.url} holds a conversion that is not complete; choose another place")
         return [], None

@@ -18,7 +18,7 @@ import numpy as np
 from s2cmc._redact import redacted
 from s2cmc.errors import ArgumentError, CatalogueError, ReleaseError, StoreError
 from s2cmc.schema import ReflectanceType
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 
 from ..layout import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES, array_objects, shard_objects, store_objects
 from ..source import (
@@ -135,8 +135,8 @@ Progress = Callable[[int, int], None]
 
 
 def convert(
-    release: str,
-    store: str,
+    release: Location,
+    store: Location,
     *,
     scenes: Sequence[str] | None = None,
     workers: int | None = None,
@@ -156,9 +156,9 @@ def convert(
 
     Parameters
     ----------
-    release : str
+    release : str or path
         Folder or URL in the published layout: zips or folders of npy or npz arrays.
-    store : str
+    store : str or path
         Folder of the store, or ``s3://``, ``gs://`` or ``az://`` URL.
     scenes : sequence of str, optional
         Product IDs to convert; all by default.
@@ -200,6 +200,7 @@ def convert(
         raise ArgumentError(
             "workers are threads of this process, and those of a scheduler have their own; leave one of them out"
         )
+    release, store = locate(release), locate(store)
     target = Target(store, access)
     target.check_free(overwrite=overwrite)
     with (

@@ -9,6 +9,7 @@ import numpy as np
 
 from s2cmc.errors import ReleaseError
 from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
+from s2cmc.storage import Location, locate
 
 from ..layout import shard_objects, store_objects
 from ..source import Member, ZipMember, geo_coordinates, open_release, product_coordinates, table_coordinates
@@ -107,7 +108,7 @@ class Forecast:
 
 
 def forecast(
-    release: str,
+    release: Location,
     *,
     scenes: Sequence[str] | None = None,
     workers: int = 1,
@@ -130,7 +131,7 @@ def forecast(
         If the release is not whole, or the measured scenes cannot be stored.
     """
     plan = make_plan(
-        open_release(release, scenes=scenes, release_options=release_options), Options(reflectance, thumbnails)
+        open_release(locate(release), scenes=scenes, release_options=release_options), Options(reflectance, thumbnails)
     )
     sizes = [_stored_nbytes(source.subscene) for source in plan.release.scenes]
     measured = sizes.index(median_low(sizes))

@@ -18,15 +18,15 @@ from s2cmc.release import (
     thumbnail_path,
 )
 from s2cmc.schema import Outline
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import open_group, read_array
 
 from ..verify import Readback
 
 
 def restore(
-    store: str,
-    out: str,
+    store: Location,
+    out: Location,
     *,
     layout: Layout = "zip",
     arrays: ArrayFormat = "npy",
@@ -40,9 +40,9 @@ def restore(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL.
-    out : str
+    out : str or path
         New or empty folder.
     layout : {"zip", "folder"}
         One zip for each part, as published, or folders.
@@ -61,7 +61,7 @@ def restore(
     """
     group = open_group(store, access)
     stored = Readback(group)
-    with ReleaseWriter(Path(out), layout=layout, arrays=arrays) as writer:
+    with ReleaseWriter(Path(locate(out)), layout=layout, arrays=arrays) as writer:
         for i, scene in enumerate(stored.scenes):
             writer.add_subscene(scene, stored.reflectance(i))
             writer.add_mask(scene, stored.mask(i))

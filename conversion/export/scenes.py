@@ -5,17 +5,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import xarray as xr
 
-from s2cmc.errors import QueryError, StoreError
+from s2cmc.errors import QueryError, StoreError, name_hint
 from s2cmc.geo import position
 from s2cmc.query import select
 from s2cmc.release import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
 from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import CHECKSUM_ATTRIBUTE, open_catalogue, open_group
 
 from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writing
@@ -30,6 +29,9 @@ Progress = Callable[[int, int], None]
 
 _Files = Mapping[str, Callable[[], bytes]]
 """Makers of files by path: the content is made when one is called."""
+
+_CONDITIONS = ("difficulty", "dataset", "annotator", "shadows_marked", "has_alt_mask", "time", "bbox")
+"""Conditions of select that a command line can state too."""
 
 _JOURNAL = ".s2cmc-export"
 _PLAN = f"{_JOURNAL}/plan.json"
@@ -59,8 +61,8 @@ class Exported:
 
 
 def export(
-    store: str,
-    out: str | Path,
+    store: Location,
+    out: Location,
     *,
     where: str | None = None,
     format: ExportFormat = "cog",  # noqa: A002, as the option is called
@@ -72,6 +74,7 @@ def export(
     access: Access | None = None,
     out_access: Access | None = None,
     progress: Progress | None = None,
+    **conditions: Any,
 ) -> Exported:
     """Write scenes of a store as files, or as a smaller store.
 
@@ -81,9 +84,9 @@ def export(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL.
-    out : str or Path
+    out : str or path
         Folder, or ``s3://``, ``gs://`` or ``az://`` URL; empty, or with files of an earlier run.
     where : str, optional
         Tag expression, see `CloudsAccessor.select`; all scenes by default.
@@ -107,6 +110,9 @@ def export(
         How a bucket `out` is reached; by default as `store`, with the credentials of the environment.
     progress : callable, optional
         See `Progress`.
+    **conditions
+        ``difficulty``, ``dataset``, ``annotator``, ``shadows_marked``, ``has_alt_mask``, ``time`` and ``bbox`` as
+        `CloudsAccessor.select` takes them; all conditions hold together.
 
     Returns
     -------
@@ -115,7 +121,7 @@ def export(
     Raises
     ------
     QueryError
-        If no scene is chosen, or a requested scene, band or format does not exist.
+        If no scene is chosen, a condition is unknown, or a requested scene, band or format does not exist.
     CatalogueError
         If GeoTIFFs are requested of scenes without a georeference.
     StoreError
@@ -124,15 +130,18 @@ def export(
     if format not in get_args(ExportFormat):
         raise QueryError(f"format {format!r} is none of {', '.join(map(repr, get_args(ExportFormat)))}")
     _check_bands(bands, format)
+    if unknown := conditions.keys() - _CONDITIONS:
+        raise QueryError(f"no condition {min(unknown)!r}; {name_hint(min(unknown), _CONDITIONS)}")
+    conditions = {"split": split, **conditions}
     if isinstance(scenes, str):
         raise QueryError(f"scenes {scenes!r} is no list of product IDs")
     if workers is not None and workers < 1:
         raise QueryError(f"workers {workers} is less than 1")
-    out = str(out)
+    store, out = locate(store), locate(out)
     place = place_to_write(out, out_access or access)
     group = open_group(store, access)
     catalogue = open_catalogue(group.store, access or Access())  # the same version, whatever is published meanwhile
-    positions = _positions(catalogue, store, where, split, scenes)
+    positions = _positions(catalogue, store, where, conditions, scenes)
     workers = workers or os.cpu_count() or 1
     done: tuple[int, ...]
     with writing(out, lambda: "; what is done is kept, the same command resumes" if _is_begun(place) else ""):
@@ -141,7 +150,9 @@ def export(
                 group,
                 positions,
                 out,
-                command=export_command(store, out, where, split, scenes, {"-o": access, "--out-option": out_access}),
+                command=export_command(
+                    store, out, where, conditions, scenes, {"-o": access, "--out-option": out_access}
+                ),
                 workers=workers,
                 overwrite=overwrite,
                 access=out_access or access,
@@ -181,16 +192,20 @@ def _check_bands(bands: Sequence[str] | None, output: ExportFormat) -> None:
 
 
 def _positions(
-    catalogue: xr.Dataset, store: str, where: str | None, split: str | None, scenes: Sequence[str] | None
+    catalogue: xr.Dataset,
+    store: str,
+    where: str | None,
+    conditions: Mapping[str, Any],
+    scenes: Sequence[str] | None,
 ) -> list[int]:
     """Return the positions of the chosen scenes, in the order of the store."""
     names = [str(scene) for scene in catalogue["scene"].to_numpy()]
-    chosen = {str(scene) for scene in select(catalogue, where, split=split)["scene"].to_numpy()}
+    chosen = {str(scene) for scene in select(catalogue, where, **conditions)["scene"].to_numpy()}
     if scenes is not None:
         chosen &= {names[position(catalogue, scene)] for scene in scenes}
     if not chosen:
-        conditions = {"where": where, "split": split, "scenes": scenes and ", ".join(scenes)}
-        description = ", ".join(f"{name} {value!r}" for name, value in conditions.items() if value is not None)
+        named = {"where": where, **conditions, "scenes": scenes and ", ".join(scenes)}
+        description = ", ".join(f"{name} {value!r}" for name, value in named.items() if value is not None)
         raise QueryError(f"no scene of {store} meets {description}; there is nothing to export")
     return [i for i, name in enumerate(names) if name in chosen]
 

@@ -7,7 +7,7 @@ so that an export resumes, and the store opens only when it is complete.
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,7 +19,7 @@ import zarr
 
 from s2cmc._redact import redacted
 from s2cmc.errors import StoreError
-from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, Product, ReflectanceType, dependence_groups
+from s2cmc.schema import FORMAT_VERSION, SCENE_COORDINATES, Product, ReflectanceType, dependence_groups, interval
 from s2cmc.storage import Access
 from s2cmc.store import (
     BUNDLE_ATTRIBUTE,
@@ -104,18 +104,33 @@ def export_command(
     store: str,
     out: str,
     where: str | None,
-    split: str | None,
+    conditions: Mapping[str, Any],
     scenes: Sequence[str] | None,
     accesses: Mapping[str, Access | None],
 ) -> str:
     """Return the command that starts and resumes the export of a store, without credentials: others may read it."""
     places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (store, out)]
     listed = None if scenes is None else ",".join(scenes)
-    options = {"--format": "zarr", "--where": where, "--split": split, "--scenes": listed}
+    options = {"--format": "zarr", "--where": where, "--scenes": listed}
     words = [word for name, value in options.items() if value is not None for word in (name, value)]
+    words += [word for name, value in conditions.items() if value is not None for word in _option(name, value)]
     for option, access in accesses.items():
         words += [word for item in (access or Access()).public_options().items() for word in (option, "=".join(item))]
     return _COMMAND + shlex.join([*places, *words])
+
+
+def _option(condition: str, value: Any) -> list[str]:
+    """Return the words of the command that state a condition of select."""
+    option = condition.replace("_", "-")
+    if isinstance(value, bool | np.bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    if condition == "time":
+        open_ends = interval((None, None))
+        value = "/".join(".." if end in open_ends else str(end) for end in interval(value))
+    elif condition == "bbox":
+        value = ",".join(map(str, value))
+    values = [value] if isinstance(value, str) or not isinstance(value, Collection) else value
+    return [word for one in values for word in (f"--{option}", str(one))]
 
 
 def _arrays(stored: Readback, positions: Sequence[int]) -> dict[str, PixelArray]:

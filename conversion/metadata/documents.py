@@ -28,7 +28,7 @@ from s2cmc._redact import redacted
 from s2cmc.errors import ArgumentError, StoreError
 from s2cmc.geo import footprints
 from s2cmc.schema import check_names
-from s2cmc.storage import Access, scheme_of
+from s2cmc.storage import Access, Location, locate, scheme_of
 from s2cmc.store import CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, open_catalogue, open_group, place_of
 
 from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writing
@@ -77,8 +77,8 @@ class Description:
 
 
 def describe(
-    store: str,
-    out: str | Path | None = None,
+    store: Location,
+    out: Location | None = None,
     *,
     store_url: str | None = None,
     access: Access | None = None,
@@ -88,9 +88,9 @@ def describe(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL.
-    out : str or Path, optional
+    out : str or path, optional
         Folder, or URL of a bucket; by default the sibling ``NAME-metadata`` of a store ``NAME.zarr`` or ``NAME``.
     store_url : str, optional
         Public URL of `store`, to which the metadata then point; by default the relative path, or `store` itself if
@@ -110,12 +110,12 @@ def describe(
         If there is no catalogue at `store`, if `out` is inside a store, or if it cannot be written.
     """
     require_pystac()
-    access = access or Access()
+    store, access = locate(store), access or Access()
     objects = open_group(store, access).store
     catalogue = open_catalogue(objects, access)
     check_names(catalogue["scene"].to_numpy().tolist(), store)  # files of Items are named by them
     source = str(catalogue.encoding["source"])  # if there are several versions, the one that was opened
-    out = _sibling_url(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", str(out))
+    out = _sibling_url(store) if out is None else re.sub(r"(?<=[^:/])/+$", "", locate(out))
     if store_url is not None and (not store_url.strip() or redacted(store_url) != store_url):
         raise ArgumentError(
             f"store_url {store_url!r} names no place for all; give the public URL of the store, without user and query"
@@ -206,9 +206,9 @@ def _fetch_root(store: object) -> bytes:
 
 def _sibling_url(store: str) -> str:
     """Return the URL of the folder beside a store: ``/data/a.zarr`` gives ``/data/a-metadata``."""
-    if scheme_of(store) not in ("", "file"):
+    if scheme_of(store):
         return f"{store.rstrip('/').removesuffix('.zarr')}-metadata"
-    path = Path(os.path.abspath(store.removeprefix("file://")))
+    path = Path(os.path.abspath(store))
     return str(path.with_name(f"{path.name.removesuffix('.zarr')}-metadata"))
 
 
@@ -232,8 +232,8 @@ def _store_href(source: str, out: str) -> str:
 def _split_url(url: str) -> tuple[str, str]:
     """Split a URL into scheme with bucket, empty for this machine, and absolute path: ``s3://b`` and ``/x/y``."""
     scheme = scheme_of(url)
-    if scheme in ("", "file"):
-        return "", Path(os.path.realpath(url.removeprefix("file://"))).as_posix()
+    if not scheme:
+        return "", Path(os.path.realpath(url)).as_posix()
     bucket, _, path = url.partition("://")[2].partition("/")
     return f"{scheme}://{bucket}", f"/{path.strip('/')}"
 

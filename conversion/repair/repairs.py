@@ -15,7 +15,7 @@ import zarr
 
 from s2cmc.errors import DamagedError, MissingObjectError, ReleaseError
 from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, Place
 
 from ..convert import Options, Plan, Task, load_block, make_plan, small_objects
@@ -230,8 +230,8 @@ class Repair:
 
 
 def repair(
-    store: str,
-    release: str,
+    store: Location,
+    release: Location,
     *,
     dry_run: bool = False,
     workers: int | None = None,
@@ -249,9 +249,9 @@ def repair(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Folder of the store, or ``s3://``, ``gs://`` or ``az://`` URL.
-    release : str
+    release : str or path
         Folder or URL in the published layout.
     dry_run : bool
         Do everything but write.
@@ -275,14 +275,14 @@ def repair(
     StoreError
         If there is no finished store, another process writes to it, or it cannot be written.
     """
-    url = survey(store, access).url
+    url = survey(locate(store), access).url
     target = Target(url, access)
     with (
         writing(url, lambda: "; what is done is kept, and the same command goes on", verb="repaired"),
         nullcontext() if dry_run else target.claimed(),
     ):
         remains = survey(url, access)
-        job = Job(remains, _plan(remains, release, release_options), target, dry_run)
+        job = Job(remains, _plan(remains, locate(release), release_options), target, dry_run)
         return _finish(job, repair_shards(job, workers or os.cpu_count() or 1, progress))
 
 

@@ -23,7 +23,9 @@ from s2cmc.store import (
     check_checksum,
     check_version,
     checked,
+    is_rewritten,
     pack_bundle,
+    rewritten_message,
     unpack_bundle,
     unpack_digests,
 )
@@ -85,7 +87,10 @@ def survey(url: str, access: Access | None) -> Remains:
         If there is no catalogue, one of another format, or one whose conversion is not complete.
     """
     place = place_to_write(url, access)
-    document = _root_document(place.read(ROOT), f"{url}/{ROOT}")
+    root = place.read(ROOT)
+    document = _root_document(root, f"{url}/{ROOT}")
+    if not document and is_rewritten(root, place.read):
+        raise StoreError(f"{rewritten_message(url)}; nothing is changed in it")
     attributes = document.get("attributes", {})
     if attributes.get("format") == VERSIONS_FORMAT:
         return survey(f"{url.rstrip('/')}/{attributes['latest']}", access)

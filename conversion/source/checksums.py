@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from s2cmc._redact import without_secrets
 from s2cmc.errors import MissingReleaseError, ReleaseError
 from s2cmc.release import PARTS
-from s2cmc.storage import file_info, filesystem_of, scheme_of, unreadable
+from s2cmc.storage import Location, file_info, filesystem_of, locate, scheme_of, unreadable
 
 from .containers import Piece, read_pieces
 
@@ -71,7 +71,7 @@ class FileReport:
 
 
 def verify_published(
-    release: str,
+    release: Location,
     *,
     workers: int | None = None,
     release_options: Mapping[str, object] | None = None,
@@ -85,7 +85,7 @@ def verify_published(
 
     Parameters
     ----------
-    release : str
+    release : str or path
         Folder, or URL that fsspec knows. A web server is not listed, so that foreign files are not found there.
     workers : int, optional
         Files at once; by default one for each core.
@@ -105,6 +105,7 @@ def verify_published(
     ReleaseError
         If there is no folder at `release`, or it cannot be reached.
     """
+    release = locate(release)
     try:
         filesystem, root = filesystem_of(release, release_options)
         web = scheme_of(release.rpartition("::")[2]).startswith("http")

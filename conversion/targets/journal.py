@@ -23,8 +23,8 @@ from typing import Any
 
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
-from s2cmc.storage import Access
-from s2cmc.store import BUNDLE, DIGESTS, ROOT, check_version
+from s2cmc.storage import Access, Location, locate
+from s2cmc.store import BUNDLE, DIGESTS, ROOT, check_version, is_rewritten, rewritten_message
 
 from .places import place_to_write
 
@@ -82,17 +82,18 @@ class Target:
         Objects are written into the journal, because an old store is in their place.
     """
 
-    def __init__(self, url: str, access: Access | None = None, *, staged: bool = False) -> None:
-        self.url = url
+    def __init__(self, url: Location, access: Access | None = None, *, staged: bool = False) -> None:
+        self.url = locate(url)
         self.access = access or Access()
         self.is_staged = staged
         self._place = place_to_write(url, access)
 
     def state(self) -> State:
         """Return what the target holds now."""
-        root = self._read_json(ROOT)
+        content = self._place.read(ROOT)
+        root = None if content is None else _parse(content)
         if root and root.get("attributes", {}).get("format") == "s2cmc":
-            return State.FINISHED
+            return State.FOREIGN if is_rewritten(content, self._place.read) else State.FINISHED
         if not root and self.header() is not None:  # also with a torn root, which publishing wrote before it was killed
             return State.STARTED
         # A run that is killed before its very first write leaves a journal without a header.
@@ -108,6 +109,8 @@ class Target:
             started by a version of s2cmc that writes another format.
         """
         state = self.state()
+        if state is State.FOREIGN and is_rewritten(self._place.read(ROOT), self._place.read):
+            raise StoreError(f"{rewritten_message(self.url)}; it is never replaced: choose another place for a store")
         if state is State.FOREIGN:
             raise StoreError(f"{self.url} is not empty and holds no catalogue of s2cmc; choose another place")
         if not overwrite and (version := self._format_version(state)) is not None:
@@ -295,8 +298,13 @@ class Target:
     def _read_json(self, key: str) -> Any:
         """Return a JSON object; empty if it is damaged, so that it agrees with no conversion and none resumes on it."""
         content = self._place.read(key)
-        try:
-            document = json.loads(content) if content is not None else None
-        except ValueError:
-            return {}
-        return document if document is None or isinstance(document, dict) else {}
+        return None if content is None else _parse(content)
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    """Parse a JSON object; empty if it is damaged."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -10,14 +10,14 @@ from obstore.exceptions import BaseError
 from s2cmc._redact import without_secrets
 from s2cmc.errors import ArgumentError, CatalogueError, DeniedError, StoreError
 from s2cmc.schema import JOURNAL_PLAN
-from s2cmc.storage import Access, scheme_of
+from s2cmc.storage import Access, Location, locate, scheme_of
 from s2cmc.store import ROOT
 
 from .bucket import Bucket, is_bucket
 from .folder import Folder
 
 
-def place_to_write(url: str, access: Access | None = None, *, unchanging: bool = False) -> Folder | Bucket:
+def place_to_write(url: Location, access: Access | None = None, *, unchanging: bool = False) -> Folder | Bucket:
     """Return the folder of a path, or the bucket of a URL.
 
     Credentials are those of the environment, unless `access` has others. With `unchanging`, objects that are written
@@ -28,11 +28,11 @@ def place_to_write(url: str, access: Access | None = None, *, unchanging: bool =
     ArgumentError
         If `url` names no place, or one of a scheme that cannot be written.
     """
-    if scheme_of(url) in ("", "file"):
-        path = url.removeprefix("file://")
-        if not path.strip():
-            raise ArgumentError(f"{url!r} names no place; give a folder, or the URL of a bucket")
-        return Folder(path)
+    url = locate(url)
+    if not url.strip() or scheme_of(url) == "file":  # file:// alone
+        raise ArgumentError(f"{url!r} names no place; give a folder, or the URL of a bucket")
+    if not scheme_of(url):
+        return Folder(url)
     if not is_bucket(url):
         raise ArgumentError(f"cannot write to {url}: expected a local path, or s3://, gs:// or az://")
     return Bucket(url.rstrip("/"), (access or Access()).signed(), unchanging=unchanging)
@@ -86,8 +86,8 @@ def refuse_within_store(url: str, access: Access | None = None, *, is_store: boo
 
 def _lineage(url: str) -> list[str]:
     """Return a place and the folders that it is in: ``s3://b/x/y`` gives that, ``s3://b/x`` and ``s3://b``."""
-    if scheme_of(url) in ("", "file"):
-        path = Path(os.path.realpath(url.removeprefix("file://")))
+    if not scheme_of(url):
+        path = Path(os.path.realpath(url))
         return [str(path), *map(str, path.parents)]
     scheme, _, bucket_path = url.partition("://")
     names = bucket_path.strip("/").split("/")

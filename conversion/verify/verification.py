@@ -23,7 +23,7 @@ from s2cmc.schema import (
     SCENE_COORDINATES,
     MaskClass,
 )
-from s2cmc.storage import Access
+from s2cmc.storage import Access, Location, locate
 from s2cmc.store import DIGESTS, open_group
 
 from ..source import VALID_LABELS, count_extremes, count_labels, open_release, quality_coordinates
@@ -35,8 +35,8 @@ Progress = Callable[[int, int], None]
 
 
 def verify(
-    store: str,
-    release: str | None = None,
+    store: Location,
+    release: Location | None = None,
     *,
     workers: int | None = None,
     release_options: Mapping[str, object] | None = None,
@@ -47,9 +47,9 @@ def verify(
 
     Parameters
     ----------
-    store : str
+    store : str or path
         Path or URL.
-    release : str, optional
+    release : str or path, optional
         The release it was converted from; without it the store is checked against its own checksums and counts.
     workers : int, optional
         Threads; by default one for each core.
@@ -79,7 +79,7 @@ def verify(
     if missing := [Difference(line) for line in _missing_names(stored)]:
         return problems + missing
     # Before the long part, so that a wrong release is reported at once.
-    source = open_release(release, scenes=stored.scenes, release_options=release_options) if release else None
+    source = open_release(locate(release), scenes=stored.scenes, release_options=release_options) if release else None
     problems += map(Difference, _check_fixed(stored))
     workers = workers or os.cpu_count() or 1
     tally = _Tally([{} for _ in stored.scenes], [set() for _ in stored.scenes])

@@ -8,6 +8,20 @@ from types import ModuleType
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 
+
+class Named:
+    """A path that is neither text nor of pathlib, as other libraries have them."""
+
+    def __init__(self, path: str | bytes) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str | bytes:
+        return self._path
+
+    def __repr__(self) -> str:
+        return f"Named({self._path!r})"
+
+
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
 """In which a script finds the other helpers."""
 

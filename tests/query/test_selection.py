@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s2cmc
-from s2cmc.errors import QueryError
+from s2cmc.errors import CatalogueError, QueryError
+from s2cmc.query.stratification import strata
 
 Rule = Callable[[pd.DataFrame], "pd.Series[bool]"]
 
@@ -62,6 +63,75 @@ def test_a_condition_selects_what_pandas_selects(
     ds: xr.Dataset, table: pd.DataFrame, conditions: dict, rule: Rule
 ) -> None:
     assert list(ds.clouds.select(**conditions).scene.values) == list(table.scene[rule(table)])
+
+
+@pytest.mark.usefixtures("no_compute")
+@pytest.mark.parametrize("name", ["season", "latitude_band", "split"])
+def test_an_expression_has_the_words_of_by(ds: xr.Dataset, name: str) -> None:
+    member = strata(ds, name)[1:]
+    words = [str(stratum).partition("=")[2] for stratum in member.stratum.values]
+    for word, scenes in zip(words, member.values, strict=True):
+        assert list(ds.clouds.select(f"{name} == '{word}'").index) == np.flatnonzero(scenes).tolist()
+        assert list(ds.clouds.select(f"{name} != '{word}'").index) == np.flatnonzero(~scenes).tolist()
+    assert list(ds.clouds.select(f"{name} in {words[:2]}").index) == np.flatnonzero(member[:2].any("stratum")).tolist()
+    assert list(ds.clouds.select(f"{name} not in {words}").index) == []
+
+
+def test_derived_labels_stand_beside_coordinates(ds: xr.Dataset, table: pd.DataFrame) -> None:
+    found = ds.clouds.select("season == 'winter' and (thin or split == 'test') & cloud_percent > 10")
+    winter = table.time.dt.month.isin([12, 1, 2]) & (table.epsg < 32700)
+    winter |= table.time.dt.month.isin([6, 7, 8]) & (table.epsg > 32700)
+    assert list(found.index) == list(
+        table.index[winter & (table.thin | (table.dataset != "MAIN")) & (table.cloud_percent > 10)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("season == 'DJF'", "no season is called 'DJF'; there are winter, spring, summer, autumn"),
+        ("season in ['winter', 'sumer']", "no season is called 'sumer'; did you mean summer"),
+        ("'valid' != split", "no split is called 'valid'; there are train, test"),
+        ("latitude_band == '0-30'", "no latitude_band is called '0-30'; did you mean 0-30N"),
+        ("season > 3", r"season \(text\) cannot be compared with 3 \(number\)"),
+        ("seasn == 'winter'", "no scene coordinate 'seasn'; did you mean season"),
+    ],
+)
+def test_a_word_that_no_derived_label_has_is_refused(ds: xr.Dataset, expression: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        ds.clouds.select(expression)
+
+
+def test_a_derived_label_needs_its_coordinates_only_where_it_is_named(ds: xr.Dataset) -> None:
+    bare = ds.drop_vars(["epsg", "lat_min", "dataset"])
+    assert bare.clouds.select("thin").sizes == ds.clouds.select("thin").sizes
+    with pytest.raises(CatalogueError, match="this Dataset has no 'epsg', which is needed to ask by season; keep it"):
+        bare.clouds.select("thin and season == 'winter'")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "mgrs_tile == '{}'",
+        "'{}' == mgrs_tile",
+        "mgrs_tile in ['{}', 'T99XXX']",
+        "not mgrs_tile != '{}'",
+        "mgrs_tile in ('{}',)",
+    ],
+)
+def test_a_tile_is_the_same_with_and_without_its_t(ds: xr.Dataset, expression: str) -> None:
+    tile = str(ds.mgrs_tile.values[3])
+    expected = np.flatnonzero(ds.mgrs_tile.values == tile).tolist()
+    for name in (tile, f"T{tile}"):
+        assert list(ds.clouds.select(expression.format(name)).index) == expected != []
+
+
+def test_a_tile_is_the_same_in_keys_of_scenes(ds: xr.Dataset) -> None:
+    tile, day = str(ds.mgrs_tile.values[1]), str(ds.time.values[1])[:10]
+    for name in (tile, f"T{tile}"):
+        for key in (f"{name} {day}", (name, day)):
+            assert ds.clouds.scene(key).scene.item() == ds.scene.values[1]
+            assert ds.clouds.l1c_window(key).mgrs_tile == tile
 
 
 conditions = st.fixed_dictionaries(

@@ -68,6 +68,14 @@ def test_strata_of_a_tag_group_overlap(catalogue: xr.Dataset) -> None:
     assert sum(map(len, found.values())) > 10
 
 
+def test_tags_are_a_stratum_each_and_overlap(catalogue: xr.Dataset) -> None:
+    found = _members(catalogue, "tags")
+    assert list(found) == [*TAG_NAMES, "no tags"]
+    assert [found[name] for name in TAG_NAMES] == [_where(catalogue[name]) for name in TAG_NAMES]
+    assert found["no tags"] == _where(~np.stack([catalogue[name].values for name in TAG_NAMES]).any(axis=0))
+    assert set(strata(catalogue, "tags")["by"].values[1:]) == {"tags"}
+
+
 def test_splits_are_those_of_select(catalogue: xr.Dataset) -> None:
     found = _members(catalogue, "split")
     assert list(found) == ["split=train", "split=test"]
@@ -89,6 +97,13 @@ def test_seasons_are_local(catalogue: xr.Dataset) -> None:
     opposite = {"winter": "summer", "spring": "autumn", "summer": "winter", "autumn": "spring"}
     expected = {name: expected[opposite[name]] for name in expected}
     assert _members(southern, "season") == {f"season={name}": scenes for name, scenes in expected.items()}
+
+
+def test_a_coordinate_of_ones_own_takes_the_place_of_a_derived_label(catalogue: xr.Dataset) -> None:
+    own = catalogue.assign_coords(season=("scene", ["DJF", "JJA"] * 5))
+    found = _members(own, "season")
+    assert (found["season=DJF"], found["season=JJA"]) == ([0, 2, 4, 6, 8], [1, 3, 5, 7, 9])
+    assert list(own.clouds.select("season == 'DJF'").index) == [0, 2, 4, 6, 8]
 
 
 def test_seasons_of_both_hemispheres_stand_together(catalogue: xr.Dataset) -> None:
@@ -174,6 +189,43 @@ def test_a_question_asked_twice_is_asked_once(catalogue: xr.Dataset) -> None:
     assert _members(catalogue, ["difficulty", catalogue.difficulty]) == _members(catalogue, "difficulty")
 
 
+def test_a_tuple_in_a_list_crosses(catalogue: xr.Dataset) -> None:
+    found = _members(catalogue, [("surface_type", "cloud_type")])
+    surfaces, clouds = (_members(catalogue, name) for name in ("surface_type", "cloud_type"))
+    both = {
+        f"{surface} × {cloud}": sorted(set(surfaces[surface]) & set(clouds[cloud]))
+        for surface in surfaces
+        for cloud in clouds
+    }
+    assert found == {name: scenes for name, scenes in both.items() if scenes}
+    assert list(found) == [name for name in both if both[name]], "in the order of both questions"
+    assert found["forest_jungle × cumulus"] == _where(catalogue.forest_jungle & catalogue.cumulus) != []
+    assert set(strata(catalogue, [("surface_type", "cloud_type")])["by"].values[1:]) == {"surface_type × cloud_type"}
+
+
+def test_any_questions_cross_any_labels_and_others_stand_beside_them(catalogue: xr.Dataset) -> None:
+    cloudy = _labels(np.where(catalogue.cloud_percent.values > 30, "much", "little"), "cloud")
+    found = _members(catalogue, ["split", ("snow_ice", "season", cloudy)])
+    assert list(found)[:2] == ["split=train", "split=test"]
+    crossed = {name: scenes for name, scenes in found.items() if " × " in name}
+    assert sorted(chain(*crossed.values())) == list(range(10)), "none of these three overlaps"
+    for name, scenes in crossed.items():
+        snow, season, cloud = name.split(" × ")
+        assert scenes == _where(
+            (catalogue.snow_ice.values == (snow == "snow_ice"))
+            & np.isin(np.arange(10), _members(catalogue, "season")[season])
+            & (cloudy.values == cloud.removeprefix("cloud="))
+        )
+    # A tuple by itself is a sequence of questions, as ever.
+    assert "split=train" in _members(catalogue, ("split", "season"))
+
+
+def test_crossing_one_question_drops_the_answers_that_no_scene_gives(catalogue: xr.Dataset) -> None:
+    easy = catalogue.clouds.select(difficulty=1)
+    assert _members(easy, [("difficulty",)]) == {"difficulty=1": [0, 1]}
+    assert _members(catalogue.isel(scene=[]), [("difficulty", "season")]) == {}
+
+
 def test_labels_are_taken_by_scene(catalogue: xr.Dataset) -> None:
     weekday = catalogue.time.dt.dayofweek.rename("weekday")
     expected = {f"weekday={day}": _where(weekday == day) for day in np.unique(weekday)}
@@ -232,6 +284,25 @@ def test_the_advice_for_floats_can_be_followed_to_the_letter(catalogue: xr.Datas
     assert all(name.startswith("clear_percent=(") for name in found)
 
 
+@pytest.mark.parametrize("name", ["cloud_percent", "x_origin", "time"])
+def test_a_coordinate_without_strata_is_refused_alike_by_name_and_handed_over(catalogue: xr.Dataset, name: str) -> None:
+    """`x_origin` is whole metres, in floats."""
+    with pytest.raises(QueryError, match=rf"{name} .*ds\['{name}'\]") as by_name:
+        strata(catalogue, name)
+    for handed_over in (catalogue[name], catalogue[name].drop_vars(catalogue[name].coords), catalogue[name][::-1]):
+        with pytest.raises(QueryError, match=name) as error:
+            strata(catalogue, [handed_over])
+        assert str(error.value) == str(by_name.value)
+
+
+def test_numbers_of_ones_own_are_cut_as_the_error_advises(catalogue: xr.Dataset) -> None:
+    ratio = (catalogue.cloud_percent / 7).rename("ratio")
+    with pytest.raises(QueryError, match=r"ratio \(float64\) has no strata of its own; cut it") as error:
+        strata(catalogue, ratio)
+    advised = eval(str(error.value).partition("e.g. by=")[2], {"labels": ratio, "pd": pd, "xr": xr})  # noqa: S307
+    assert sorted(chain(*_members(catalogue, advised).values())) == list(range(10))
+
+
 def test_intervals_themselves_stand_in_their_order_and_leave_out_what_is_in_none(catalogue: xr.Dataset) -> None:
     values = catalogue.cloud_percent.values
     cut = xr.DataArray(pd.cut(values, [5.5, 18.5, 35.5, 99.5]).astype(object), dims="scene", name="cloud")
@@ -251,7 +322,10 @@ def test_intervals_themselves_stand_in_their_order_and_leave_out_what_is_in_none
         ("snow_ic", "no question 'snow_ic' to ask by; did you mean snow_ice"),
         ("surface", "no question 'surface' to ask by; did you mean surface_type"),
         ("seasons", "did you mean season"),
-        ("qqqqqq", "there are surface_type, cloud_type, .*, split, season, latitude_band, .*cumulus"),
+        ([("split", "seasn")], "no question 'seasn' to ask by; did you mean season"),
+        ([()], r"a tuple in `by` crosses one or more questions, e\.g\. by=\[\('surface_type', 'cloud_type'\)\]"),
+        ([("split", ("season", "difficulty"))], "a tuple in `by` crosses one or more questions"),
+        ("qqqqqq", "there are surface_type, cloud_type, .*, tags, split, season, latitude_band, .*cumulus"),
         ("reflectance", "no question 'reflectance' to ask by"),
         ("band", "no question 'band' to ask by"),
         ("time", r"time is a time; ask by .season., or by=ds"),

@@ -49,7 +49,7 @@ class EvaluationAccessor(AccessorBase):
 
         Parameters
         ----------
-        prediction : DataArray, str or Path
+        prediction : DataArray, str or path
             DataArray (scene, y, x) with product IDs as coordinate ``scene``, in any order and chunks; further scenes
             are left out. Or a folder, zip or Zarr store of predictions named by scene: npy, npz or GeoTIFF. Whole
             numbers are labels, booleans cloud or not, floats probabilities of cloud (NaN for none). Chunks that were
@@ -129,7 +129,7 @@ class EvaluationAccessor(AccessorBase):
 
         Parameters
         ----------
-        prediction : DataArray, str, Path, or Dataset
+        prediction : DataArray, str, path, or Dataset
             See `confusion`. Or the Dataset that `confusion` returned, computed or not, for other strata without another
             pass over the pixels; the options of counting are then fixed, and are not given again.
         by : str, DataArray or sequence of these, optional
@@ -207,7 +207,7 @@ class EvaluationAccessor(AccessorBase):
 
         Parameters
         ----------
-        first, second : Dataset, DataArray, str or Path
+        first, second : Dataset, DataArray, str or path
             Result of `confusion` for each, with the same options; or predictions that need none of its options.
         by, resamples, confidence, seed
             See `evaluate`.
@@ -251,7 +251,7 @@ class EvaluationAccessor(AccessorBase):
 
         Parameters
         ----------
-        prediction : DataArray, str, Path, or Dataset
+        prediction : DataArray, str, path, or Dataset
             Probabilities of cloud; see `confusion`. Or its result for them.
         by : str, DataArray or sequence of these, optional
             See `prevalence`.
@@ -338,7 +338,7 @@ class EvaluationAccessor(AccessorBase):
 
         Parameters
         ----------
-        prediction : Dataset, DataArray, str or Path
+        prediction : Dataset, DataArray, str or path
             Result of `confusion`, or a prediction that needs none of its options.
         by, resamples, confidence, seed
             See `evaluate`.

@@ -1,7 +1,6 @@
 """Methods of ``ds.clouds`` on place; each forwards to a package."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -9,6 +8,7 @@ import xarray as xr
 from s2cmc import geo
 from s2cmc.accessor._base import AccessorBase
 from s2cmc.geo import Geometry, GeoreferenceCheck, L1CWindow, SceneKey
+from s2cmc.storage import Location
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -162,7 +162,7 @@ class GeoAccessor(AccessorBase):
         return geo.l1c_window(self._part(*PLACED), key)
 
     def read_l1c(
-        self, key: SceneKey, source: str | Path, bands: Sequence[str] | None = None, *, dn: bool = False
+        self, key: SceneKey, source: Location, bands: Sequence[str] | None = None, *, dn: bool = False
     ) -> xr.DataTree:
         """Read a scene from its original product, every band at its native resolution; lazy.
 
@@ -170,7 +170,7 @@ class GeoAccessor(AccessorBase):
         ----------
         key : str, int or (tile, date)
             See `scene`.
-        source : str or Path
+        source : str or path
             The product's SAFE folder, a zip of it, a folder of SAFE folders, or any folder that holds its JP2 files.
             Only the scene's window of a file is read.
         bands : sequence of str, optional
@@ -199,14 +199,14 @@ class GeoAccessor(AccessorBase):
         """
         return geo.read_l1c(self._part(*PLACED), key, source, bands, dn=dn)
 
-    def check_georeference(self, key: SceneKey, source: str | Path, *, band: str = "B11") -> GeoreferenceCheck:
+    def check_georeference(self, key: SceneKey, source: Location, *, band: str = "B11") -> GeoreferenceCheck:
         """Compare a scene with its original pixel by pixel, in every placement up to 65 pixels around its own.
 
         Parameters
         ----------
         key : str, int or (tile, date)
             See `scene`.
-        source : str or Path
+        source : str or path
             See `read_l1c`; only this band is needed.
         band : str
             One of 20 m: others were resampled for the catalogue.

@@ -1,7 +1,6 @@
 """Methods of ``ds.clouds`` on statistics; each forwards to a package."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import xarray as xr
 
@@ -10,6 +9,7 @@ from s2cmc.accessor._base import COUNTED, AccessorBase
 from s2cmc.query import By
 from s2cmc.schema import TAG_NAMES
 from s2cmc.statistics import Within
+from s2cmc.storage import Location
 
 
 class StatisticsAccessor(AccessorBase):
@@ -21,10 +21,11 @@ class StatisticsAccessor(AccessorBase):
         Parameters
         ----------
         by : str, DataArray or sequence of these, optional
-            How to divide the scenes into strata: a tag (``"snow_ice"``), a tag group (``"surface_type"``),
-            ``"split"``, ``"season"`` (local), ``"latitude_band"``, ``"scene"``, any coordinate of the scenes with
-            text, whole numbers or booleans (``"difficulty"``), or a DataArray (scene,) of labels. Several are listed
-            one after the other and not crossed.
+            How to divide the scenes into strata: a tag (``"snow_ice"``), a tag group (``"surface_type"``), all
+            ``"tags"``, ``"split"``, ``"season"`` (local), ``"latitude_band"``, ``"scene"``, any coordinate of the
+            scenes with text, whole numbers or booleans (``"difficulty"``), or a DataArray (scene,) of labels. Several
+            are listed one after the other; a tuple in the list crosses its criteria, and has a stratum for each
+            combination that a scene has: ``[("surface_type", "cloud_type")]``.
 
         Returns
         -------
@@ -56,6 +57,8 @@ class StatisticsAccessor(AccessorBase):
         ['all', 'snow_ice', 'not snow_ice']
         >>> table.percent.sel(mask_class="cloud").values.round(1).tolist()
         [37.6, 28.0, 39.0]
+        >>> ds.clouds.prevalence(by=[("snow_ice", "season")]).stratum.values[1:3].tolist()
+        ['snow_ice × season=autumn', 'not snow_ice × season=winter']
         """
         part = self._part("scene", "mask", "y", "x", "percentages_agree", *statistics.PUBLISHED)
         return statistics.prevalence(part, self._along_scenes(by))
@@ -114,14 +117,14 @@ class StatisticsAccessor(AccessorBase):
         part = self._part(*COUNTED, *TAG_NAMES, "percentages_agree", "difficulty")
         return report.statistics_page(part, report.gather_statistics(part, self._along_scenes(by)))
 
-    def band_histograms(self, cache: str | Path | None = None) -> xr.DataArray:
+    def band_histograms(self, cache: Location | None = None) -> xr.DataArray:
         """Count the pixels with each digital number (DN), by scene, class of `mask`, and band.
 
         Every later statistic needs no other pass over the pixels: histograms of scenes, classes or DN add up.
 
         Parameters
         ----------
-        cache : str or Path, optional
+        cache : str or path, optional
             Zarr store to keep the histograms in; made if it is absent or unfinished. Make it of the whole catalogue, so
             that it has the scenes of every part. Later changes of reflectance or masks are not noticed.
 

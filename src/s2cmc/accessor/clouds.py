@@ -74,7 +74,8 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
         expression : str, optional
             Boolean algebra over the scene coordinates as in `pandas.DataFrame.query`, e.g.
             ``"snow_ice and (thin or cirrus)"``, ``"cloud_percent > 50 & ~cumulus"``, ``"time >= '2018-06-01'"``;
-            published names in backticks.
+            published names in backticks. ``season``, ``latitude_band`` and ``split`` have the words of `prevalence`:
+            ``"season == 'winter'"``. A tile may have its T: ``"mgrs_tile == 'T03SXU'"``.
         split : {"train", "test"}, optional
             As the catalogue's authors advise: ``test`` is CALIBRATION and VALIDATION, ``train`` is MAIN. In the full
             catalogue two dependence groups have scenes in both.

@@ -1,12 +1,13 @@
 """Output, options, progress bars and signals that the subcommands share."""
 
+import io
 import json
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 
 from s2cmc.errors import CatalogueError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from s2cmc.storage import Access
 
 # How the command ends on a signal: in order, and with the exit code that shells have for the signal.
@@ -77,13 +81,25 @@ def how_stopped(error: KeyboardInterrupt) -> tuple[str, int]:
     return _WORDS.get(signal.Signals(number), "hung up"), _FROM_SIGNAL + number
 
 
+def escape_unprintable() -> None:
+    """Escape letters that an output cannot hold, such as those of a path on a terminal of another encoding.
+
+    By default they would be an error, after the work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 out = PipedConsole()
 err = PipedConsole(stderr=True)
+
+_WIDEST = 10_000
+"""Columns of a table at most."""
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of a store.")]
 Release = Annotated[str, typer.Argument(metavar="RELEASE", help="Folder or URL in the published layout.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; one for each core by default.")]
-Where = Annotated[str | None, typer.Option(metavar="EXPR", help="Tag expression, e.g. 'snow_ice and thin'.")]
 Scenes = Annotated[
     str | None,
     typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
@@ -168,10 +184,33 @@ def ending(remark: str = "") -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
+def show(table: "Table") -> None:
+    """Print a table; where the terminal is too narrow for it, lines are longer, and product IDs stay whole."""
+    minimum = Measurement.get(out, out.options.update(max_width=_WIDEST), table).minimum
+    if minimum > out.width:
+        table.width = minimum
+    out.print(table, crop=False)
+
+
+def check_files(*files: Path | None) -> None:
+    """Refuse files that cannot be written before anything is read."""
+    for file in files:
+        if file and not file.parent.is_dir():
+            raise CatalogueError(f"{file} cannot be written: there is no folder {file.parent}")
+        if file and file.is_dir():
+            raise CatalogueError(f"{file} cannot be written: it is a folder")
+
+
+def show_written(files: Iterable[Path]) -> None:
+    """Name the files that were written."""
+    for file in files:
+        out.print(f"written: {file}", highlight=False, markup=False, soft_wrap=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that an option names."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # of names that are no UTF-8
     except OSError as error:
         raise CatalogueError(f"{path} cannot be written: {error}") from error
 

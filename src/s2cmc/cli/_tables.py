@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2cmc.query import tag_groups
-from s2cmc.schema import CLASS_NAMES, DATASETS, DIFFICULTIES
+from s2cmc.schema import CLASS_NAMES, DATASETS, DIFFICULTIES, is_product_id
 from s2cmc.store import read_array
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def overview(group: "zarr.Group") -> list[Table]:
 def scenes(catalogue: xr.Dataset) -> Table:
     """Return a table with one row for each scene: ID, date, difficulty, cloud, tags."""
     table = Table(title=counted(catalogue.sizes["scene"], "scene"))
-    table.add_column("scene", overflow="fold", min_width=20)
+    table.add_column("scene", no_wrap=True)
     table.add_column("date", no_wrap=True)
     table.add_column("diff.", justify="right")
     table.add_column("cloud %", justify="right")
@@ -55,7 +55,7 @@ def scenes(catalogue: xr.Dataset) -> Table:
 def fractions(values: xr.DataArray) -> Table:
     """Return a table of fractions (scene, mask_class) in percent: a row for each scene, and the mean of all."""
     table = Table(title="pixels of each class, %")
-    table.add_column("scene", overflow="fold", min_width=30)
+    table.add_column("scene", no_wrap=True)
     for name in CLASS_NAMES:
         table.add_column(name, justify="right")
     for scene, row in zip(values["scene"].to_numpy(), values.to_numpy(), strict=True):
@@ -104,11 +104,16 @@ def _counts(values: np.ndarray, names: Sequence[object]) -> str:
 
 
 def frame(rows: pd.DataFrame, title: str) -> Table:
-    """Return any frame of text as a table without the index. The first column folds where the terminal is narrow."""
+    """Return any frame of text as a table without the index. The first column folds where the terminal is narrow.
+
+    Product IDs in it, which are names of strata, do not fold.
+    """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for i, name in enumerate(rows.columns):
         if i == 0:
-            table.add_column(str(name), overflow="fold", min_width=10)
+            words = (word for cell in rows[name] for word in str(cell).split())
+            whole = max((len(word) for word in words if is_product_id(word)), default=0)
+            table.add_column(str(name), overflow="fold", min_width=max(10, whole))
         else:
             table.add_column(str(name), justify="right", no_wrap=True)
     for row in rows.itertuples(index=False):

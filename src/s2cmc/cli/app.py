@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
-from rich.logging import RichHandler
+from rich.text import Text
 
 from s2cmc import __version__
 from s2cmc._redact import redacted
 from s2cmc.cli import ask, evaluate, geo, release
-from s2cmc.cli._console import ending, err, out, stopped_by_signals
+from s2cmc.cli._console import ending, err, escape_unprintable, out, stopped_by_signals
 from s2cmc.errors import CatalogueError
 
 
@@ -43,19 +43,19 @@ for command in (
     app.command()(command)
 
 
-class _Discreet(logging.Formatter):
-    """Formatter of log records without credentials in URLs."""
+class _LogLines(logging.Handler):
+    """Handler that prints each record as one line, above a progress bar, without credentials in URLs."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
-        return redacted(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        level = Text(f"{record.levelname:8}", style=f"logging.level.{record.levelname.lower()}")
+        err.print(level, redacted(self.format(record)), highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:
     """Entry point: errors of the catalogue are one message on stderr and exit code 1."""
-    handler = RichHandler(console=err, show_path=False, show_time=False)
-    handler.setFormatter(_Discreet("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    escape_unprintable()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_LogLines()])
     logging.getLogger("s2cmc").setLevel(logging.INFO)
     try:
         with stopped_by_signals():

@@ -8,7 +8,8 @@ import typer
 
 from s2cmc._redact import redacted
 from s2cmc.cli import _tables
-from s2cmc.cli._console import Store, StoreOption, Where, access_of, out, write_text
+from s2cmc.cli._console import Store, StoreOption, access_of, check_files, out, show, show_written, write_text
+from s2cmc.cli._selection import By, Conditions, questions, takes_conditions
 from s2cmc.errors import CatalogueError
 from s2cmc.query import Annotator
 
@@ -16,21 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-By = Annotated[
-    list[str] | None,
-    typer.Option("--by", metavar="QUESTION", help="Tag, tag group, coordinate, split, season, ...; may be repeated."),
-]
-Split = Annotated[str | None, typer.Option(help="train or test.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every number as JSON.")]
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write every number as CSV.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page with charts.")]
 
 
+@takes_conditions
 def stats(
     store: Store,
+    conditions: Conditions,
     by: By = None,
-    where: Where = None,
-    split: Split = None,
     json_file: Json = None,
     csv_file: Csv = None,
     html_file: Html = None,
@@ -39,11 +35,11 @@ def stats(
     """Show the catalogue's own tables: class prevalence, difficulty, tags, agreement of the annotators."""
     from s2cmc import report
 
-    _check_files(json_file, csv_file, html_file)
+    check_files(json_file, csv_file, html_file)
     if html_file:
         report.require_page_packages()
-    chosen = _chosen(store, store_option, where, split)
-    tables = report.gather_statistics(chosen, by or report.DEFAULT_BY)
+    chosen = _chosen(store, store_option, conditions)
+    tables = report.gather_statistics(chosen, questions(by) or report.DEFAULT_BY)
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
         written.append((json_file, report.to_json(tables)))
@@ -59,18 +55,18 @@ def stats(
         _show_scores("annotator B against annotator A", tables["agreement"])
     else:
         out.print("no scene here has masks of both annotators")
-    _say(written)
+    show_written(file for file, _ in written)
 
 
+@takes_conditions
 def evaluate(
     store: Store,
     predictions: Annotated[
         str,
         typer.Argument(metavar="PREDICTIONS", help="Folder, zip or Zarr of predictions named by scene."),
     ],
+    conditions: Conditions,
     by: By = None,
-    where: Where = None,
-    split: Split = None,
     class_map: Annotated[
         str | None,
         typer.Option(help="What labels mean: catalogue, binary, s2cloudless, sen2cor, fmask, cloudsen12, ..."),
@@ -94,10 +90,10 @@ def evaluate(
     """Score predictions against the masks by stratum, beside the human ceiling."""
     from s2cmc import report
 
-    _check_files(json_file, csv_file, html_file, markdown_file)
+    check_files(json_file, csv_file, html_file, markdown_file)
     if html_file:
         report.require_page_packages()
-    chosen = _chosen(store, store_option, where, split)
+    chosen = _chosen(store, store_option, conditions)
     counts = chosen.clouds.confusion(
         predictions,
         class_map=class_map,
@@ -106,11 +102,8 @@ def evaluate(
         merge_shadow=merge_shadow,
         truth=truth,
     ).compute()
-    result = chosen.clouds.evaluate(counts, by, resamples=resamples, seed=seed)
-    chosen_by = {"where": where, "split": split, "by": ", ".join(by or [])}
-    result.attrs |= {"store": redacted(store), "prediction": redacted(predictions)} | {
-        k: v for k, v in chosen_by.items() if v
-    }
+    result = chosen.clouds.evaluate(counts, questions(by), resamples=resamples, seed=seed)
+    result.attrs |= {"store": redacted(store), "prediction": redacted(predictions)} | _described(conditions, by)
     written = []  # files first: a closed pipe ends what is printed
     if json_file:
         written.append((json_file, json.dumps({"settings": result.attrs, "scores": report.records(result)}, indent=1)))
@@ -126,21 +119,34 @@ def evaluate(
     _show("pixels left out of all strata together", report.ignored_table(result.isel(stratum=[0])))
     for remark in report.remarks(result):
         out.print(remark, highlight=False, soft_wrap=True)
-    _say(written)
+    show_written(file for file, _ in written)
 
 
-def _chosen(store: str, store_option: list[str] | None, where: str | None, split: str | None) -> "xr.Dataset":
+def _chosen(store: str, store_option: list[str] | None, conditions: Conditions) -> "xr.Dataset":
     from s2cmc.store import open_catalogue
 
-    chosen = open_catalogue(store, access_of(store_option)).clouds.select(where, split=split)
+    chosen = open_catalogue(store, access_of(store_option)).clouds.select(**conditions)
     if not chosen.sizes["scene"]:
-        raise CatalogueError(f"no scene of {store} is left to look at; choose another --where or --split")
+        raise CatalogueError(f"no scene of {store} is left to look at; choose other conditions, e.g. --where")
     return chosen
+
+
+def _described(conditions: Conditions, by: list[str] | None) -> dict[str, str]:
+    """Describe the conditions and the questions as attributes of a result."""
+    described = {}
+    for name, value in {**conditions, "by": by or None}.items():
+        if isinstance(value, tuple):  # an interval of time
+            text = "/".join(end or ".." for end in value)
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if value is not None:
+            described["where" if name == "expression" else name] = text
+    return described
 
 
 def _show(title: str, frame: "pd.DataFrame") -> None:
     out.print()
-    out.print(_tables.frame(frame, title))
+    show(_tables.frame(frame, title))
 
 
 def _show_scores(title: str, result: "xr.Dataset") -> None:
@@ -155,20 +161,6 @@ def _show_scores(title: str, result: "xr.Dataset") -> None:
     _show(f"{title}: {problems}", overall)
 
 
-def _check_files(*files: Path | None) -> None:
-    """Refuse files that cannot be written before anything is read."""
-    for file in files:
-        if file and not file.parent.is_dir():
-            raise CatalogueError(f"{file} cannot be written: there is no folder {file.parent}")
-        if file and file.is_dir():
-            raise CatalogueError(f"{file} cannot be written: it is a folder")
-
-
 def _write(written: list[tuple[Path, str]]) -> None:
     for file, text in written:
         write_text(file, text)
-
-
-def _say(written: list[tuple[Path, str]]) -> None:
-    for file, _ in written:
-        out.print(f"written: {file}", highlight=False, soft_wrap=True)

@@ -8,7 +8,6 @@ from s2cmc.cli._console import (
     Scenes,
     Store,
     StoreOption,
-    Where,
     Workers,
     access_of,
     needs_convert,
@@ -17,6 +16,7 @@ from s2cmc.cli._console import (
     resumable,
     scene_list,
 )
+from s2cmc.cli._selection import Conditions, takes_conditions
 from s2cmc.cli._tables import counted
 from s2cmc.schema import ExportFormat
 
@@ -30,14 +30,14 @@ _OutOption = Annotated[
 ]
 
 
+@takes_conditions
 def export(
     store: Store,
     folder: Annotated[str, typer.Argument(metavar="OUT", help="New folder, or URL of a bucket.")],
-    where: Where = None,
+    conditions: Conditions,
     format: Annotated[  # noqa: A002, the option
         ExportFormat, typer.Option(help="cog and geotiff in the UTM zone of each scene; npz and npy as published.")
     ] = "cog",
-    split: Annotated[str | None, typer.Option(help="train or test.")] = None,
     scenes: Scenes = None,
     bands: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Of cog and geotiff, e.g. B04,B03,B02; all by default.")
@@ -55,9 +55,8 @@ def export(
         done = run(
             store,
             folder,
-            where=where,
+            where=conditions.pop("expression", None),
             format=format,
-            split=split,
             scenes=scene_list(scenes),
             bands=None if bands is None else [band.strip() for band in bands.split(",")],
             workers=workers,
@@ -65,6 +64,7 @@ def export(
             access=access_of(store_option),
             out_access=None if out_option is None else access_of(out_option, "--out-option"),
             progress=advance,
+            **conditions,
         )
     what = "shard" if format == "zarr" else "file"
     others = f"; {counted(done.others, 'file')} of other scenes are there from earlier exports" if done.others else ""

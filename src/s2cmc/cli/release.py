@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
+    folder: Annotated[str, typer.Argument(metavar="OUT", help="New or empty folder.")],
     scenes: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 8,
     size: Annotated[int, typer.Option(min=16, help="Pixels along y and x; 1022 as published.")] = 256,
     seed: Annotated[int, typer.Option(help="Same seed, same release.")] = 0,
@@ -46,9 +46,10 @@ def sample(
 ) -> None:
     """Write a small synthetic release in the published layout."""
     needs_convert()
+    from s2cmc.storage import locate
     from s2cmc.synthetic import make_release
 
-    make_release(folder, scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
+    make_release(Path(locate(folder)), scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
     out.print(
         f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False, soft_wrap=True
     )

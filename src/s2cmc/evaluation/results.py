@@ -1,9 +1,9 @@
 """Evaluation, comparison and precision-recall curves of predictions by stratum; agreement of the annotators."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from s2cmc.evaluation.predictions import fit, open_predictions, plain
 from s2cmc.evaluation.scores import ratio
 from s2cmc.query import Annotator, By, annotated, masks, other_masks, strata, with_scene_names
 from s2cmc.schema import BINARY_NAMES, CLASS_DIM
+from s2cmc.storage import locate
 
-Prediction = xr.DataArray | str | Path
+Prediction = xr.DataArray | str | os.PathLike[str]
 """Labels or probabilities (scene, y, x), or the path of files of them."""
 
 _DEFAULTS: dict[str, Any] = {
@@ -50,13 +51,13 @@ def count_prediction(
         if not isinstance(threshold, Real):
             raise QueryError(f"threshold {threshold!r} is no number above 0 and up to 1")
         threshold = float(threshold)
-    if not isinstance(prediction, xr.DataArray | str | Path):
+    if not isinstance(prediction, xr.DataArray | str | os.PathLike):
         raise PredictionError(
             "a prediction is a DataArray (scene, y, x) or the path of files; wrap an array with "
             f"xr.DataArray(array, dims=('scene', 'y', 'x'), coords={{'scene': ids}}); got {type(prediction).__name__}"
         )
-    if isinstance(prediction, str | Path):
-        prediction = open_predictions(str(prediction), part, chosen, threshold)
+    if not isinstance(prediction, xr.DataArray):
+        prediction = open_predictions(locate(prediction), part, chosen, threshold)
         if class_map is None and prediction.dtype.kind == "b":
             chosen = find_class_map("binary")
     fitted = fit(part, prediction, chosen, threshold)

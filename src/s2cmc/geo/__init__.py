@@ -4,7 +4,7 @@ from s2cmc.geo.georeference import GeoreferenceCheck, check_georeference
 from s2cmc.geo.level1c import L1CWindow, l1c_window, read_l1c
 from s2cmc.geo.mosaics import mosaic
 from s2cmc.geo.scenes import SceneKey, position, scene
-from s2cmc.geo.tables import Geometry, footprints, with_times_as_text
+from s2cmc.geo.tables import Geometry, feature_collection, footprints, with_times_as_text
 
 __all__ = [
     "Geometry",
@@ -12,6 +12,7 @@ __all__ = [
     "L1CWindow",
     "SceneKey",
     "check_georeference",
+    "feature_collection",
     "footprints",
     "l1c_window",
     "mosaic",

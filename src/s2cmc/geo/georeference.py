@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from s2cmc.errors import QueryError
 from s2cmc.geo.level1c import L1CWindow, find_bands, l1c_window, native_resolution, read_pixels
 from s2cmc.geo.scenes import SceneKey, position
 from s2cmc.schema import BANDS, DN_PER_REFLECTANCE, OUTLINE_MARGIN, PIXEL_SIZE, TILE_SIZE, edges
+from s2cmc.storage import Location
 from s2cmc.store import to_reflectance
 
 ENOUGH = 0.99
@@ -125,9 +125,7 @@ class GeoreferenceCheck:
         )
 
 
-def check_georeference(
-    catalogue: xr.Dataset, key: SceneKey, source: str | Path, band: str = "B11"
-) -> GeoreferenceCheck:
+def check_georeference(catalogue: xr.Dataset, key: SceneKey, source: Location, band: str = "B11") -> GeoreferenceCheck:
     """Compare a scene with its original in all placements up to 65 pixels around its own, exactly.
 
     Parameters
@@ -135,7 +133,7 @@ def check_georeference(
     catalogue : Dataset
     key : str, int or (tile, date)
         See `position`.
-    source : str or Path
+    source : str or path
         The product's SAFE folder, or another source that `read_l1c` takes; only this band is needed.
     band : str
         A band of 20 m. Bands of 10 and 60 m were resampled for the catalogue and are not equal to their originals.

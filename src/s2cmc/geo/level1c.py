@@ -27,6 +27,7 @@ from s2cmc.schema import (
     edges,
     tile_origin,
 )
+from s2cmc.storage import Location, locate
 from s2cmc.store import to_reflectance
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ _SHOWN = 3  # products in a message
 def read_l1c(
     catalogue: xr.Dataset,
     key: SceneKey,
-    source: str | Path,
+    source: Location,
     bands: Sequence[str] | None = None,
     *,
     dn: bool = False,
@@ -307,8 +308,9 @@ def read_l1c(
     """
     if isinstance(bands, str) or (bands is not None and not (isinstance(bands, Sequence) and bands)):
         raise QueryError(f"bands {bands!r} is no list of names")
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | bytes | os.PathLike):
         raise QueryError(f"source {source!r} is no path; give the product's SAFE folder, a zip of it, or its JP2s")
+    source = locate(source)
     names = list(BAND_NAMES if bands is None else bands)
     window = l1c_window(catalogue, key)
     files = find_bands(window, source, names)
@@ -372,7 +374,7 @@ def read_pixels(path: str, rows: slice, columns: slice, scene: str) -> np.ndarra
     return pixels
 
 
-def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) -> dict[str, str]:
+def find_bands(window: L1CWindow, source: Location, bands: Collection[str]) -> dict[str, str]:
     """Find the files of a product's bands, check that they are on the grid of its tile, return their paths for GDAL.
 
     Raises
@@ -382,10 +384,11 @@ def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) ->
     QueryError
         If there is no such band.
     """
+    source = locate(source)
     band_of_file = {window.file_name(band): band for band in bands}
     paths: dict[str, list[str]] = {band: [] for band in bands}
     others = set()  # other products
-    for path in _jp2_files(window, Path(os.path.expanduser(source)).absolute()):
+    for path in _jp2_files(window, Path(source).absolute()):
         parts = path.replace("\\", "/").split("/")
         match = _FILE.fullmatch(parts[-1])
         foreign = [part for part in parts if part.upper().endswith(".SAFE") and part != window.product_name]
@@ -403,7 +406,7 @@ def find_bands(window: L1CWindow, source: str | Path, bands: Collection[str]) ->
     return files
 
 
-def _missing_files_message(source: str | Path, missing: list[str], others: list[str]) -> str:
+def _missing_files_message(source: str, missing: list[str], others: list[str]) -> str:
     message = f"{source} lacks {len(missing)} of its bands: {', '.join(missing)}"
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""

@@ -1,6 +1,7 @@
-"""The footprints of scenes as a GeoDataFrame."""
+"""The footprints of scenes as a GeoDataFrame, and as GeoJSON."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import xarray as xr
@@ -36,3 +37,27 @@ def with_times_as_text(table: "GeoDataFrame") -> "GeoDataFrame":
     times = table.select_dtypes("datetime")
     text = {name: [None if pd.isna(time) else f"{time.isoformat()}Z" for time in times[name]] for name in times}
     return table.assign(**text)
+
+
+def feature_collection(catalogue: xr.Dataset, properties: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a FeatureCollection of GeoJSON (RFC 7946): a feature for each scene, its geometry null without an outline.
+
+    Parameters
+    ----------
+    catalogue : Dataset
+    properties : sequence of mapping
+        Of the scenes, in their order, with the product ID as ``scene``.
+    """
+    from shapely.geometry import mapping
+
+    shapes = schema.footprints(schema.outlines(catalogue))
+    features = [
+        {
+            "type": "Feature",
+            "id": of_scene["scene"],
+            "geometry": None if shape is None else mapping(shape),
+            "properties": dict(of_scene),
+        }
+        for shape, of_scene in zip(shapes, properties, strict=True)
+    ]
+    return {"type": "FeatureCollection", "features": features}

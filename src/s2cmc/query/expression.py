@@ -12,15 +12,17 @@ import ast
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from s2cmc.errors import QueryError, name_hint
-from s2cmc.schema import coordinate_name
+from s2cmc.schema import TABLE_COLUMNS, coordinate_name
 
 _MAX_LENGTH = 4000
+_LONGEST_NAME = 100  # characters that are compared with published names
 
 _TOKEN = re.compile(r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`(?P<name>[^`]*)`|(?P<operator>[&|])""")
 
@@ -34,7 +36,11 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarray:
+ReadText = Callable[[str, str], str]
+"""Called with the name of a coordinate and a text to compare with; returns the text as the coordinate spells it."""
+
+
+def evaluate(expression: str, coordinates: Mapping[str, np.ndarray], read_text: ReadText | None = None) -> np.ndarray:
     """Evaluate an expression.
 
     Parameters
@@ -44,6 +50,8 @@ def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarr
         strings, names of coordinates. Published names such as ``snow/ice`` are put into backticks. As in pandas, ``&``
         and ``|`` bind like ``and`` and ``or``.
     coordinates : mapping of str to ndarray (scene,)
+    read_text : callable, optional
+        See `ReadText`; by default a text is compared as it is written.
 
     Returns
     -------
@@ -56,7 +64,7 @@ def evaluate(expression: str, coordinates: Mapping[str, np.ndarray]) -> np.ndarr
         If a name is unknown, a type does not fit, or the expression has any other syntax.
     """
     try:
-        result = _Evaluator(expression, coordinates).boolean(_parse(expression))
+        result = _Evaluator(expression, coordinates, read_text).boolean(_parse(expression))
     except RecursionError as error:
         raise QueryError("the expression is nested too deeply; write it with fewer levels of not, ~ and -") from error
     return np.array(np.broadcast_to(result, np.shape(next(iter(coordinates.values())))))
@@ -93,9 +101,10 @@ def _as_python(token: re.Match[str]) -> str:
 class _Evaluator:
     """Evaluate the nodes of one expression."""
 
-    def __init__(self, expression: str, coordinates: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, expression: str, coordinates: Mapping[str, np.ndarray], read_text: ReadText | None) -> None:
         self._expression = expression
         self._coordinates = coordinates
+        self._read_text = read_text
 
     def boolean(self, node: ast.expr) -> Any:
         """Evaluate a node that must be true or false."""
@@ -130,7 +139,7 @@ class _Evaluator:
             case ast.BoolOp() | ast.Compare() | ast.UnaryOp(op=ast.Not() | ast.Invert()):
                 return self.boolean(node)
             case ast.BinOp(op=ast.Div()):
-                raise self._error(node, "is a division; put a published name into backticks: `snow/ice`")
+                raise self._error(node, f"is a division; {_backticks_hint(node)}")
         raise self._error(node, "cannot stand here; only names, constants, comparisons and and/or/not are evaluated")
 
     def _compare(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Any:
@@ -144,6 +153,7 @@ class _Evaluator:
         if compare is None:
             raise self._error(left, f"cannot be compared by `{type(operator).__name__}`; use == or !=")
         here, there = self._value(left), self._value(right)
+        here, there = self._as_spelled(here, right), self._as_spelled(there, left)
         here, there = self._as_date(here, there, left), self._as_date(there, here, right)
         mismatch = f"({_kind(here)}) cannot be compared with {ast.unparse(right)} ({_kind(there)})"
         if _kind(here) != _kind(there):
@@ -152,6 +162,12 @@ class _Evaluator:
             return compare(here, there)
         except (TypeError, OverflowError) as error:  # text with gaps has no order, and floats have an end
             raise self._error(left, mismatch) from error
+
+    def _as_spelled(self, value: Any, other: ast.expr) -> Any:
+        """Spell a string that is compared with a coordinate as the coordinate does."""
+        if self._read_text is None or not isinstance(value, str) or not isinstance(other, ast.Name):
+            return value
+        return self._read_text(other.id, value)
 
     def _as_date(self, value: Any, other: Any, node: ast.expr) -> Any:
         """Turn a string that is compared with a time into a date."""
@@ -172,6 +188,16 @@ class _Evaluator:
 
     def _error(self, node: ast.expr, message: str) -> QueryError:
         return QueryError(f"in {self._expression!r}: {ast.unparse(node)} {message}")
+
+
+def _backticks_hint(division: ast.expr) -> str:
+    """Return the end of a message about a division that is meant as a published name, such as ``snow/ice``."""
+    name = "/".join(re.findall(r"\w+", ast.unparse(division)))[:_LONGEST_NAME]
+    published = [column for column in TABLE_COLUMNS if "/" in column]
+    if name in published:
+        return f"put this published name into backticks: `{name}`"
+    near = get_close_matches(name, published, n=1)
+    return f"put a published name into backticks: `{near[0] if near else 'snow/ice'}`"
 
 
 _KINDS = dict.fromkeys("biuf", "number") | dict.fromkeys("UTO", "text") | {"M": "time"}

@@ -8,6 +8,7 @@ import xarray as xr
 
 from s2cmc.errors import QueryError
 from s2cmc.query.expression import evaluate
+from s2cmc.query.labels import SceneLabels
 from s2cmc.query.places import intersects as intersecting
 from s2cmc.query.places import touches_box
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, Box, Moment, TagGroup, interval
@@ -31,8 +32,8 @@ def select(
     """Select the scenes that meet every condition; see `CloudsAccessor.select`."""
     keep = np.ones(catalogue.sizes["scene"], bool)
     if expression is not None:
-        coordinates = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
-        keep &= evaluate(expression, coordinates)
+        labels = SceneLabels(catalogue)
+        keep &= evaluate(expression, labels, labels.read_text)
     if split is not None:
         if not isinstance(split, str) or split not in SPLITS:
             raise QueryError(f"split {split!r} is none of {', '.join(map(repr, SPLITS))}")

@@ -219,5 +219,19 @@ def to_csv(tables: Mapping[str, xr.Dataset]) -> str:
 
 def records(table: xr.Dataset) -> list[dict[str, Any]]:
     """Return a mapping of column to value for each row of a table; undefined numbers are None."""
-    frame = table.to_dataframe().reset_index().astype(object)
+    return frame_records(table.to_dataframe().reset_index())
+
+
+def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a mapping of column to value for each row of a frame; undefined numbers are None."""
+    frame = frame.astype(object)
     return frame.where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]  # its keys are text
+
+
+def scene_table(catalogue: xr.Dataset) -> pd.DataFrame:
+    """Table every coordinate of the scenes, one scene a row, its ID first; times are text of ISO 8601, UTC."""
+    columns = {str(name): c.to_numpy() for name, c in catalogue.coords.items() if c.dims == ("scene",)}
+    frame = pd.DataFrame({"scene": columns.pop("scene")} | columns)
+    for name in frame.select_dtypes("datetime"):
+        frame[name] = frame[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return frame

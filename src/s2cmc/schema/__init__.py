@@ -57,7 +57,9 @@ from s2cmc.schema.products import (
     Product,
     check_names,
     dependence_groups,
+    is_product_id,
     square_corner,
+    tile_name,
     tile_origin,
 )
 
@@ -118,9 +120,11 @@ __all__ = [
     "edges",
     "footprints",
     "interval",
+    "is_product_id",
     "lonlat_bounds",
     "outline_margin",
     "outlines",
     "square_corner",
+    "tile_name",
     "tile_origin",
 ]

@@ -12,6 +12,7 @@ _PATTERN = re.compile(
     r"_T(?P<tile>(?P<zone>\d{2})(?P<letter>[C-HJ-NP-X])[A-HJ-NP-Z][A-HJ-NP-V])_(?P<discriminator>\d{8}T\d{6})",
     re.ASCII,
 )
+_TILE_WITH_T = re.compile(r"T\d{2}[A-Z]{3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Product:
         )
 
 
+def is_product_id(text: str) -> bool:
+    """Return True if a text has the form of a product ID."""
+    return _PATTERN.fullmatch(text) is not None
+
+
 def check_names(scenes: Sequence[str], store: str) -> None:
     """Check that the scenes of an untrusted store are safe as file names: distinct product IDs.
 
@@ -127,6 +133,12 @@ def dependence_groups(products: Sequence[Product]) -> list[int]:
 
 
 # The tiles of Level-1C products: squares of the Military Grid Reference System (MGRS), moved to whole pixels.
+
+
+def tile_name(text: str) -> str:
+    """Return the name of a tile as the catalogue has it: ``T18SVG``, as product IDs spell it, is ``18SVG``."""
+    return text[1:] if _TILE_WITH_T.fullmatch(text) else text
+
 
 SQUARE_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 """Letters of the 100 km squares eastward, by zone modulo 3."""

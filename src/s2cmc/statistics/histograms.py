@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ import xarray as xr
 from s2cmc._redact import without_secrets
 from s2cmc.errors import SceneError, StoreError
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
-from s2cmc.storage import filesystem_of, unreadable
+from s2cmc.storage import Location, filesystem_of, locate, unreadable
 from s2cmc.store import digital_numbers, map_scenes
 
 if TYPE_CHECKING:
@@ -174,14 +173,14 @@ def _to_dn(reflectance: np.ndarray, scene: str) -> tuple[np.ndarray, np.ndarray 
 _CONTENT = "s2cmc band histograms"
 
 
-def cached_histograms(histograms: xr.DataArray, path: str | Path, catalogue: xr.Dataset) -> xr.DataArray:
+def cached_histograms(histograms: xr.DataArray, path: Location, catalogue: xr.Dataset) -> xr.DataArray:
     """Return histograms from the store at `path`, which is made if it is absent.
 
     Parameters
     ----------
     histograms : DataArray (scene, mask_class, band, dn)
         Lazy; computed only to make the store.
-    path : str or Path
+    path : str or path
         Local path or URL. An unfinished store of an interrupted run is made again.
     catalogue : Dataset
         Source of the histograms. A store of another catalogue, window or bands is refused; changes of reflectance or
@@ -193,6 +192,7 @@ def cached_histograms(histograms: xr.DataArray, path: str | Path, catalogue: xr.
         If `path` holds something else, or not all of these scenes.
     """
     identity = _identity(catalogue)
+    path = locate(path)
     if not _is_complete(path, identity):
         _write(histograms, path, identity)
     return _read(histograms, path)
@@ -216,9 +216,9 @@ def _describe_axis(centres: np.ndarray) -> list[object]:
     return [*ascending[:1].tolist(), *ascending[-1:].tolist(), len(ascending), digest]
 
 
-def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
+def _is_complete(path: str, identity: dict[str, object]) -> bool:
     """Check that the store is complete; false if it is absent or unfinished."""
-    filesystem, root = filesystem_of(str(path))
+    filesystem, root = filesystem_of(path)
     if not filesystem.exists(root) or not filesystem.ls(root):
         return False
     try:
@@ -234,7 +234,7 @@ def _is_complete(path: str | Path, identity: dict[str, object]) -> bool:
     return bool(complete)
 
 
-def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, object]) -> None:
+def _write(histograms: xr.DataArray, path: str, identity: dict[str, object]) -> None:
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -242,15 +242,15 @@ def _write(histograms: xr.DataArray, path: str | Path, identity: dict[str, objec
     plain = plain.assign_coords(scene=plain["scene"].astype(object)).chunk(scene=1).drop_encoding()
     plain.attrs = {}
     # Group and attributes in one write, so that the store of an interrupted run is recognized.
-    zarr.create_group(str(path), attributes=identity, overwrite=True, zarr_format=3)
+    zarr.create_group(path, attributes=identity, overwrite=True, zarr_format=3)
     target = plain.to_dataset(name="histogram").assign_attrs(identity)
     codecs = {"histogram": {"compressors": (ZstdCodec(), Crc32cCodec())}}  # a chunk written in part is an error
-    target.to_zarr(str(path), mode="a", consolidated=False, zarr_format=3, write_empty_chunks=True, encoding=codecs)
+    target.to_zarr(path, mode="a", consolidated=False, zarr_format=3, write_empty_chunks=True, encoding=codecs)
     # Last, so that an unfinished store does not pass for complete.
     _group(path, "r+").attrs["complete"] = True
 
 
-def _read(histograms: xr.DataArray, path: str | Path) -> xr.DataArray:
+def _read(histograms: xr.DataArray, path: str) -> xr.DataArray:
     import dask.array
 
     arrays = dict(_group(path).arrays())
@@ -266,7 +266,7 @@ def _read(histograms: xr.DataArray, path: str | Path) -> xr.DataArray:
     return histograms.copy(data=lazy[[stored[scene] for scene in histograms["scene"].to_numpy().tolist()]])
 
 
-def _group(path: str | Path, mode: Literal["r", "r+"] = "r") -> "zarr.Group":
+def _group(path: str, mode: Literal["r", "r+"] = "r") -> "zarr.Group":
     import zarr
 
-    return zarr.open_group(str(path), mode=mode, zarr_format=3, use_consolidated=False)
+    return zarr.open_group(path, mode=mode, zarr_format=3, use_consolidated=False)

@@ -20,6 +20,7 @@ from s2cmc.storage.connections import (
 )
 from s2cmc.storage.failures import explain, first_error
 from s2cmc.storage.filesystems import file_info, filesystem_of, unreadable
+from s2cmc.storage.locations import Location, locate
 
 __all__ = [
     "Access",
@@ -27,6 +28,7 @@ __all__ = [
     "Connection",
     "DiskCache",
     "FolderConnection",
+    "Location",
     "MemoryCache",
     "Part",
     "ZarrConnection",
@@ -37,6 +39,7 @@ __all__ = [
     "first_error",
     "fsspec_options",
     "has_obstore",
+    "locate",
     "make_access",
     "object_store",
     "scheme_of",

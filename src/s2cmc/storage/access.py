@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from s2cmc._redact import redacted, secret_values
 from s2cmc.errors import ArgumentError, StoreError, name_hint
+from s2cmc.storage.locations import Location
 
 Backend = Literal["obstore", "fsspec"]
 
@@ -77,7 +77,7 @@ class Access:
     requester_pays: bool = False
     backend: Backend = "obstore"
     timeout: float = 60.0
-    cache_dir: str | Path | None = None
+    cache_dir: Location | None = None
     cache_size: int = 10_000_000_000
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s2cmc._redact import secret_values, without_secrets
+from s2cmc.storage.locations import Location, locate
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
-def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> "tuple[AbstractFileSystem, str]":
+def filesystem_of(url: Location, options: Mapping[str, Any] | None = None) -> "tuple[AbstractFileSystem, str]":
     """Make the fsspec file system of a path or URL, and the path in it without final slash, user and password.
 
     Raises
@@ -21,7 +22,7 @@ def filesystem_of(url: str, options: Mapping[str, Any] | None = None) -> "tuple[
     """
     import fsspec
 
-    url, options = with_basic_auth(url, options or {})
+    url, options = with_basic_auth(locate(url), options or {})
     try:
         filesystem, path = fsspec.url_to_fs(url, **options)
     except (OSError, ValueError, TypeError, ImportError) as error:

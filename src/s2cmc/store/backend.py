@@ -1,6 +1,5 @@
 """What xarray finds by entry points: the engine ``s2cmc``, and a manager of dask arrays."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
@@ -29,8 +28,7 @@ class CatalogueBackend(BackendEntrypoint):
         self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None, **options: Any
     ) -> xr.Dataset:
         """Open a catalogue; see `open_catalogue`."""
-        store = os.fspath(filename_or_obj) if isinstance(filename_or_obj, os.PathLike) else filename_or_obj
-        opened = open_catalogue(store, chunks=None, **options)
+        opened = open_catalogue(filename_or_obj, chunks=None, **options)
         for variable in opened.variables.values():
             variable.encoding |= preferred_chunks(variable)
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())

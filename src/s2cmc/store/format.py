@@ -5,7 +5,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ ROOT = "zarr.json"
 CHECKSUM_ATTRIBUTE = "metadata_sha256"
 VERSIONS_FORMAT = "s2cmc-versions"
 """Attribute ``format`` of a pointer; that of a store is ``s2cmc``."""
+
+_ATTRIBUTES_OF_ZARR_2 = ".zattrs"
 
 _BLANK = "0" * 64
 _CHECKSUM = re.compile(rb'("metadata_sha256":\s*")([0-9a-f]{64})"')
@@ -100,6 +102,49 @@ def check_version(version: object, name: object) -> None:
         raise StoreError(f"{name} has format {version}; this version of s2cmc reads {FORMAT_VERSION}: update s2cmc")
 
 
+def is_rewritten(root: bytes | None, read: Callable[[str], bytes | None]) -> bool:
+    """Return True if another program, such as xarray, wrote a catalogue that it had read, or a part of one.
+
+    Such a copy has the attributes of the catalogue, but not what proves a store. It is not damaged: nothing in it is to
+    be repaired, and it is not a store that s2cmc wrote and may replace.
+
+    Parameters
+    ----------
+    root : bytes or None
+        Root document whose checksum does not hold; None if there is none.
+    read : callable
+        Returns an object of the same place by key; None if there is none.
+    """
+    if root is None:
+        return _parse(read(_ATTRIBUTES_OF_ZARR_2)).get("format") == "s2cmc"
+    document = _parse(root)
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict) or attributes.get("format") != "s2cmc":
+        return False
+    if attributes.keys().isdisjoint(PROOF_ATTRIBUTES):
+        return True
+    # A copy of what `xr.open_zarr` gave has the attributes of the proofs too, but not the objects that they are about.
+    return compact_json(document) != root and read(str(attributes.get(BUNDLE_ATTRIBUTE))) is None
+
+
+def rewritten_message(name: str) -> str:
+    """Describe a place of which `is_rewritten` is true."""
+    return (
+        f"{name} was written from a catalogue by xarray, or a program like it, and is no store of s2cmc: nothing in it "
+        "proves its pixels; open it with xr.open_zarr, or write these scenes as a store with "
+        "`s2cmc export STORE OUT --format zarr`"
+    )
+
+
+def _parse(content: bytes | None) -> dict[str, Any]:
+    """Parse a JSON object; empty if it is missing or damaged."""
+    try:
+        document = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def versions_document(latest: str, versions: Sequence[str]) -> bytes:
     """Make the root document of a place that holds several versions of a store, each in a folder of its own.
 
@@ -169,6 +214,12 @@ def unpack_bundle(content: bytes, attributes: Mapping[str, Any], name: str) -> d
 DIGESTS = "shards.json"
 DIGESTS_ATTRIBUTE = "shard_digests"
 DIGESTS_CHECKSUM_ATTRIBUTE = "shard_digests_sha256"
+
+PROOF_ATTRIBUTES = (
+    *(CHECKSUM_ATTRIBUTE, BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE),
+    *(DIGESTS_ATTRIBUTE, DIGESTS_CHECKSUM_ATTRIBUTE),
+)
+"""Attributes by which a root document proves itself and all other objects. Opened Datasets do not have them."""
 
 _CRC_NBYTES = 4
 _ENTRY_NBYTES = 16  # offset and length of a chunk

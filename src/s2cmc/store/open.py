@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,19 +21,19 @@ from s2cmc.errors import (
     UnfinishedStoreError,
 )
 from s2cmc.schema import FIXED_COORDINATES, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
-from s2cmc.storage import Access, make_access, survive_forks
+from s2cmc.storage import Access, Location, locate, make_access, survive_forks
 from s2cmc.store.format import (
     BUNDLE,
-    BUNDLE_ATTRIBUTE,
     BUNDLE_CHECKSUM_ATTRIBUTE,
-    CHECKSUM_ATTRIBUTE,
     DIGESTS,
-    DIGESTS_ATTRIBUTE,
     DIGESTS_CHECKSUM_ATTRIBUTE,
+    PROOF_ATTRIBUTES,
     ROOT,
     VERSIONS_FORMAT,
     check_version,
+    is_rewritten,
     pack_bundle,
+    rewritten_message,
     unpack_bundle,
 )
 from s2cmc.store.lazy import lazy_variable
@@ -50,15 +49,11 @@ logger = logging.getLogger(__name__)
 
 # zarr and dask are imported where they are needed: importing s2cmc stays as cheap as importing xarray.
 
-_STORAGE_ATTRIBUTES = (
-    *(CHECKSUM_ATTRIBUTE, BUNDLE_ATTRIBUTE, BUNDLE_CHECKSUM_ATTRIBUTE),
-    *(DIGESTS_ATTRIBUTE, DIGESTS_CHECKSUM_ATTRIBUTE),
-)
 _THREADS = 16  # coordinates beside a bundle that cannot be read are fetched side by side
 
 
 def open_catalogue(
-    store: "str | os.PathLike[str] | Store",
+    store: "Location | Store",
     access: Access | None = None,
     *,
     chunks: Literal["auto"] | None = "auto",
@@ -72,7 +67,8 @@ def open_catalogue(
     Parameters
     ----------
     store : str, path or zarr Store
-        Local path; ``s3://``, ``gs://``, ``az://`` or ``https://`` URL; any other that fsspec knows; a zarr store.
+        Local path (text or any `os.PathLike`; ``~`` is the home folder); ``file:``, ``s3://``, ``gs://``, ``az://`` or
+        ``https://`` URL; any other that fsspec knows; a zarr store.
     access : Access, optional
         How the store is reached: transport, credentials, time limit, cache.
     chunks : "auto" or None
@@ -123,13 +119,13 @@ def open_catalogue(
     pixels = {
         name: lazy_variable(arrays.pop(name), blocks=chunks == "auto") for name in PIXEL_VARIABLES if name in arrays
     }
-    attributes = {name: value for name, value in group.attrs.items() if name not in _STORAGE_ATTRIBUTES}
+    attributes = {name: value for name, value in group.attrs.items() if name not in PROOF_ATTRIBUTES}
     opened = xr.Dataset(pixels, _coordinates(arrays), attributes)
     opened.encoding["source"] = str(group.store)
     return opened
 
 
-def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "zarr.Group":
+def open_group(store: "Location | Store", access: Access | None = None) -> "zarr.Group":
     """Open the Zarr group of a catalogue as it is stored; see `open_catalogue`."""
     import zarr
 
@@ -149,7 +145,7 @@ def open_group(store: "str | os.PathLike[str] | Store", access: Access | None = 
         ) from error
 
 
-def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = None) -> "Place":
+def place_of(store: "Location | Store", access: Access | None = None) -> "Place":
     """Make a Place of a path, URL or zarr store."""
     from zarr.abc.store import Store
 
@@ -158,11 +154,11 @@ def place_of(store: "str | os.PathLike[str] | Store", access: Access | None = No
     access = access or Access()
     if isinstance(store, Store):
         return Place(str(store), access, given=store)
-    scheme, mark, path = str(store).partition("://")
-    if not str(store) or (mark and not path.strip("/")):
-        raise ArgumentError(f"{str(store)!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
-    url = (f"{scheme.lower()}{mark}{path}" if mark else str(store)).rstrip("/") or "/"
-    return Place(url.removeprefix("file://"), access)
+    url = locate(store)
+    scheme, mark, path = url.partition("://")
+    if not url or (mark and not path.strip("/")):
+        raise ArgumentError(f"{url!r} names no place; give a path, or a URL such as s3://bucket/catalogue.zarr")
+    return Place((f"{scheme.lower()}{mark}{path}" if mark else url).rstrip("/") or "/", access)
 
 
 def _root(place: "Place") -> bytes:
@@ -176,10 +172,12 @@ def _root(place: "Place") -> bytes:
     try:
         return _fetch(place, ROOT)  # the conversion may have ended between the two requests
     except DamagedError as error:
+        _refuse_rewritten(place, error)
         raise DamagedError(f"{error}; {ADVICE}") from error
     except MissingObjectError as error:
         if "no such bucket" in str(error):
             raise
+        _refuse_rewritten(place, error)
         raise MissingStoreError(
             f"{place} holds no catalogue: there is no zarr.json; check the path, convert a release into it, or mend a "
             "store that has lost it with `s2cmc repair`"
@@ -190,6 +188,22 @@ def _fetch(place: "Place", key: str) -> bytes:
     from s2cmc.store.objects import CatalogueStore
 
     return bytes(run_in_loop(CatalogueStore(place).fetch(key)))
+
+
+def _refuse_rewritten(place: "Place", error: StoreError) -> None:
+    """Refuse what another program wrote that had read a catalogue: it is not damaged, and not to be repaired."""
+    from s2cmc.store.objects import CatalogueStore
+
+    objects = CatalogueStore(place)
+
+    def read(key: str) -> bytes | None:
+        try:
+            return bytes(run_in_loop(objects.fetch_unchecked(key)))
+        except StoreError:  # a bucket that may not be listed denies access to an absent object
+            return None
+
+    if is_rewritten(read(ROOT), read):
+        raise StoreError(rewritten_message(str(place))) from error
 
 
 def _attributes(root: bytes, place: "Place") -> dict[str, Any]:
