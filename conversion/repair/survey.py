@@ -13,7 +13,7 @@ from numcodecs import zstd
 from numcodecs.vlen import VLenUTF8
 
 from s2cmc.errors import DamagedError, StoreError, UnfinishedStoreError
-from s2cmc.schema import FIXED_COORDINATES, FORMAT_VERSION, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.schema import FIXED_COORDINATES, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
 from s2cmc.storage import Access
 from s2cmc.store import (
     BUNDLE,
@@ -26,6 +26,7 @@ from s2cmc.store import (
     is_rewritten,
     pack_bundle,
     rewritten_message,
+    started_version,
     unpack_bundle,
     unpack_digests,
 )
@@ -100,7 +101,7 @@ def survey(url: str, access: Access | None) -> Remains:
         check_version(attributes.get("format_version"), url)
     elif (plan := place.read(JOURNAL_PLAN)) is not None:
         header = _parse_json(plan)
-        check_version(header.get("identity", {}).get("format version", FORMAT_VERSION), url)
+        check_version(started_version(header), url)
         command = header.get("command", "the command that started it")
         raise UnfinishedStoreError(f"the conversion into {url} is not complete; finish it with `{command}`")
     keys = frozenset(place.sizes())

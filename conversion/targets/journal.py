@@ -24,7 +24,7 @@ from typing import Any
 from s2cmc.errors import StoreError
 from s2cmc.schema import JOURNAL_PLAN
 from s2cmc.storage import Access, Location, locate
-from s2cmc.store import BUNDLE, DIGESTS, ROOT, check_version, is_rewritten, rewritten_message
+from s2cmc.store import BUNDLE, DIGESTS, ROOT, check_version, is_rewritten, rewritten_message, started_version
 
 from .places import place_to_write
 
@@ -122,8 +122,7 @@ class Target:
         """Return the version of the format that the store, or the started one, states; None if there is none."""
         if state is State.FINISHED:
             return self.attributes().get("format_version")
-        identity = (self.header() or {}).get("identity")
-        return identity.get("format version") if isinstance(identity, dict) else None
+        return None if (header := self.header()) is None else started_version(header)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

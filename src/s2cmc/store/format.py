@@ -145,6 +145,12 @@ def _parse(content: bytes | None) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def started_version(plan: Mapping[str, Any]) -> object:
+    """Return the version of the format that a conversion was started with; this one if its journal is damaged."""
+    identity = plan.get("identity")
+    return identity.get("format version") if isinstance(identity, dict) else FORMAT_VERSION
+
+
 def versions_document(latest: str, versions: Sequence[str]) -> bytes:
     """Make the root document of a place that holds several versions of a store, each in a folder of its own.
 

@@ -34,6 +34,7 @@ from s2cmc.store.format import (
     is_rewritten,
     pack_bundle,
     rewritten_message,
+    started_version,
     unpack_bundle,
 )
 from s2cmc.store.lazy import lazy_variable
@@ -267,7 +268,7 @@ def _unfinished_error(place: "Place") -> StoreError | None:
     """Make the error for a place into which a conversion was started; None if there is no sign of one."""
     try:
         plan = json.loads(_fetch(place, JOURNAL_PLAN))
-        command, version = plan["command"], plan["identity"]["format version"]
+        command, version = plan["command"], started_version(plan)
     except (StoreError, ValueError, KeyError, TypeError):  # a place that denies access is treated as an empty one
         return None
     try:
