@@ -1,5 +1,6 @@
 # make demo   a sample release, its store, a query, a reduction and a picture, in ./demo
-# make test   the whole suite          make quick   without its slow part
+# make test   the suite          make quick   without its slow part
+# make long   what the suite leaves out: random kills, memory over time, whole clusters, all 513 scenes
 # make check  lint, import order, types   make wheel   the built wheel, alone in a new environment
 # make audit  known vulnerabilities in requirements.lock; AUDIT=--required fails where nobody can tell
 # make lock   renew requirements.lock from pyproject.toml
@@ -20,7 +21,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick check audit format wheel bench bench-scale bench-remote fuzz gdal hardship soak lock clean
+.PHONY: demo test long quick check audit format wheel bench bench-scale bench-remote fuzz gdal hardship soak lock clean
 
 # An environment with nothing but uv, of the version and hashes in the lock.
 $(UV): requirements.lock pyproject.toml .python-version
@@ -55,7 +56,10 @@ demo: $(DEMO)
 		"$(BIN)/python -ic \"import s2cmc; ds = s2cmc.open_catalogue('demo/catalogue.zarr'); print(ds)\""
 
 test: $(READY)
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not long"
+
+long: $(READY)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m long
 
 quick: $(READY)
 	$(BIN)/pytest -n $(JOBS) -m "not slow"

@@ -28,7 +28,7 @@ from s2cmc.conversion.source.coordinates import (
     table_coordinates,
 )
 from s2cmc.release import ReleaseWriter
-from s2cmc.schema.catalogue import DN_PER_REFLECTANCE, MaskClass
+from s2cmc.schema.catalogue import DN_PER_REFLECTANCE, FORMAT_VERSION, MaskClass
 from s2cmc.schema.products import Product
 from s2cmc.synthetic.make import SampleScene, make_scene, write_release
 from s2cmc.synthetic.table import sample_table, to_rows, to_table
@@ -74,7 +74,9 @@ def scenes_release() -> Path:
 
 def scenes_store() -> Path:
     """The store of `scenes_release`, converted."""
-    return kept(bench_data() / "scenes" / "store", lambda out: convert(str(scenes_release()), str(out)))
+    return kept(
+        bench_data() / "scenes" / f"store-{FORMAT_VERSION}", lambda out: convert(str(scenes_release()), str(out))
+    )
 
 
 def real_scenes() -> range:
@@ -89,12 +91,12 @@ def masks_release() -> Path:
 
 def masks_store() -> Path:
     """A store of 513 scenes; the reflectance of each is a hard link to one of the 16 shards of `scenes_store`."""
-    return kept(bench_data() / "masks" / "store", lambda out: _write_store(out, ALL))
+    return kept(bench_data() / "masks" / f"store-{FORMAT_VERSION}", lambda out: _write_store(out, ALL))
 
 
 def many_store() -> Path:
     """A store of 64 scenes, made like `masks_store`."""
-    return kept(bench_data() / "many" / "store", lambda out: _write_store(out, MANY))
+    return kept(bench_data() / "many" / f"store-{FORMAT_VERSION}", lambda out: _write_store(out, MANY))
 
 
 def _scenes() -> Iterator[SampleScene]:

@@ -117,6 +117,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return {scenes: _store(folder / str(scenes), scenes, SMALL, pixels=scenes) for scenes in (16, 64)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reduction", ["mean", "band_statistics"])
 def test_four_times_the_scenes_take_no_more_memory(many, reduction):
     """64 scenes are 218 MB of float32; their histograms would be 870 MB."""

@@ -45,6 +45,7 @@ def test_a_reduction_of_a_dataset_opened_here_is_the_same_on_workers(name, clien
     xr.testing.assert_identical(found, REDUCTIONS[name](catalogue).compute())
 
 
+@pytest.mark.long
 def test_a_reduction_goes_on_when_a_worker_is_killed_in_the_middle(mortals, catalogue):
     def means() -> xr.DataArray:
         return catalogue.reflectance.mean(["y", "x"])

@@ -54,6 +54,7 @@ def full(full_store: Path) -> xr.Dataset:
     return s2cmc.open_catalogue(full_store)
 
 
+@pytest.mark.long
 def test_all_513_scenes_are_verified_and_restored(full_release, full_store, tmp_path):
     assert verify(str(full_store), str(full_release)) == []
     restore(str(full_store), str(tmp_path / "restored"))
@@ -129,6 +130,7 @@ def test_splits_are_those_of_the_authors(full):
     assert abs(float((parts == "valid").mean()) - 0.2) < 0.01
 
 
+@pytest.mark.long
 def test_full_size_masks_reproduce_the_published_percentages(table, tmp_path):
     """1022 x 1022: exact counts; in T20FNH the table has 6,118 pixels of shadow and the mask has none."""
     rows = table[table["scene"].str.contains("20180506.*T20FNH|20180201.*T18NUL|20180101.*T37LDJ")].to_dict("records")

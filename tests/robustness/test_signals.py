@@ -121,6 +121,7 @@ def test_a_reader_who_leaves_ends_it_without_a_word(store):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="ends forked children")
 def test_signals_at_random_moments_leave_the_old_store_a_start_or_the_new_one(tmp_path):
     releases = [make_release(tmp_path / name, scenes=n, size=16) for name, n in (("old", 2), ("new", 4))]

@@ -29,6 +29,7 @@ from s2cmc.synthetic.make import make_release
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts what Linux tells of a process"),
 ]
 

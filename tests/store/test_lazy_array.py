@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from dask.callbacks import Callback
 from helpers.chunk_log import ChunkLog, chunk_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -329,3 +330,19 @@ def test_arithmetic_and_lazy_arrays_are_computed_together(opened: xr.Dataset, lo
     xr.testing.assert_allclose(
         by.compute(), loaded.reflectance.sel(band="B04").groupby("annotator").map(lambda part: part.mean())
     )
+
+
+def test_an_array_asked_for_its_values_goes_by_the_scheduler_that_was_set(
+    opened: xr.Dataset, loaded: xr.Dataset
+) -> None:
+    lazy, expected = opened.reflectance[[3, 1], :9, 5], loaded.reflectance[[3, 1], :9, 5].values
+    with Callback(start=lambda graph: seen.append(len(graph))):
+        seen = list[int]()
+        np.testing.assert_array_equal(lazy.values, expected)
+        assert len(seen) == 1
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_array_equal(lazy.values, expected)
+    with dask.config.set(num_workers=1):
+        np.testing.assert_array_equal(np.asarray(lazy, "float64"), expected.astype("float64"))
+    assert lazy.values.dtype == "float32"
+    assert np.asarray(lazy, "float64").dtype == "float64"

@@ -76,6 +76,7 @@ def test_bands_are_correlated_and_cirrus_is_dark_without_high_cloud():
     assert reflectance[..., BAND_NAMES.index("B10")].mean() < 0.01
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_full_size_scenes_deflate_as_the_published_ones_do():
     """Published: 1.83 on average, single scenes above and below. Deflate looks back 32 kB: a part tells."""

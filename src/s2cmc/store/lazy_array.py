@@ -12,8 +12,11 @@ from operator import getitem
 from typing import Any, Self
 
 import numpy as np
+from dask import config, threaded
 from dask.array import Array, from_array
 from dask.array.slicing import normalize_index
+from dask.base import get_scheduler
+from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.utils import IndexCallable
 
@@ -148,6 +151,11 @@ class LazyArray(Array, metaclass=EqualToItsBase):
         key: tuple[Index, ...] = normalize_index(parts, self.shape)
         return key
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None, **kwargs: Any) -> np.ndarray:
+        if self.source is None or copy is False or not _is_computed_here():
+            return super().__array__(dtype, copy, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
+        return np.asarray(self.source.read(), dtype)  # in as many threads as dask, and without a copy of the blocks
+
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function is np.where and len(args) == 3 and _keeps_all(*args):  # as `where(scene_condition, drop=True)` does
             return args[1]
@@ -157,6 +165,12 @@ class LazyArray(Array, metaclass=EqualToItsBase):
         if self.source is None:
             return super().__dask_postcompute__()  # type: ignore[no-untyped-call]
         return _finish, (self.source.scene_axis or 0,)
+
+
+def _is_computed_here() -> bool:
+    """Return True if dask would compute in threads of this process, watched by nobody and limited by nothing."""
+    limited = config.get("pool", None) is not None or config.get("num_workers", None) is not None
+    return get_scheduler(cls=Array) is threaded.get and not Callback.active and not limited
 
 
 def _keeps_all(condition: Any, values: Any, other: Any) -> bool:

@@ -16,7 +16,7 @@ from s2cmc.conversion.layout.arrays import pixel_arrays, shard_objects, store_ob
 from s2cmc.conversion.targets.journal import Target
 from s2cmc.schema.catalogue import SCENE_COORDINATES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_an_adaptive_cluster_grows_from_nothing_and_converts_and_reduces(release, store, tmp_path):

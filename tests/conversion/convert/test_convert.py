@@ -253,6 +253,7 @@ def test_oddities_of_the_listing_are_said_before_anything_is_written(release, tm
     assert not (tmp_path / "store.zarr").exists()
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_scenes(tmp_path):
     """Peak memory of the command, one worker: one scene at a time, whatever their number."""
     peaks = []

@@ -183,6 +183,7 @@ def test_a_run_killed_after_publishing_leaves_a_whole_store(release, tmp_path, m
         convert(str(release), str(tmp_path / "store.zarr"))
 
 
+@pytest.mark.long
 def test_sigkill_at_random_moments(release, tmp_path):
     """Kill the command again and again; then the same command completes a store that equals its source."""
     store = tmp_path / "store.zarr"
@@ -211,6 +212,7 @@ def test_sigkill_at_random_moments(release, tmp_path):
     assert verify(str(store), str(release)) == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
 def test_sigkill_at_every_write(tmp_path):
     """Kill before each of the first writes and some later ones; ``make hardship`` before each."""

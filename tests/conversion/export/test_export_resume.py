@@ -136,6 +136,7 @@ def test_it_goes_on_after_a_failure_at_any_write(store, names, whole, tmp_path, 
     assert contents(out) == whole[name]
 
 
+@pytest.mark.long
 def test_sigkill_at_random_moments_and_the_same_again(store, names, whole, tmp_path):
     code = "import sys; from s2cmc.conversion import export; a = sys.argv[1:]; "
     code += "export(a[0], a[1], scenes=a[2:], workers=2)"

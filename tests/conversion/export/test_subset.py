@@ -236,6 +236,7 @@ def test_a_damaged_shard_is_an_error_and_nothing_opens(store, names, tmp_path):
         s2cmc.open_catalogue(tmp_path / "out.zarr")
 
 
+@pytest.mark.long
 def test_sigkill_and_the_same_command_again(store, names, small, tmp_path):
     out = tmp_path / "killed.zarr"
     code = "import sys; from s2cmc.conversion import export; a = sys.argv[1:]; "

@@ -239,6 +239,7 @@ def test_readers_see_no_catalogue_then_an_unfinished_one_then_all_of_it(bucket, 
     assert [state for i, state in enumerate(seen) if seen[i - 1 : i] != [state]] == ["none", "unfinished", "whole"]
 
 
+@pytest.mark.long
 def test_sigkill_at_random_moments(bucket, url, release):
     """Kill the command again and again; then the same command completes a store that equals its source."""
     command = command_of(short_lease, "convert", release, url, "--workers", "2", *bucket.flags())
