@@ -8,7 +8,7 @@ import numpy as np
 
 from s2cmc.errors import DamagedError, MissingObjectError, StoreError
 from s2cmc.storage import first_error
-from s2cmc.store.shards import OneChunk, Shards, Transfer
+from s2cmc.store.shards import OneChunk, Shards, Transfer, follow_chunks
 
 if TYPE_CHECKING:
     import zarr
@@ -122,12 +122,12 @@ def _read(
         converted = np.empty(values.shape, dtype)
         transfer(values, converted)
         return converted
-    # Shards are read at ascending positions, each once, and these are then put into the order of the selection:
+    # Where the positions go to and fro between chunks, each is read once, and then put into the order of the selection:
     #   requested [5, 2, 5], read at [2, 5], returned from there at [1, 0, 1]
     requested = [np.atleast_1d(np.arange(n)[part]) for n, part in zip(array.shape, parts, strict=True)]
-    ascending = [p if (np.diff(p) > 0).all() else np.unique(p) for p in requested]
-    values = shards.read(store, ascending, transfer, dtype)
-    for axis, (positions, order) in enumerate(zip(requested, ascending, strict=True)):
+    to_read = [p if follow_chunks(p, n) else np.unique(p) for p, n in zip(requested, shards.chunks, strict=True)]
+    values = shards.read(store, to_read, transfer, dtype)
+    for axis, (positions, order) in enumerate(zip(requested, to_read, strict=True)):
         if positions is not order:
             # Indexed on one axis at a time, memory stays band-major.
             values = values[(slice(None),) * axis + (np.searchsorted(order, positions),)]

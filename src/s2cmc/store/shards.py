@@ -132,7 +132,7 @@ def _helpers(process: int) -> BoundedSemaphore:  # noqa: ARG001, a forked proces
     return BoundedSemaphore(max(1, CORES - 1))
 
 
-_WORTH_A_THREAD = 4
+_WORTH_A_THREAD = 2
 """Work items for each thread at least: an item takes about a millisecond, and to start a thread for fewer costs more
 than it saves."""
 
@@ -255,7 +255,7 @@ class Shards:
         ----------
         store : CatalogueStore
         positions : sequence of ndarray of int
-            One for each dimension: ascending, and each position once.
+            One for each dimension, in any order in which those of a chunk follow one another, see `follow_chunks`.
         transfer : callable
             Conversion of stored values, see `Transfer`.
         dtype : dtype
@@ -319,6 +319,8 @@ class Shards:
                 for number, (in_chunk, in_result) in parts.items():
                     chunks.setdefault(number, []).append((in_chunk, out[in_result]))
 
+        free = deque[np.ndarray]()  # memory of decoded chunks, used again: new memory costs page faults
+
         def decode_to_targets(chunk: tuple[np.ndarray, list[tuple[Any, np.ndarray]]]) -> None:
             encoded, parts = chunk
             (_, first), *others = parts
@@ -327,10 +329,14 @@ class Shards:
                 decode(encoded, self.compressor, first)
                 transfer(first, first)
                 return
-            whole = np.empty(self.chunks, self.dtype)
+            try:
+                whole = free.pop()
+            except IndexError:
+                whole = np.empty(self.chunks, self.dtype)
             decode(encoded, self.compressor, whole)
             for in_chunk, target in parts:
                 transfer(whole[in_chunk], target)
+            free.append(whole)
 
         for batch in batched(targets.items(), _SHARDS_AT_ONCE, strict=False):
             encoded = self._load_all(store, dict(batch))
@@ -428,8 +434,15 @@ type _Parts = dict[int, tuple[tuple[slice | np.ndarray, ...], tuple[slice, ...]]
 """By the number of a chunk in its shard: the index of the part to read, and the index of that part in the result."""
 
 
+def follow_chunks(positions: np.ndarray, step: int) -> bool:
+    """Return True if the positions of each chunk of `step` follow one another: 900, 5, 7 in chunks of 511, not 5, 900, 7."""
+    numbers = positions // step
+    starts = numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
+    return len(np.unique(starts)) == len(starts)
+
+
 def _cut(positions: np.ndarray, step: int) -> dict[int, tuple[slice | np.ndarray, slice]]:
-    """Cut ascending positions on one dimension into chunks of `step`: by chunk, the index in it and in the result."""
+    """Cut positions on one dimension into chunks of `step`: by chunk, the index in it and in the result."""
     # Positions 500..600 and chunks of 511:
     #   numbers 0, ... (11 times), 1, ... (90 times)
     #   starts  0, 11; ends 11, 101; numbers 0, 1
@@ -447,10 +460,13 @@ def _cut(positions: np.ndarray, step: int) -> dict[int, tuple[slice | np.ndarray
 def _as_slice(positions: np.ndarray) -> slice | np.ndarray:
     """Turn evenly spaced positions into a slice, by which numpy copies many times faster; leave others as they are."""
     first, last = int(positions[0]), int(positions[-1])
-    if last - first < len(positions):  # neighbours, or a single one
+    if len(positions) == 1:
         return slice(first, last + 1)
     step = (last - first) // (len(positions) - 1)
-    return slice(first, last + 1, step) if (np.diff(positions) == step).all() else positions
+    if not step or (np.diff(positions) != step).any():
+        return positions
+    end = last + (1 if step > 0 else -1)
+    return slice(first, end if end >= 0 else None, step)
 
 
 def _outer_index(indices: Iterable[slice | np.ndarray], chunks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
