@@ -232,7 +232,7 @@ def _store_href(source: str, out: str) -> str:
 def _split_url(url: str) -> tuple[str, str]:
     """Split a URL into scheme with bucket, empty for this machine, and absolute path: ``s3://b`` and ``/x/y``."""
     scheme = scheme_of(url)
-    if not scheme:
+    if scheme in ("", "file"):  # file:// alone is refused later
         return "", Path(os.path.realpath(url)).as_posix()
     bucket, _, path = url.partition("://")[2].partition("/")
     return f"{scheme}://{bucket}", f"/{path.strip('/')}"

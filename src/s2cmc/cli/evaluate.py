@@ -127,7 +127,7 @@ def _chosen(store: str, store_option: list[str] | None, conditions: Conditions) 
 
     chosen = open_catalogue(store, access_of(store_option)).clouds.select(**conditions)
     if not chosen.sizes["scene"]:
-        raise CatalogueError(f"no scene of {store} is left to look at; choose other conditions, e.g. --where")
+        raise CatalogueError(f"no scene of {store} is left to look at; choose another --where or --split")
     return chosen
 
 
