@@ -199,26 +199,25 @@ SHAPES = {
     ),
 }  # fmt: skip
 
-SLOW = {
+ALIKE = {
     *("as opened", "opened without dask", "loop of lists", "loop of selected", "loop over IDs", "grouped"),
     *("single by ID", "single, squeezed", "single, loaded", "single of open_zarr, no dask", "along tiles"),
     *("scenes stacked, remedy", "open_zarr, loaded", "computed", "pickled", "rechunked", "copied", "persisted"),
-    *("as float", "loop of modified"),
+    *("as float", "loop of modified", "loop of lists, new defaults", "loop, new defaults, remedy", "Zarr"),
+    *("single without dask", "open_zarr as stored", "all stacked, no index", "ID dropped", "rows renamed"),
 }
-"""Much like another one: left out by `make quick`."""
+"""Much like another one: every method is asked of them by `make long` alone."""
 
 PUBLIC = sorted(name for name in dir(CloudsAccessor) if not name.startswith("_"))
 
-LONG = {"agreement", "compare", "confusion", "evaluate", "evaluation_page", "precision_recall", "statistics_page"}
-"""Methods that take longer than all others together; `make quick` asks these of one shape of each kind."""
-
-KINDS = {"loop", "single without dask", "single, expanded", "along time", "open_zarr", "netCDF", "dropped by where"}
+QUICK = {"select", "class_counts", "masks"}
+"""Methods that `make quick` asks of each shape that is not like another one."""
 
 
 def _cases() -> Iterator[Any]:
     for name, shape in itertools.product(PUBLIC, SHAPES):
-        slow = shape in SLOW or (name in LONG and shape not in KINDS and SHAPES[shape].remedy is None)
-        yield pytest.param(name, shape, marks=[pytest.mark.slow] if slow else [], id=f"{name}-{shape}")
+        marks = [pytest.mark.slow] * (name not in QUICK) + [pytest.mark.slow, pytest.mark.long] * (shape in ALIKE)
+        yield pytest.param(name, shape, marks=marks, id=f"{name}-{shape}")
 
 
 OPTIONS = {

@@ -153,7 +153,7 @@ class LazyArray(Array, metaclass=EqualToItsBase):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None, **kwargs: Any) -> np.ndarray:
         if self.source is None or copy is False or not _is_computed_here():
-            return super().__array__(dtype, copy, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
+            return super().__array__(dtype, copy, **kwargs)  # type: ignore[no-untyped-call]
         return np.asarray(self.source.read(), dtype)  # in as many threads as dask, and without a copy of the blocks
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
