@@ -93,7 +93,7 @@ wheel: $(READY)
 
 BENCH := $(VENV)/bench
 bench: $(BENCH)
-	$(BIN)/pytest -q -s benchmarks/test_reading.py benchmarks/test_overnetwork.py benchmarks/test_whole.py
+	$(BIN)/pytest -q -s benchmarks/test_reading.py benchmarks/test_plain_xarray.py benchmarks/test_overnetwork.py benchmarks/test_whole.py
 
 # The peers; what the lock names keeps its version.
 $(BENCH): $(READY)

@@ -16,6 +16,7 @@ from helpers.paths import ROOT
 from xarray.backends import BackendArray
 
 from s2cmc._compat import (
+    EqualToItsBase,
     array_and_key,
     data_of,
     forget_dasks_threads,
@@ -130,3 +131,27 @@ def test_private_parts_of_others_are_used_here_alone(path):
     if path.name != "_compat.py":
         assert [name for name in imported if PRIVATE.match(name)] == []
         assert not used & {"_data", "_SEEN", "_at_fork_reinit"}
+
+
+def test_xarray_computes_arrays_together_only_if_their_types_are_equal():
+    class Other(dask.array.Array):
+        """Another class of array."""
+
+    class Equal(dask.array.Array, metaclass=EqualToItsBase):
+        """One that equals its base."""
+
+    plain = dask.array.ones(3, chunks=3)
+    assert (Equal == dask.array.Array, dask.array.Array == Equal, Equal == Other, hash(Equal)) == (
+        True,
+        True,
+        False,
+        hash(dask.array.Array),
+    )
+    for cls, together in ((Equal, True), (Other, False)):
+        array = cls(plain.dask, plain.name, plain.chunks, meta=plain)
+        both = xr.Dataset({"a": ("x", array), "b": ("x", plain)})
+        if together:
+            assert both.compute().a.values.tolist() == [1, 1, 1]
+        else:  # the day this no longer fails, the metaclass can go
+            with pytest.raises(TypeError, match="Mixing chunked array types is not supported"):
+                both.compute()

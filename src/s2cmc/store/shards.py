@@ -435,7 +435,7 @@ type _Parts = dict[int, tuple[tuple[slice | np.ndarray, ...], tuple[slice, ...]]
 
 
 def follow_chunks(positions: np.ndarray, step: int) -> bool:
-    """Return True if the positions of each chunk of `step` follow one another: in chunks of 511 those of 900, 7, 5 do."""
+    """Return True if the positions of each chunk of `step` follow one another, as 900, 7, 5 do in chunks of 511."""
     numbers = positions // step
     starts = numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
     return len(np.unique(starts)) == len(starts)
