@@ -96,7 +96,7 @@ def scene_dim(data: xr.Dataset | xr.DataArray) -> Hashable | None:
 
 
 def along_scenes(value: Any, scenes: int | None = None) -> Any:
-    """Return Datasets and DataArrays along ``scene``, one by itself or in a list; anything else is returned unchanged.
+    """Return Datasets and DataArrays along ``scene``, one by itself or in lists and tuples; anything else unchanged.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def along_scenes(value: Any, scenes: int | None = None) -> Any:
         Length of an array that is a single number or label.
     """
     if isinstance(value, list | tuple):
-        return [along_scenes(one, scenes) for one in value]
+        return type(value)(along_scenes(one, scenes) for one in value)
     if not isinstance(value, xr.Dataset | xr.DataArray):
         return value
     if (dim := scene_dim(value)) is None:
