@@ -45,8 +45,8 @@ def test_masks_are_read_once_for_each_table_that_needs_them(opened: xr.Dataset) 
         return ("scene", "y", "x"), opened[name].data.map_blocks(look, dtype="uint8", meta=meta)
 
     tables.gather_statistics(opened.assign({name: counting(name) for name in read}), "difficulty")
-    # Ten scenes are two chunks: read for the prevalence, and with the other annotator's for the agreement.
-    assert read == {"mask": 4, "alt_mask": 2}
+    # A block is a scene: ten for the prevalence, and three with the other annotator's for the agreement.
+    assert read == {"mask": 13, "alt_mask": 3}
 
 
 def test_an_unknown_question_is_refused_before_anything_is_read(catalogue: xr.Dataset, no_compute: None) -> None:

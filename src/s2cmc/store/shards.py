@@ -319,13 +319,17 @@ class Shards:
                 for number, (in_chunk, in_result) in parts.items():
                     chunks.setdefault(number, []).append((in_chunk, out[in_result]))
 
+        all_of_it = tuple(slice(0, n, 1) for n in self.chunks)
         free = deque[np.ndarray]()  # memory of decoded chunks, used again: new memory costs page faults
 
         def decode_to_targets(chunk: tuple[np.ndarray, list[tuple[Any, np.ndarray]]]) -> None:
             encoded, parts = chunk
-            (_, first), *others = parts
+            (in_first, first), *others = parts
             # A whole chunk goes where it belongs without a copy, if its target is a piece of memory like it.
-            if not others and first.shape == self.chunks and first.dtype == self.dtype and first.flags.c_contiguous:
+            is_whole = (
+                isinstance(in_first[0], slice) and in_first == all_of_it
+            )  # else all are arrays, see `_outer_index`
+            if not others and is_whole and first.dtype == self.dtype and first.flags.c_contiguous:
                 decode(encoded, self.compressor, first)
                 transfer(first, first)
                 return
@@ -461,7 +465,7 @@ def _as_slice(positions: np.ndarray) -> slice | np.ndarray:
     """Turn evenly spaced positions into a slice, by which numpy copies many times faster; leave others as they are."""
     first, last = int(positions[0]), int(positions[-1])
     if len(positions) == 1:
-        return slice(first, last + 1)
+        return slice(first, last + 1, 1)
     step = (last - first) // (len(positions) - 1)
     if not step or (np.diff(positions) != step).any():
         return positions
