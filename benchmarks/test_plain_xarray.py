@@ -163,7 +163,7 @@ def both(pool: ThreadPoolExecutor) -> tuple[PlainXarray, Numpy]:
 
 @pytest.mark.parametrize("work", WORKS)
 def test_plain_xarray(work: str, both: tuple[PlainXarray, Numpy], rows: list[table.Row]) -> None:
-    """Whatever is named is all that is read, in whatever order it is said."""
+    """Values are those of the peer; seconds are compared with it."""
     ours, peer = both
     goal, ask, ask_peer = WORKS[work]
     np.testing.assert_allclose(ask(ours, 1).values, ask_peer(peer, 1, ours), rtol=2e-4)

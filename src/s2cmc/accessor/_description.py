@@ -1,4 +1,4 @@
-"""What a Dataset holds of the catalogue, and what can be asked of it. Only what is in memory is looked at."""
+"""Facts of a Dataset and the methods that can be asked of it. Only what is in memory is looked at."""
 
 import inspect
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What xarray finds by entry points: the engine ``s2cmc``, and a manager of dask arrays."""
+"""Entry points of xarray: the engine ``s2cmc``, and a manager of dask arrays."""
 
 from collections.abc import Iterable
 from dataclasses import fields
