@@ -1,4 +1,4 @@
-"""What `ds.clouds` and its patches show of themselves: facts and methods, as text and as HTML."""
+"""Display of `ds.clouds` and of patches: facts and methods, as text and as HTML."""
 
 import html
 import re

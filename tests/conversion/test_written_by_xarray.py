@@ -1,4 +1,4 @@
-"""What xarray wrote of a catalogue is no damaged store: it is named, and nothing repairs or replaces it."""
+"""A copy that xarray wrote of a catalogue is no damaged store: it is named, and nothing repairs or replaces it."""
 
 import json
 from collections.abc import Callable
@@ -52,7 +52,7 @@ WRITERS: dict[str, Callable[[xr.Dataset, Path], object]] = {
 
 @pytest.fixture(params=WRITERS)
 def written(request: pytest.FixtureRequest, four: Path, tmp_path: Path) -> Path:
-    """What xarray wrote of a smaller store, whose attributes say that s2cmc exported it."""
+    """Copy that xarray wrote of a smaller store, whose attributes say that s2cmc exported it."""
     export(four / "store", tmp_path / "part.zarr", format="zarr")
     opened = s2cmc.open_catalogue(tmp_path / "part.zarr")
     part = opened.clouds.select("index < 2").assign_attrs(opened.attrs)

@@ -41,7 +41,7 @@ def test_conventions_are_declared_as_their_version_0_1_asks() -> None:
 
 
 def test_a_store_of_many_zones_declares_no_convention(store: Path) -> None:
-    """It has no transform and no CRS to state, and netCDF could not hold the declaration."""
+    """The root has no transform and no CRS to state, and netCDF could not hold the declaration."""
     root = json.loads((store / "zarr.json").read_text())
     for document in (root, *root["consolidated_metadata"]["metadata"].values()):
         assert not [name for name in document["attributes"] if name == "zarr_conventions" or ":" in name]

@@ -198,7 +198,7 @@ def test_scenes_are_handed_out_band_by_band_as_they_are_stored(opened: xr.Datase
 
 
 def test_copies_of_results_lie_in_memory_as_numpy_has_it(opened: xr.Dataset, loaded: xr.Dataset) -> None:
-    """What C reads behind the pointer of a copy are the values in C order."""
+    """C reads the values in C order behind the pointer of a copy."""
     for lazy, expected in zip(parts_of(opened), parts_of(loaded), strict=True):
         result, plain = lazy.values, np.array(expected.values, order="C")
         for copied in (result.copy(), np.ascontiguousarray(result), pickle.loads(pickle.dumps(result.copy()))):  # noqa: S301
