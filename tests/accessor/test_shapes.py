@@ -27,7 +27,7 @@ from s2cmc.report import charts
 from s2cmc.training import Patches
 
 SCENES = [1, 3, 4]
-"""Scenes of the 10; with both annotators, marked and unmarked shadows, and a pixel that is not one-hot. Some tags are equal."""
+"""Scenes with both annotators, marked and unmarked shadows, and a pixel that is not one-hot. Some tags are equal."""
 
 KEEP_DIM = {"select", "masks", "confusion"}
 """Methods that may leave a scene out, and so keep dimension `scene` for a single one."""
