@@ -6,6 +6,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -284,6 +285,32 @@ def test_pixels_at_points_are_those_of_numpy(opened: xr.Dataset, loaded: xr.Data
     )
     with pytest.raises(IndexError, match="out of bounds"):
         opened.reflectance.data.vindex[:, [64], [0]]
+
+
+@pytest.mark.parametrize("name", ["max", "mean", "min", "std", "sum", "var"])
+@pytest.mark.parametrize("dims", [None, ["y", "x"], ["scene"], []])
+def test_values_that_xarray_reduces_are_those_of_numpy(opened: xr.Dataset, loaded: xr.Dataset, name, dims) -> None:
+    reduced, expected = (getattr(ds.reflectance, name)(dims, keep_attrs=True) for ds in (opened, loaded))
+    xr.testing.assert_allclose(reduced.compute(), expected, rtol=1e-5)
+    assert reduced.dtype == expected.dtype
+
+
+def test_nan_is_skipped_where_a_value_may_be_nan(opened: xr.Dataset) -> None:
+    def to_nan(dn: np.ndarray, out: np.ndarray) -> None:
+        np.divide(dn, np.float32(1e4), out=out)
+        out[:, ::2] = np.nan  # of each chunk (scene, y, x, band)
+
+    source = opened.reflectance.data.source
+    with_nan = LazyArray.from_source(replace(source, stored=replace(source.stored, transfer=to_nan)))
+    assert np.isnan(with_nan.compute()).any()
+    assert np.nanmean(with_nan).compute() == pytest.approx(np.nanmean(with_nan.compute()))
+
+
+def test_without_scenes_the_mean_is_nan_and_there_is_no_maximum(opened: xr.Dataset) -> None:
+    nothing = opened.reflectance.isel(scene=[])
+    assert np.isnan(nothing.mean().values)
+    with pytest.raises(ValueError, match="zero-size array"):
+        nothing.max()
 
 
 def test_values_that_are_assigned_are_read_back(opened: xr.Dataset, loaded: xr.Dataset) -> None:

@@ -44,6 +44,11 @@ class Stored:
         """Make it of an array of a catalogue: reflectance as float32, masks with their labels."""
         return cls(array, Shards.from_array(array), *_conversion(array))
 
+    @property
+    def has_nan(self) -> bool:
+        """True if a converted value may be NaN, which no DN stands for."""
+        return self.dtype.kind == "f" and self.transfer is not to_reflectance
+
     @cached_property
     def token(self) -> str:
         """Token for dask: equal for equal pixels."""
