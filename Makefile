@@ -20,6 +20,8 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 JOBS ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The suite starts hundreds of interpreters, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test long quick check audit format wheel bench bench-scale bench-remote fuzz gdal hardship soak lock clean
 

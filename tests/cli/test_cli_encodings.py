@@ -105,6 +105,7 @@ def test_files_are_utf_8_whatever_the_output_is(folder: Path) -> None:
     assert r"\u00d7" in (folder / "a.json").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_the_user_asked_for_stays(folder: Path) -> None:
     done = command("ascii:replace", "select", folder / "store", "--json", folder / "a.json")
     assert b"/? ?/a.json" in done.stdout

@@ -164,6 +164,7 @@ def test_files_are_written_beside_ids_and_for_no_scene(store: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
+@pytest.mark.slow
 def test_product_ids_are_never_broken(store: Path, opened: xr.Dataset, width: int, run: Callable[..., Answer]) -> None:
     for line in (["select", store], ["fractions", store], ["select", store, "--ids"]):
         words = run(*line, width=width).out.split()

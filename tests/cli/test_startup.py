@@ -40,14 +40,17 @@ def imported(*line: str | Path) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_the_help_imports_no_reader():
     assert imported("--help") & {"zarr", "numcodecs", "fsspec", *IN_NO_PLACE} == set()
 
 
+@pytest.mark.slow
 def test_the_help_of_a_subcommand_imports_no_reader():
     assert imported("convert", "--help") & {"zarr", "numcodecs", "fsspec", *IN_NO_PLACE} == set()
 
 
+@pytest.mark.slow
 def test_info_of_a_local_store_imports_no_transport_and_no_dask(store):
     found = imported("info", store)
     assert "zarr" in found

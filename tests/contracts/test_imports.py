@@ -91,6 +91,7 @@ def test_only_the_command_and_the_tutorial_import_the_conversion_and_when_they_n
     assert not any(found)
 
 
+@pytest.mark.slow
 def test_the_package_offers_its_names_and_packages_and_nothing_else():
     code = "import s2cmc; print(*(name for name in dir(s2cmc) if not name.startswith('_')))"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
@@ -104,6 +105,7 @@ def test_the_conversion_has_a_face():
     assert all(map(callable, (convert, describe, export, forecast, publish, repair, restore, verify)))
 
 
+@pytest.mark.slow
 def test_importing_s2cmc_does_not_import_what_is_heavy():
     heavy = {"zarr", "dask.array", "rasterio", "pyproj", "matplotlib", "obstore", "PIL", "typer", "sklearn"}
     heavy |= {"rioxarray", "shapely", "geopandas", "odc", "pystac"}

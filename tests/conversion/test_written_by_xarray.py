@@ -90,6 +90,7 @@ def test_it_is_named_and_left_alone(written: Path, four: Path, serve, run: Calla
     assert objects(written) == before
 
 
+@pytest.mark.slow
 def test_a_store_whose_attributes_were_edited_is_damaged_as_before(copy: Path, four: Path) -> None:
     """zarr rewrites the root document too, but the objects that prove the rest are still there."""
     zarr.open_group(copy, mode="r+").attrs["title"] = "edited"
@@ -129,6 +130,7 @@ def test_a_zarr_store_of_another_kind_is_no_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.slow
 def test_in_a_bucket_it_is_named_and_left_alone(new_bucket, four: Path, tmp_path: Path) -> None:
     bucket = new_bucket()
     s2cmc.open_catalogue(four / "store").clouds.select("index < 2").to_zarr(tmp_path / "sub.zarr")

@@ -103,6 +103,7 @@ def test_without_s2cloudless_it_says_what_to_install(catalogue: xr.Dataset, monk
         example.cloud_probability(catalogue.reflectance)
 
 
+@pytest.mark.slow
 def test_the_script_says_in_one_message_what_it_cannot_read_or_write(tmp_path: Path) -> None:
     done = run_example(tmp_path / "nothing", tmp_path / "out.html")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -74,6 +74,7 @@ def test_a_store_of_another_version_is_left_alone(tmp_path: Path, monkeypatch: p
     assert made == [tmp_path / f"tutorial-99.0-format-{FORMAT_VERSION}.zarr"]
 
 
+@pytest.mark.slow
 def test_of_two_at_once_both_open_the_whole_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tutorial, "_SIZE", 16)
     with ThreadPoolExecutor(2) as pool:
@@ -110,6 +111,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_the_option(tmp_p
         tutorial.open_catalogue(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named_with_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['filelock'] = None; import s2cmc.tutorial\n"
@@ -122,6 +124,7 @@ def test_what_is_missing_is_named_with_what_to_install(tmp_path: Path) -> None:
     assert result.endswith("filelock, which is missing; install it with: pip install 's2cmc[convert]'\n")
 
 
+@pytest.mark.slow
 def test_importing_s2cmc_does_not_import_it() -> None:
     code = "import sys, s2cmc; sys.exit('s2cmc.tutorial' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -135,6 +138,7 @@ def examples() -> list[doctest.DocTest]:
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+@pytest.mark.slow
 def test_the_example_of_a_docstring_gives_what_it_says(example: doctest.DocTest, ds: xr.Dataset) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("geopandas")

@@ -285,6 +285,7 @@ def test_pages_without_matplotlib_say_what_to_install(
     ],
     ids=["evaluation", "statistics", "result"],
 )
+@pytest.mark.slow
 def test_pages_without_jinja2_say_what_to_install(
     make_page: Callable, opened: xr.Dataset, counts: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

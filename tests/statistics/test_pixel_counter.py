@@ -22,7 +22,7 @@ pairs = sizes.flatmap(
 )
 
 
-@pytest.fixture(scope="module", params=["numba", "numpy"], autouse=True)
+@pytest.fixture(scope="module", params=[pytest.param("numba", marks=pytest.mark.slow), "numpy"], autouse=True)
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """Count with numba, however few pixels there are, or as where it is not installed."""
     if request.param == "numba":

@@ -31,6 +31,7 @@ def test_without_chunks_nothing_is_read_and_nothing_is_dask(store, no_compute):
 
 
 @pytest.mark.parametrize("chunks", [None, {}])
+@pytest.mark.slow
 def test_questions_find_the_store_behind_the_dataset(store, opened, chunks):
     read = xr.open_dataset(store, engine="s2cmc", chunks=chunks)
     assert digital_numbers(read).dtype == "uint16"
@@ -96,6 +97,7 @@ ds.clouds.scene(0).compute(), ds.clouds.prevalence().compute(), ds.clouds.band_s
 """
 
 
+@pytest.mark.slow
 def test_a_catalogue_works_where_another_library_has_replaced_the_manager_of_dask_arrays(store):
     ended = subprocess.run([sys.executable, "-c", REGISTERED, store], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr

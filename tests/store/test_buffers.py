@@ -42,6 +42,7 @@ def test_memory_is_used_again_by_arrays_of_the_same_size():
         memoryview,
     ],
 )
+@pytest.mark.slow
 def test_memory_that_a_part_of_an_array_refers_to_is_not_used_again(part):
     reused = BufferPool()
     whole = reused.empty(SHAPE, UINT16)

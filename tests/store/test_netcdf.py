@@ -47,6 +47,7 @@ def test_a_whole_catalogue_with_its_coordinates_is_written_to_netcdf(catalogue, 
 @pytest.mark.filterwarnings("ignore:saving variable reflectance with floating point:xarray.SerializationWarning")
 @pytest.mark.filterwarnings("ignore:endian-ness of dtype:UserWarning")  # xarray's own, for what Zarr stores
 @pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+@pytest.mark.slow
 def test_a_store_opened_by_plain_xarray_is_written_to_netcdf(store, expected, tmp_path, engine):
     plain = xr.open_zarr(store)
     plain.to_netcdf(tmp_path / "catalogue.nc", engine=engine)

@@ -97,6 +97,7 @@ def test_reflectance_is_bit_equal_to_the_published_arrays(catalogue):
     np.testing.assert_array_equal(opened.view("uint32"), made.reflectance.view("uint32"))
 
 
+@pytest.mark.slow
 def test_plain_xarray_opens_it_too(store, catalogue):
     """As float64, from the CF scale factor; coordinates and labels are the same."""
     plain = xr.open_zarr(store)
