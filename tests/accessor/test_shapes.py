@@ -210,13 +210,10 @@ ALIKE = {
 
 PUBLIC = sorted(name for name in dir(CloudsAccessor) if not name.startswith("_"))
 
-QUICK = {"masks"}
-"""What `make quick` asks of each shape that is not like another one."""
-
 
 def _cases() -> Iterator[Any]:
     for name, shape in itertools.product(PUBLIC, SHAPES):
-        marks = [pytest.mark.slow] * (name not in QUICK) + [pytest.mark.slow, pytest.mark.long] * (shape in ALIKE)
+        marks = [pytest.mark.slow, *[pytest.mark.long] * (shape in ALIKE)]
         yield pytest.param(name, shape, marks=marks, id=f"{name}-{shape}")
 
 

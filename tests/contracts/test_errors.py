@@ -70,6 +70,7 @@ def test_a_store_that_is_not_there_is_a_file_that_is_not_found(open_, tmp_path):
         (lambda at, store: s2cmc.open_catalogue(store).clouds.read_l1c(1, at), "lacks 13 of its bands"),
     ],
 )
+@pytest.mark.slow
 def test_whatever_is_not_there_is_a_file_that_is_not_found(act, message, store, tmp_path):
     with pytest.raises(FileNotFoundError, match=message):
         act(tmp_path, str(store))

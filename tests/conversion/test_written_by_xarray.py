@@ -102,6 +102,7 @@ def test_a_store_whose_attributes_were_edited_is_damaged_as_before(copy: Path, f
 
 
 @pytest.mark.parametrize("lost", ["metadata_sha256", "shard_digests", "coordinate_bundle_sha256"])
+@pytest.mark.slow
 def test_a_store_that_lost_one_proof_is_damaged(copy: Path, lost: str) -> None:
     document = json.loads((copy / "zarr.json").read_bytes())
     del document["attributes"][lost]

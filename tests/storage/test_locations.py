@@ -89,6 +89,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.slow
 def test_a_store_opens_by_every_form_of_its_path(form, home: Path, tiny_store: Path) -> None:
     (home / "we ird").mkdir()
     (home / ODD).symlink_to(tiny_store)

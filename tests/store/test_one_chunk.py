@@ -46,6 +46,7 @@ def written(place: Path, values: np.ndarray, **options: Any) -> "zarr.Array[Any]
 
 @settings(deadline=None, max_examples=60)
 @given(values=TEXTS | NUMBERS, data=st.data())
+@pytest.mark.slow
 def test_it_reads_what_zarr_reads(folder: Path, values: np.ndarray, data: st.DataObject) -> None:
     place = Path(mkdtemp(dir=folder))
     array = written(place, values)
