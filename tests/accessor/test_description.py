@@ -114,14 +114,14 @@ def test_a_single_scene_and_scalars_are_counted(catalogue: xr.Dataset) -> None:
 def test_patches_say_what_they_give(catalogue: xr.Dataset) -> None:
     patches = catalogue.clouds.patches(32, batch=4, count=10, scenes_per_batch=2, seed=3).epoch(1)
     text = repr(patches)
-    assert text.splitlines()[0] == "3 batches of up to 4 patches of 32 x 32 pixels"
+    assert text.splitlines()[0] == "Patches of 32 x 32 pixels in batches of 4"
     for fact in (
         r"patches +10 in an epoch, from 10 scenes",
-        r"batch +up to 2 scenes",
+        r"batches +3, each of up to 2 scenes",
         r"each patch +reflectance \(y, x, band\) float32, mask \(y, x\) uint8",
         r"order +epoch 1 of seed 3",
     ):
         assert re.search(fact, text), fact
     page = Tags(patches._repr_html_())
-    assert "3 batches of up to 4 patches of 32 x 32 pixels" in page.text
+    assert "Patches of 32 x 32 pixels in batches of 4" in page.text
     assert "patches.epoch(1)\nother patches in another order" in page.text

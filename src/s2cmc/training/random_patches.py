@@ -66,10 +66,10 @@ class Patches:
             f"{name} ({', '.join(map(str, v.dims[1:]))}) {v.dtype}"
             for name, v in zip(VARIABLES, variables, strict=True)
         ]
-        title = f"{len(self)} batches of up to {self.batch} patches of {height} x {width} pixels"
+        title = f"Patches of {height} x {width} pixels in batches of {self.batch}"
         rows = [
             ("patches", f"{self.count} in an epoch, from {self.catalogue.sizes['scene']} scenes"),
-            ("batch", f"up to {self.scenes_per_batch} scenes"),
+            ("batches", f"{len(self)}, each of up to {self.scenes_per_batch} scenes"),
             ("each patch", ", ".join(pixels)),
             ("order", f"epoch {self.number} of seed {self.seed}"),
         ]
@@ -79,7 +79,7 @@ class Patches:
             ("patches.epoch(1)", "other patches in another order"),
             ("patches.positions", "scene, row and column of each patch"),
         ]
-        return Description(title, rows, [("use", asked)])
+        return Description(title, rows, [("patches", asked)])
 
     def epoch(self, number: int) -> "Patches":
         """Return another epoch: as many patches, at other places and in another order.
