@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from s2cmc.conversion.convert.conversion import convert
-from s2cmc.conversion.layout.arrays import pixel_arrays, shard_objects, store_objects
+from s2cmc.conversion.layout.arrays import PixelArray, pixel_arrays, shard_objects, store_objects
 from s2cmc.conversion.layout.attributes import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES
 from s2cmc.conversion.source.checks import count_labels
 from s2cmc.conversion.source.coordinates import (
@@ -39,6 +39,7 @@ MANY = 64
 ALL = 513
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 REAL = SHARED / "real" / "T18SVG_20160112_20m_13band_dn.npy.xz"
+CLOUDY = SHARED / "real" / "cloudy_6band_dn.npy.xz"
 
 
 def bench_data() -> Path:
@@ -112,13 +113,28 @@ def _scenes() -> Iterator[SampleScene]:
 
 def _turned() -> Iterator[np.ndarray]:
     """The real pixels (y, x, band), DN, mirrored to full size: in all eight ways a square may be turned."""
-    with lzma.open(REAL) as file:
-        dn = np.moveaxis(np.load(file), 0, -1)
-    square = np.pad(dn, ((0, SIZE - dn.shape[0]), (0, SIZE - dn.shape[1]), (0, 0)), "reflect")
+    square = np.moveaxis(_full_size(REAL), 0, -1)
     for quarters in range(4):
         turned = np.rot90(square, quarters)
         yield np.ascontiguousarray(turned)
         yield np.ascontiguousarray(turned.swapaxes(0, 1))
+
+
+def _full_size(path: Path) -> np.ndarray:
+    """Real pixels (band, y, x), DN, mirrored to full size."""
+    with lzma.open(path) as file:
+        dn = np.load(file)
+    return np.pad(dn, ((0, 0), (0, SIZE - dn.shape[1]), (0, SIZE - dn.shape[2])), "symmetric")
+
+
+def clear_scene() -> np.ndarray:
+    """The real pixels (band, y, x), DN, of an almost cloudless coast."""
+    return _full_size(REAL)
+
+
+def cloudy_scene() -> np.ndarray:
+    """The real cloudy pixels (band, y, x), DN; its six bands stand for those beside them too."""
+    return _full_size(CLOUDY)[[0, 0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5]]
 
 
 def smooth_labels(row: dict[str, Any]) -> np.ndarray:
@@ -163,18 +179,30 @@ def _write_store(out: Path, scenes: int) -> None:
 
     Its reflectance would be 15 GB, so that shards that are alike share one file.
     """
-    rows = table().iloc[:scenes]
+    write_but_reflectance(out, store_arrays(scenes))
+    _link_shards(out, scenes, sorted((scenes_store() / "reflectance/c").glob("*/0/0/0")))
+
+
+def store_arrays(scenes: int) -> dict[str, PixelArray]:
+    """Reflectance and masks by the layout of the converter."""
     arrays = pixel_arrays(
         scenes, (SIZE, SIZE), reflectance="uint16", mask_dtype="bool", alt_mask_dtype="bool", thumbnail=None
     )
     del arrays["alt_mask"]
+    return arrays
+
+
+def write_but_reflectance(out: Path, arrays: dict[str, PixelArray]) -> None:
+    """A store of the first scenes of the table, without the shards of its reflectance."""
+    scenes = arrays["mask"].shape[0]
+    rows = table().iloc[:scenes]
     findings = []
     mask = arrays["mask"]
     for first, last in mask.spans():
         labels = np.full((last - first, SIZE, SIZE), mask.fill_value, np.uint8)
         labels[:] = [smooth_labels(row) for row in to_rows(rows.iloc[first:last])]
         findings += [{"mask": count_labels(one), "reflectance": _WITHOUT_EXTREMES} for one in labels]
-        _write(out, shard_objects(mask, first, labels))
+        write_objects(out, shard_objects(mask, first, labels))
     products = [Product.parse(scene) for scene in rows["scene"]]
     coordinates = (
         table_coordinates(rows)
@@ -183,8 +211,7 @@ def _write_store(out: Path, scenes: int) -> None:
         | quality_coordinates(rows, findings, pixels=SIZE**2, has_thumbnail=[False] * scenes)
     )
     digests = {array.key(first): "0" * 64 for array in arrays.values() for first, _ in array.spans()}
-    _write(out, store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES, digests))
-    _link_shards(out, scenes, sorted((scenes_store() / "reflectance/c").glob("*/0/0/0")))
+    write_objects(out, store_objects(arrays, coordinates, GLOBAL_ATTRIBUTES | SYNTHETIC_ATTRIBUTES, digests))
 
 
 _WITHOUT_EXTREMES = {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 0}
@@ -197,7 +224,8 @@ def _link_shards(out: Path, scenes: int, shards: Sequence[Path]) -> None:
         link.hardlink_to(shards[scene % len(shards)])
 
 
-def _write(out: Path, objects: dict[str, bytes]) -> None:
+def write_objects(out: Path, objects: dict[str, bytes]) -> None:
+    """Objects of a store, by key."""
     for key, content in objects.items():
         (out / key).parent.mkdir(parents=True, exist_ok=True)
         (out / key).write_bytes(content)

@@ -61,7 +61,7 @@ def load_block(plan: Plan, task: Task) -> Block:
 def _empty_pixels(task: Task) -> np.ndarray:
     """Make the array for the pixels of a shard. Bands of reflectance are contiguous in memory, as chunks are.
 
-    A shard of reflectance (1, 1022, 1022, 13) is a view of memory (1, 13, 1022, 1022); its chunks (1, 511, 511, 1) are
+    A scene of reflectance (1, 1022, 1022, 13) is a view of memory (1, 13, 1022, 1022); its chunks (1, 512, 512, 1) are
     then cut from rows of one band.
     """
     shape = (task.last - task.first, *task.array.shape[1:])

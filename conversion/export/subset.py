@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -212,24 +211,10 @@ def _run_tasks(
 
 
 def _copy(stored: Readback, positions: Sequence[int], target: Target, task: Task) -> None:
-    pixels = _read(stored, task.array.name, positions[task.first : task.last])
+    pixels = read_array(stored.array(task.array.name), np.array(positions[task.first : task.last]))
     shards = shard_objects(task.array, task.first, pixels)
     digests = {key: task.array.digest(shard) for key, shard in shards.items()}
     target.record(task.name, "", [], target.write(shards), digests)
-
-
-def _read(stored: Readback, name: str, positions: Sequence[int]) -> np.ndarray:
-    """Read scenes as they are stored; those of one chunk by one read, which takes no more scenes than they span.
-
-    Positions 3, 5 and 9 of masks in chunks of 8 scenes: one read of 3-5, of which 0 and 2 are kept, and one of 9.
-    """
-    array = stored.array(name)
-    parts = []
-    for _, group in groupby(positions, key=lambda i: i // array.chunks[0]):
-        chunk_positions = list(group)
-        block = read_array(array, slice(chunk_positions[0], chunk_positions[-1] + 1))
-        parts.append(block[np.subtract(chunk_positions, chunk_positions[0])])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _coordinates(stored: Readback, positions: Sequence[int]) -> dict[str, np.ndarray]:

@@ -55,17 +55,17 @@ def encode_shard(
     fill_value: int,
     compressor: BytesBytesCodec,
 ) -> bytes:
-    """Encode one shard as an object, equal to the one that zarr 3.4 writes.
+    """Encode one shard as an object, equal to the one that zarr 3.4 writes in the order ``colexicographic``.
 
-    Chunks are in C order, each compressed and followed by its crc32c; after them comes a little-endian index of their
-    offsets and lengths, and the crc32c of the index. A chunk of the fill value alone is written like any other; only
-    those that hold no pixel of the array, in the last shard, are absent.
+    All chunks of a band lie side by side, each compressed and followed by its crc32c; after them comes a little-endian
+    index of their offsets and lengths in C order, and the crc32c of the index. A chunk of the fill value alone is
+    written like any other; only those that hold no pixel of the array, in the last shard, are absent.
     https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 
-    A scene of reflectance, shard (1, 1022, 1022, 13) in chunks of (1, 511, 511, 1), has 1 x 2 x 2 x 13 = 52 chunks. The
-    chunk of band 3 in the lower left quarter is (0, 1, 0, 3), and so entry ((0 * 2 + 1) * 2 + 0) * 13 + 3 = 29 of the
-    index. If the first two chunks take 1000 and 900 bytes, crc32c included, the index begins with (0, 1000),
-    (1000, 900), (1900, ...). It has 52 x 16 bytes and 4 of crc32c.
+    A scene of reflectance, shard (1, 1024, 1024, 13) in chunks of (1, 512, 512, 1), has 1 x 2 x 2 x 13 = 52 chunks. The
+    chunk (0, 1, 0, 3), of band 3 in the lower left quarter, is entry ((0 * 2 + 1) * 2 + 0) * 13 + 3 = 29 of the index.
+    It is written after the 4 chunks of each of bands 0 to 2 and after (0, 0, 0, 3), as number 3 * 4 + 0 * 2 + 1 = 13.
+    The index has 52 x 16 bytes and 4 of crc32c.
 
     Parameters
     ----------
@@ -80,37 +80,35 @@ def encode_shard(
     """
     codec = _c_codec(compressor)
     counts = [whole // part for whole, part in zip(shard, chunks, strict=True)]
-    index = np.full((math.prod(counts), 2), _ABSENT, "<u8")
+    index = np.full((*counts, 2), _ABSENT, "<u8")
     encoded: list[bytes] = []
     offset = 0
-    for i, chunk in enumerate(_chunks(pixels, counts, chunks, fill_value)):
-        if chunk is not None:
-            encoded += _with_crc32c(codec.encode(chunk))
-            length = sum(map(len, encoded[-2:]))  # of the chunk and its crc32c
-            index[i] = offset, length
-            offset += length
+    for position, chunk in _chunks(pixels, counts, chunks, fill_value):
+        encoded += _with_crc32c(codec.encode(chunk))
+        length = sum(map(len, encoded[-2:]))  # of the chunk and its crc32c
+        index[position] = offset, length
+        offset += length
     return b"".join([*encoded, *_with_crc32c(index.tobytes())])
 
 
 def _chunks(
     pixels: np.ndarray, counts: list[int], shape: tuple[int, ...], fill_value: int
-) -> Iterator[np.ndarray | None]:
-    """Yield the chunks of a shard in C order, contiguous and little-endian; None for one without a pixel.
+) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Yield positions and chunks of a shard, contiguous and little-endian, the first axis fastest.
 
-    The last shard of 515 masks, of 64 scenes in chunks of 8, has 3 scenes: chunk 0 holds them and 5 scenes of the fill
-    value, chunks 1 to 7 are None.
+    Those without a pixel are left out: the last shard of 515 masks, of 64 scenes in chunks of 1, has chunks 0 to 2. A
+    chunk at the lower edge of 1022 rows, in chunks of 512, has 510 of them and two of the fill value.
     """
     dtype = pixels.dtype.newbyteorder("<")
-    for position in np.ndindex(*counts):
+    for reversed_position in np.ndindex(*counts[::-1]):
+        position = reversed_position[::-1]
         part = pixels[tuple(slice(i * n, i * n + n) for i, n in zip(position, shape, strict=True))]
-        if part.size == 0:
-            yield None
-        elif part.shape == shape:
-            yield np.ascontiguousarray(part, dtype)
-        else:
+        if part.shape == shape:
+            yield position, np.ascontiguousarray(part, dtype)
+        elif part.size:
             chunk = np.full(shape, fill_value, dtype)
             chunk[tuple(map(slice, part.shape))] = part
-            yield chunk
+            yield position, chunk
 
 
 def _with_crc32c(content: bytes) -> tuple[bytes, bytes]:
@@ -127,10 +125,11 @@ def _c_codec(compressor: BytesBytesCodec) -> Codec:
     return numcodecs.get_codec({"id": described["name"], **configuration})
 
 
-_BLOCK = 261_120
-"""Bytes that blosc compresses at a time: half a chunk of 511 x 511 x 2 = 522,242 bytes, and a multiple of eight pixels.
-By default blosc would cut such a chunk so that its second half is not a multiple of eight pixels, and would then leave
-that half unshuffled."""
+_SIDE = 512
+"""Rows and columns of a chunk of one band. Other layouts were slower or larger: docs/explanation/store-layout.md."""
+
+_BLOCK = 131_072
+"""Bytes that blosc compresses at a time, so many that lz4 finds what is alike and that they fit a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,8 @@ def pixel_arrays(
         Pixels of a thumbnail; without it the store has no thumbnails.
     """
     bands = len(BAND_NAMES)
-    half = _half(size[0]), _half(size[1])
+    chunk = _side(size[0]), _side(size[1])
+    shard = tuple(math.ceil(n / step) * step for n, step in zip(size, chunk, strict=True))
     scaling: dict[str, Any] = {}
     if reflectance == "uint16":
         scaling["scale_factor"] = 1 / DN_PER_REFLECTANCE
@@ -211,14 +211,13 @@ def pixel_arrays(
         PixelArray(
             "reflectance",
             (scenes, *size, bands),
-            # So the bands of a quarter, and with them B02 to B04, are side by side in a shard.
-            (1, *half, 1),
-            (1, *size, bands),
+            (1, *chunk, 1),
+            (1, *shard, bands),
             reflectance,
             BloscCodec(
                 typesize=np.dtype(reflectance).itemsize,
-                cname="zstd",
-                clevel=5,
+                cname="lz4",
+                clevel=9,
                 shuffle="bitshuffle",
                 blocksize=_BLOCK,
             ),
@@ -231,7 +230,7 @@ def pixel_arrays(
             PixelArray(
                 name,
                 (scenes, *size),
-                (8, *size),
+                (1, *size),
                 (64, *size),
                 "uint8",
                 ZstdCodec(level=9),
@@ -255,8 +254,9 @@ def pixel_arrays(
     return {array.name: array for array in arrays}
 
 
-def _half(pixels: int) -> int:
-    return pixels // 2 if pixels % 2 == 0 else pixels
+def _side(pixels: int) -> int:
+    """Return the rows or columns of a chunk; small scenes have two each way, as large ones do."""
+    return _SIDE if pixels > _SIDE else math.ceil(pixels / 2)
 
 
 def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
@@ -361,8 +361,7 @@ def _create_array(group: zarr.Group, array: PixelArray, attributes: Mapping[str,
             BytesCodec(endian="little" if np.dtype(array.dtype).itemsize > 1 else None),
             *_codec_chain(array.compressor),
         ],
-        # Morton order, the default, would scatter the bands of a quarter.
-        subchunk_write_order="lexicographic",
+        subchunk_write_order="colexicographic",  # as `encode_shard` writes them; no reader asks for it
     )
     return group.create_array(
         array.name,

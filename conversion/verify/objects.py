@@ -195,13 +195,8 @@ def read_shard(array: "zarr.Array[Any]", first: int, last: int) -> WholeShard:
 
 
 def unreadable_scenes(array: "zarr.Array[Any]", first: int, last: int) -> list[int]:
-    """Return the scenes of a shard whose chunks cannot be read.
-
-    Scenes 128 to 149 in chunks of 8 are tried as 128-135, 136-143 and 144-149. All scenes of a damaged chunk are
-    unreadable.
-    """
-    chunks = [range(i, min(i + array.chunks[0], last)) for i in range(first, last, array.chunks[0])]
-    return [scene for chunk in chunks if not _is_whole(array, chunk.start, chunk.stop) for scene in chunk]
+    """Return the scenes of a shard whose chunks cannot be read; no chunk holds two scenes."""
+    return [scene for scene in range(first, last) if not _is_whole(array, scene)]
 
 
 def _read_shard(array: "zarr.Array[Any]", first: int, last: int) -> WholeShard:
@@ -218,9 +213,9 @@ def _read_pixels(array: "zarr.Array[Any]", first: int, last: int) -> np.ndarray:
     return read_once(array, Shards.from_array(array), slice(first, last), as_stored, np.dtype(array.dtype))
 
 
-def _is_whole(array: "zarr.Array[Any]", first: int, last: int) -> bool:
+def _is_whole(array: "zarr.Array[Any]", scene: int) -> bool:
     try:
-        _read_pixels(array, first, last)
+        _read_pixels(array, scene, scene + 1)
     except StoreError:
         return False
     return True

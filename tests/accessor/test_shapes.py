@@ -204,7 +204,15 @@ ALIKE = {
     *("single by ID", "single, squeezed", "single, loaded", "single of open_zarr, no dask", "along tiles"),
     *("scenes stacked, remedy", "open_zarr, loaded", "computed", "pickled", "rechunked", "copied", "persisted"),
     *("as float", "loop of modified", "loop of lists, new defaults", "loop, new defaults, remedy", "Zarr"),
-    *("single without dask", "open_zarr as stored", "all stacked, no index", "ID dropped", "rows renamed"),
+    *(
+        "single without dask",
+        "single of open_zarr",
+        "open_zarr without dask",
+        "open_zarr as stored",
+        "all stacked, no index",
+        "ID dropped",
+        "rows renamed",
+    ),
 }
 """Much like another one: every method is asked of them by `make long` alone."""
 

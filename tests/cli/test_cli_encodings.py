@@ -1,7 +1,9 @@
 """The command on outputs that cannot hold every letter: nothing fails, and the letter is escaped."""
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,11 +31,14 @@ def command(encoding: str, *line: object, **environment: str) -> subprocess.Comp
 
 @pytest.fixture
 def folder(tiny: Path, tiny_store: Path, tmp_path: Path) -> Path:
-    path = tmp_path / FOLDER
-    path.mkdir()
-    (path / "release").symlink_to(tiny)
-    (path / "store").symlink_to(tiny_store)
-    return path
+    return _linked(tmp_path / FOLDER, tiny, tiny_store)
+
+
+def _linked(folder: Path, release: Path, store: Path) -> Path:
+    folder.mkdir()
+    (folder / "release").symlink_to(release)
+    (folder / "store").symlink_to(store)
+    return folder
 
 
 @pytest.mark.slow
@@ -68,16 +73,46 @@ LINES = {
 }
 
 
+ONE_BY_ONE = """
+import json, runpy, sys
+for line in json.loads(sys.stdin.read()):
+    sys.argv = ["s2cmc", *line]
+    try:
+        runpy.run_module("s2cmc", run_name="__main__")
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    for stream in (sys.stdout, sys.stderr):
+        print(f"=== {code}", file=stream, flush=True)
+"""
+"""Runs several lines in one process, for each of which Python would start anew."""
+
+
+@pytest.fixture(scope="module")
+def answers(tiny: Path, tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Exit code, output and errors of all `LINES`, run with an output in ASCII."""
+    folder = _linked(tmp_path_factory.mktemp("answers") / FOLDER, tiny, tiny_store)
+    _predict_clear(folder)
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_BY_ONE],
+        input=json.dumps([[word.format(folder=folder) for word in line] for line, _ in LINES.values()]),
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "200"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    texts = [re.split(r"^=== (\d+)\n", stream, flags=re.MULTILINE) for stream in (done.stdout, done.stderr)]
+    output, errors = texts
+    return {name: (int(output[2 * i + 1]), output[2 * i], errors[2 * i]) for i, name in enumerate(LINES)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LINES)
-def test_every_subcommand_escapes_what_it_cannot_show(folder: Path, name: str) -> None:
-    if name == "evaluate":
-        _predict_clear(folder)
-    line, code = LINES[name]
-    done = command("ascii", *(word.format(folder=folder) for word in line))
-    assert done.returncode == code, done.stderr.decode()
-    assert b"Traceback" not in done.stderr
-    assert r"\u96ea" in (done.stdout + done.stderr).decode("ascii")
+def test_every_subcommand_escapes_what_it_cannot_show(answers: dict[str, tuple[int, str, str]], name: str) -> None:
+    code, output, errors = answers[name]
+    assert code == LINES[name][1], errors
+    assert "Traceback" not in errors
+    assert r"\u96ea" in output + errors
 
 
 def _predict_clear(folder: Path) -> None:

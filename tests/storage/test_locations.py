@@ -103,7 +103,13 @@ def test_a_store_opens_by_every_form_of_its_path(form, home: Path, tiny_store: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, id=name, marks=[] if name in ("path", "home", "one slash") else pytest.mark.long)
+        for name, form in FORMS.items()
+    ],
+)
 def test_every_function_of_conversion_takes_every_form_of_a_path(form, home: Path) -> None:
     def at(name: str) -> object:
         return form(home, name)

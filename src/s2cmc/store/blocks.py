@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,17 +62,18 @@ def is_lazy(array: xr.Variable | xr.DataArray) -> bool:
 
 
 def along_scenes(array: xr.Variable) -> xr.Variable:
-    """Return the array, chunked along ``scene`` alone; pixels that are as they were opened in chunks of the store."""
-    if (source := source_of(array)) is not None:
-        from s2cmc.store.lazy_array import LazyArray
-
-        return xr.Variable(array.dims, LazyArray.in_stored_chunks(source))
-    return array.chunk({dim: -1 for dim in array.dims if dim != "scene"}) if is_lazy(array) else array
+    """Return the array, chunked along ``scene`` alone."""
+    if not is_lazy(array) or source_of(array) is not None:
+        return array
+    return array.chunk({dim: -1 for dim in array.dims if dim != "scene"})
 
 
 def scene_spans(arrays: Sequence[xr.Variable]) -> list[slice]:
-    """Cut the scenes into the longest spans that are in a single chunk of every array."""
-    # Reflectance of 3 scenes in chunks of 1, and their masks in one chunk of 3: spans 0:1, 1:2, 2:3.
+    """Cut the scenes into spans that are in a single chunk of every array.
+
+    Pixels that are as they were opened are read in any spans, which are as long as is worth a task.
+    """
+    # Predictions of 10 scenes in chunks of 5, and their masks, of which 8 are read by a task: 0:5, 5:8, 8:10.
     edges = {0, arrays[0].sizes["scene"]}
     for array in arrays:
         edges.update(_edges(array))
@@ -92,41 +94,52 @@ def graph_of_blocks(
 
     lazy = [array for array in arrays if is_lazy(array)]
     sources = {_source_key(source): source for array in lazy if (source := source_of(array)) is not None}
-    return HighLevelGraph.from_collections(name, sources | layer, [array.data for array in lazy])
+    others = [array.data for array in lazy if source_of(array) is None]
+    return HighLevelGraph.from_collections(name, sources | layer, others)
 
 
 def _source_key(source: Source) -> str:
     return f"source-{source.name}"
 
 
+_NBYTES_OF_TASK = 2**23
+"""Bytes of pixels that are worth a task: eight masks of 1022 x 1022. A task itself takes as long as to decode one."""
+
+
 def _edges(array: xr.Variable) -> list[int]:
-    """List for each chunk of a lazy array one past its last scene."""
-    return np.cumsum(array.chunksizes["scene"]).tolist() if is_lazy(array) else []
+    """List for each span of scenes that a lazy array has one past its last scene."""
+    if not is_lazy(array):
+        return []
+    if source_of(array) is None:
+        return np.cumsum(array.chunksizes["scene"]).tolist()
+    count, scene = array.sizes["scene"], prod(array.shape[1:]) * array.dtype.itemsize
+    step = max(1, _NBYTES_OF_TASK // max(1, scene))
+    return [*range(step, count, step), count]
 
 
 def _block_selector(array: xr.Variable) -> Callable[[slice], Any]:
     """Return a function that takes a span of scenes and returns their values, or the task of a graph that makes them.
 
-    If pixels are as they were opened, the task of a whole block reads it itself. If it depended on the task that reads
-    the block, dask would fuse the two each time a graph is planned, which takes as long as to decode some masks.
+    If pixels are as they were opened, the task reads them itself. If it depended on a task that reads them, dask would
+    fuse the two each time a graph is planned, which takes as long as to decode some masks.
     """
-    # Masks of 20 scenes, in chunks of 8, 8 and 4: starts 0, 8, 16 and ends 8, 16, 20.
-    #   span 8:16   block 1, all of it -> (_read, source, 8, 16), or the block itself where pixels were changed
+    # Predictions of 20 scenes, in chunks of 8, 8 and 4: starts 0, 8, 16 and ends 8, 16, 20.
+    #   span 8:16   block 1, all of it -> the block
     #   span 9:10   block 1, a part    -> (_slice, block, 1, 2)
     # `bisect_right` counts the blocks that end at or before the first scene; an empty span is of the last block.
     if not is_lazy(array):
         return lambda cut: array.values[cut]
+    if (source := source_of(array)) is not None:
+        return lambda cut: (_read, _source_key(source), cut.start, cut.stop)
     ends = _edges(array)
     starts = [0, *ends[:-1]]
     rest = (0,) * (array.ndim - 1)
-    source = source_of(array)
 
     def select(cut: slice) -> Any:
         i = min(bisect_right(ends, cut.start), len(ends) - 1)
         block = (array.data.name, i, *rest)
-        if (cut.start, cut.stop) != (starts[i], ends[i]):
-            return (_slice, block, cut.start - starts[i], cut.stop - starts[i])
-        return block if source is None else (_read, _source_key(source), cut.start, cut.stop)
+        whole = (cut.start, cut.stop) == (starts[i], ends[i])
+        return block if whole else (_slice, block, cut.start - starts[i], cut.stop - starts[i])
 
     return select
 

@@ -5,10 +5,8 @@ all thirteen. `LazyArray` takes the part of its source instead. Everything else 
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from numbers import Integral
-from operator import getitem
 from typing import Any, Self
 
 import numpy as np
@@ -22,9 +20,6 @@ from dask.utils import IndexCallable
 
 from s2cmc._compat import EqualToItsBase
 from s2cmc.store.source import Index, Source
-
-Chunks = tuple[tuple[int, ...], ...]
-MakeGraph = Callable[[Source, str, Chunks], HighLevelGraph]
 
 _EMPTY = HighLevelGraph({}, {})
 
@@ -52,11 +47,10 @@ class LazyArray(Array, metaclass=EqualToItsBase):
         What is read; None after values were assigned to the array.
     """
 
-    __slots__ = ("_graph", "_make_graph", "source")
+    __slots__ = ("_graph", "source")
 
     source: Source | None
     _graph: HighLevelGraph | None
-    _make_graph: MakeGraph
 
     @classmethod
     def from_source(cls, source: Source) -> Self:
@@ -64,24 +58,8 @@ class LazyArray(Array, metaclass=EqualToItsBase):
         chunks: list[tuple[int, ...]] = [(n,) for n in source.shape]
         if (axis := source.scene_axis) is not None:
             chunks[axis] = (1,) * source.shape[axis] or (0,)
-        return cls._make(source, source.name, tuple(chunks), _graph_of_scenes)
-
-    @classmethod
-    def in_stored_chunks(cls, source: Source) -> Self:
-        """Make an array of which a block holds consecutive scenes of one chunk of the store: eight masks."""
-        # Masks in chunks of 8 scenes, of which scenes 6, 7, 8, 20 were chosen:
-        #   numbers 0, 0, 1, 2; edges 0, 2, 3, 4; chunks along scene (2, 1, 1)
-        chunks: list[tuple[int, ...]] = [(n,) for n in source.shape]
-        if (axis := source.scene_axis) is not None and source.shape[axis]:
-            numbers = source.positions[axis] // source.stored.array.chunks[0]
-            edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
-            chunks[axis] = tuple(np.diff(edges).tolist())
-        return cls._make(source, f"{source.name}-chunks", tuple(chunks), _graph_of_reads)
-
-    @classmethod
-    def _make(cls, source: Source, name: str, chunks: Chunks, make_graph: MakeGraph) -> Self:
-        lazy: Self = cls(_EMPTY, name, chunks, meta=np.empty((0,) * len(chunks), source.dtype))
-        lazy.source, lazy._graph, lazy._make_graph = source, None, make_graph
+        lazy: Self = cls(_EMPTY, source.name, tuple(chunks), meta=np.empty((0,) * len(chunks), source.dtype))
+        lazy.source, lazy._graph = source, None
         return lazy
 
     @property
@@ -91,12 +69,32 @@ class LazyArray(Array, metaclass=EqualToItsBase):
             return self._graph
         if self.source is None:
             return _EMPTY
-        self._graph = self._make_graph(self.source, self.name, self.chunks)
+        self._graph = self._graph_of(self.source)
         return self._graph
 
     @dask.setter
     def dask(self, graph: HighLevelGraph) -> None:
         self._graph = graph
+
+    def _graph_of(self, source: Source) -> HighLevelGraph:
+        """Make the graph that reads each scene once, also where it was chosen several times."""
+        # Of scenes [5, 2, 5], 2 and 5 are read, first found at 1 and 0; the blocks are those at 1, 0 and 1 of them.
+        axis = source.scene_axis
+        along = np.empty(0, int) if axis is None else source.positions[axis]
+        positions, first, place = np.unique(along, return_index=True, return_inverse=True)
+        if axis is None or len(positions) == len(along):
+            meta = np.empty((0,) * self.ndim, self.dtype)
+            graph: HighLevelGraph = from_array(
+                source, chunks=self.chunks, name=self.name, asarray=False, meta=meta
+            ).dask
+            return graph
+        before, after = (0,) * axis, (0,) * (self.ndim - axis - 1)
+        once = LazyArray.from_source(source.take([*[slice(None)] * axis, first, *[slice(None)] * len(after)]))
+        blocks: dict[Any, Any] = {
+            (self.name, *before, i, *after): (once.name, *before, at, *after) for i, at in enumerate(place.tolist())
+        }
+        layers = {**once.dask.layers, self.name: MaterializedLayer(blocks)}
+        return HighLevelGraph(layers, {**once.dask.dependencies, self.name: {once.name}})
 
     def __getitem__(self, index: Any) -> Array:
         key = self._orthogonal(index)
@@ -120,7 +118,7 @@ class LazyArray(Array, metaclass=EqualToItsBase):
     def copy(self) -> Self:
         """Return another array of the same source: dask's own are changed in place when values are assigned."""
         copied: Self = type(self)(_EMPTY, self.name, self.chunks, meta=self)
-        copied.source, copied._graph, copied._make_graph = self.source, self._graph, self._make_graph
+        copied.source, copied._graph = self.source, self._graph
         return copied
 
     @property
@@ -195,44 +193,6 @@ def _keeps_all(condition: Any, values: Any, other: Any) -> bool:
         and np.broadcast_shapes(condition.shape, values.shape) == values.shape
         and bool(condition.all())
     )
-
-
-def _graph_of_scenes(source: Source, name: str, chunks: Chunks) -> HighLevelGraph:
-    """Make the graph of an array with one block for each scene; each chunk of the store is decoded once for all."""
-    # Masks in chunks of 8 scenes, of which scenes 20, 6, 7, 6 were chosen:
-    #   positions 6, 7, 20; numbers 0, 0, 2; read in blocks of the sizes (2, 1)
-    #   scene 20 -> the last of 3, block 1, its row 0; scene 6 -> block 0, row 0; scene 7 -> block 0, row 1
-    axis = source.scene_axis
-    if axis is None or not source.shape[axis]:
-        return _graph_of_reads(source, name, chunks)
-    positions, order = np.unique(source.positions[axis], return_inverse=True)
-    numbers = positions // source.stored.array.chunks[0]
-    first = np.flatnonzero(np.diff(numbers, prepend=-1))
-    if len(first) == source.shape[axis]:
-        return _graph_of_reads(source, name, chunks)
-    sizes = np.diff(first, append=len(positions))
-    ascending = replace(source, positions=(*source.positions[:axis], positions, *source.positions[axis + 1 :]))
-    reads = f"{name}-chunks"
-    graph = _graph_of_reads(ascending, reads, (*chunks[:axis], tuple(sizes.tolist()), *chunks[axis + 1 :]))
-    block_of = np.repeat(np.arange(len(sizes)), sizes)[order].tolist()
-    row_of = (order - first[block_of]).tolist()
-    before, after = (0,) * axis, (0,) * (source.ndim - axis - 1)
-    layer: dict[Any, Any] = {
-        (name, *before, i, *after): (
-            getitem,
-            (reads, *before, block, *after),
-            (*[slice(None)] * axis, slice(row, row + 1)),
-        )
-        for i, (block, row) in enumerate(zip(block_of, row_of, strict=True))
-    }
-    return HighLevelGraph({**graph.layers, name: MaterializedLayer(layer)}, {**graph.dependencies, name: {reads}})
-
-
-def _graph_of_reads(source: Source, name: str, chunks: Chunks) -> HighLevelGraph:
-    """Make the graph of an array whose blocks are read one by one."""
-    meta = np.empty((0,) * source.ndim, source.dtype)
-    graph: HighLevelGraph = from_array(source, chunks=chunks, name=name, asarray=False, meta=meta).dask
-    return graph
 
 
 def _finish(results: Any, axis: int) -> np.ndarray:

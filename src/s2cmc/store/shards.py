@@ -305,7 +305,7 @@ class Shards:
         StoreError, ValueError, RuntimeError
             See `read`.
         """
-        # Two patches of scene 7 (shards of one scene, (1, 1022, 1022, 13), in chunks of (1, 511, 511, 1)), both in its
+        # Two patches of scene 7 (shards of one scene, (1, 1024, 1024, 13), in chunks of (1, 512, 512, 1)), both in its
         # upper left quarter, of which the chunk of band 3 has number 3:
         #   targets[7, 0, 0, 0][3] = [
         #       ((0:1, 100:356, 40:296, 0:1), out of the first patch, its band 3),
@@ -351,14 +351,14 @@ class Shards:
 
     def _split_by_shard(self, positions: Sequence[np.ndarray]) -> "Iterator[tuple[tuple[int, ...], _Parts]]":
         """Split positions along each dimension by shard, and within it by chunk."""
-        # A window of B02-B04 of scene 7: rows 500..600, columns 0..255, bands 1..3. Shards of (1, 1022, 1022, 13) have
-        # a grid of (1, 2, 2, 13) chunks of (1, 511, 511, 1):
+        # A window of B02-B04 of scene 7: rows 500..600, columns 0..255, bands 1..3. Shards of (1, 1024, 1024, 13) have
+        # a grid of (1, 2, 2, 13) chunks of (1, 512, 512, 1):
         #   cuts           {7: ...}, {0: ..., 1: ...}, {0: ...}, {1: ..., 2: ..., 3: ...}   chunks of the whole array
         #   shards         [7], [0], [0], [0]                                               so one, (7, 0, 0, 0)
         #   within it      [7], [0, 1], [0], [1, 2, 3]                                      so six chunks
         # The one at (7, 1, 0, 2) is (0, 1, 0, 2) in the grid, number ((0 * 2 + 1) * 2 + 0) * 13 + 2 = 28, in C order:
-        #   in the chunk   0:1,  0:90,    0:256, 0:1
-        #   in the result  0:1, 11:101,   0:256, 1:2
+        #   in the chunk   0:1,  0:89,    0:256, 0:1
+        #   in the result  0:1, 12:101,   0:256, 1:2
         cuts = [_cut(p, chunk) for p, chunk in zip(positions, self.chunks, strict=True)]
         shards = [sorted({at // n for at in cut}) for cut, n in zip(cuts, self.grid, strict=True)]
         for shard in product(*shards):
@@ -404,7 +404,7 @@ class Shards:
     ) -> dict[int, np.ndarray]:
         """Fetch encoded chunks of a shard: the whole shard for all of its chunks, else ranges of it."""
         key = "/".join([self.path, "c", *map(str, shard)])
-        has_several_scenes = self.chunks[0] > 1  # such shards are small, and neighbours are soon asked for
+        has_several_scenes = self.steps[0] > 1  # such shards are small, and neighbours are soon asked for
         if len(numbers) == self._count_filled(shard) or (has_several_scenes and not store.is_local):
             content = np.frombuffer(await (store.fetch_kept(key) if has_several_scenes else store.fetch(key)), np.uint8)
             spans = self._spans(content[-self.index_nbytes :], numbers)
@@ -439,7 +439,7 @@ type _Parts = dict[int, tuple[tuple[slice | np.ndarray, ...], tuple[slice, ...]]
 
 
 def follow_chunks(positions: np.ndarray, step: int) -> bool:
-    """Return True if the positions of each chunk of `step` follow one another, as 900, 7, 5 do in chunks of 511."""
+    """Return True if the positions of each chunk of `step` follow one another, as 900, 7, 5 do in chunks of 512."""
     numbers = positions // step
     starts = numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
     return len(np.unique(starts)) == len(starts)
@@ -447,11 +447,11 @@ def follow_chunks(positions: np.ndarray, step: int) -> bool:
 
 def _cut(positions: np.ndarray, step: int) -> dict[int, tuple[slice | np.ndarray, slice]]:
     """Cut positions on one dimension into chunks of `step`: by chunk, the index in it and in the result."""
-    # Positions 500..600 and chunks of 511:
-    #   numbers 0, ... (11 times), 1, ... (90 times)
-    #   starts  0, 11; ends 11, 101; numbers 0, 1
-    #   chunk 0: local 500..510 -> result 0..10
-    #   chunk 1: local 0..89    -> result 11..100
+    # Positions 500..600 and chunks of 512:
+    #   numbers 0, ... (12 times), 1, ... (89 times)
+    #   starts  0, 12; ends 12, 101; numbers 0, 1
+    #   chunk 0: local 500..511 -> result 0..11
+    #   chunk 1: local 0..88    -> result 12..100
     numbers = positions // step
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     numbers, ends = numbers[starts], np.append(starts[1:], len(positions))

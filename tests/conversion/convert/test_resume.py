@@ -139,7 +139,7 @@ def test_what_was_finished_meanwhile_is_not_overwritten_unasked(release, store, 
 
 def test_another_layout_does_not_resume(release, interrupted, monkeypatch):
     """A later version may choose other chunks; shards of two layouts never mix."""
-    monkeypatch.setattr("s2cmc.conversion.layout.arrays._half", lambda pixels: pixels)
+    monkeypatch.setattr("s2cmc.conversion.layout.arrays._SIDE", 16)
     with pytest.raises(s2cmc.StoreError, match="started with another layout"):
         convert(str(release), str(interrupted))
 

@@ -34,7 +34,7 @@ def zarr_array(array: PixelArray, objects: dict[str, object]) -> "zarr.Array":
         serializer=ShardingCodec(
             chunk_shape=array.chunks,
             codecs=[BytesCodec(), array.compressor, Crc32cCodec()],
-            subchunk_write_order="lexicographic",
+            subchunk_write_order="colexicographic",
         ),
         compressors=None,
         fill_value=array.fill_value,
@@ -108,13 +108,24 @@ def test_every_array_of_a_store_is_read_back_by_zarr(array: PixelArray) -> None:
 
 
 def test_chunks_without_a_scene_are_absent_and_those_with_one_are_full() -> None:
-    """10 masks in chunks of 8, in a shard of 64."""
+    """10 masks in a shard of 64."""
     array = replace(ARRAYS["mask"], shape=(10, 12, 10))
     (shard,) = shard_objects(array, 0, np.zeros((10, 12, 10), np.uint8)).values()
-    index = np.frombuffer(shard[-8 * 16 - 4 : -4], "<u8").reshape(8, 2)
-    assert (index[2:] == 2**64 - 1).all()
-    assert index[0, 0] == 0
-    assert index[1].tolist() == [index[0, 1], len(shard) - 8 * 16 - 4 - int(index[0, 1])]
+    index = np.frombuffer(shard[-64 * 16 - 4 : -4], "<u8").reshape(64, 2)
+    assert (index[10:] == 2**64 - 1).all()
+    assert index[:10, 0].tolist() == [0, *np.cumsum(index[:9, 1]).tolist()]
+    assert index[9].sum() == len(shard) - 64 * 16 - 4
+
+
+def test_a_chunk_beyond_the_edge_is_filled_up() -> None:
+    """1022 rows in chunks of 512, of which the second holds 510."""
+    array = arrays_of(1, (1022, 1022), "uint16")["reflectance"]
+    assert (array.chunks, array.shards) == ((1, 512, 512, 1), (1, 1024, 1024, 13))
+    pixels = filled(array, 1, "smooth", 0)
+    objects: dict[str, object] = {}
+    read = zarr_array(array, objects)
+    objects |= {k: zarr.core.buffer.cpu.Buffer.from_bytes(s) for k, s in shard_objects(array, 0, pixels).items()}
+    np.testing.assert_array_equal(read[:], pixels)
 
 
 @pytest.mark.parametrize(("first", "scenes"), [(1, 63), (0, 63), (0, 65), (8, 8), (64, 5)])

@@ -123,7 +123,7 @@ def test_labels_that_do_not_exist_are_found(copy):
 
 
 def test_alternative_masks_where_none_should_be_are_found(copy, catalogue):
-    alt_mask = zarr.open_array(copy, path="alt_mask", mode="r+")
+    alt_mask = zarr.open_array(copy, path="alt_mask", mode="r+", config={"write_empty_chunks": True})
     without = int(np.flatnonzero(~catalogue.has_alt_mask)[0])
     changed = alt_mask[:]
     changed[without] = 0
