@@ -4,7 +4,6 @@ One process and as many threads as cores. Another reader can hardly be faster; i
 describe as much as this one, which is nothing.
 """
 
-import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from numcodecs import blosc, zstd
 
 CORES = os.cpu_count() or 1
-SIDE, HALF, BANDS = 1022, 511, 13
+SIDE, CHUNK, BANDS = 1022, 512, 13
 DN_COUNT = 65_536
 _CHECKSUM = 4  # bytes of crc32c after each chunk, and after the index
 
@@ -51,12 +50,12 @@ class Floor:
         out = np.empty((self._scenes, SIDE, SIDE), np.float32)
 
         def decode(positions: Sequence[int]) -> None:
-            dn = np.empty((HALF, HALF), np.uint16)
+            dn = np.empty((CHUNK, CHUNK), np.uint16)
             for position in positions:
                 with _Shard.of(self._store, position, mapped=True) as shard:
                     for y, x in np.ndindex(2, 2):
                         shard.decode(y, x, band, dn)
-                        _divide(dn, out[position, y * HALF : (y + 1) * HALF, x * HALF : (x + 1) * HALF])
+                        _divide(dn, out[position, y * CHUNK : (y + 1) * CHUNK, x * CHUNK : (x + 1) * CHUNK])
 
         self._side_by_side(decode, range(self._scenes))
         return out
@@ -66,12 +65,12 @@ class Floor:
 
         def count(positions: Sequence[int]) -> np.ndarray:
             counts = new_counts()
-            dn = np.empty((HALF, HALF), np.uint16)
+            dn = np.empty((CHUNK, CHUNK), np.uint16)
             for position in positions:
                 with _Shard.of(self._store, position) as shard:
                     for y, x, band in np.ndindex(2, 2, BANDS):
                         shard.decode(y, x, band, dn)
-                        count_dn(dn.ravel(), counts[band])
+                        count_dn(dn[: SIDE - y * CHUNK, : SIDE - x * CHUNK].ravel(), counts[band])
             return counts
 
         return sum_counts(self._side_by_side(count, range(self._scenes)))
@@ -79,21 +78,17 @@ class Floor:
     def class_counts(self) -> np.ndarray:
         """Pixels of each class in each scene (scene, class), int64."""
         found = np.empty((self._scenes, 3), np.int64)
-        chunks = [(shard, chunk) for shard in range(math.ceil(self._scenes / 64)) for chunk in range(8)]
 
-        def count(todo: Sequence[tuple[int, int]]) -> None:
-            labels = np.empty((8, SIDE * SIDE), np.uint8)
-            for number, chunk in todo:
-                content = (self._store / f"mask/c/{number}/0/0").read_bytes()
-                index = np.frombuffer(content, "<u8", 16, len(content) - 16 * 8 - _CHECKSUM).reshape(8, 2)
-                first = 64 * number + 8 * chunk
-                if first < self._scenes:
-                    start, size = index[chunk].tolist()
-                    zstd.decompress(memoryview(content)[start : start + size - _CHECKSUM], labels)
-                    for position in range(first, min(first + 8, self._scenes)):
-                        found[position] = count_classes(labels[position - first])
+        def count(positions: Sequence[int]) -> None:
+            labels = np.empty(SIDE * SIDE, np.uint8)
+            for position in positions:
+                number, chunk = divmod(position, 64)
+                content = np.memmap(self._store / f"mask/c/{number}/0/0", mode="r")
+                start, size = content[-16 * 64 - _CHECKSUM : -_CHECKSUM].view("<u8").reshape(64, 2)[chunk].tolist()
+                zstd.decompress(content[start : start + size - _CHECKSUM], labels)
+                found[position] = count_classes(labels)
 
-        self._side_by_side(count, chunks)
+        self._side_by_side(count, range(self._scenes))
         return found
 
     def _planar(self, position: int, bands: Sequence[int]) -> np.ndarray:
@@ -102,10 +97,10 @@ class Floor:
         with _Shard.of(self._store, position, mapped=len(bands) < BANDS) as shard:
 
             def decode(todo: Sequence[tuple[int, int, int]]) -> None:
-                dn = np.empty((HALF, HALF), np.uint16)
+                dn = np.empty((CHUNK, CHUNK), np.uint16)
                 for i, y, x in todo:
                     shard.decode(y, x, bands[i], dn)
-                    _divide(dn, out[i, y * HALF : (y + 1) * HALF, x * HALF : (x + 1) * HALF])
+                    _divide(dn, out[i, y * CHUNK : (y + 1) * CHUNK, x * CHUNK : (x + 1) * CHUNK])
 
             self._side_by_side(decode, list(np.ndindex(len(bands), 2, 2)))
         return out
@@ -143,7 +138,7 @@ class _Shard:
 
 
 def _divide(dn: np.ndarray, out: np.ndarray) -> None:
-    np.divide(dn, np.float32(10_000), out=out, dtype=np.float32)
+    np.divide(dn[: out.shape[0], : out.shape[1]], np.float32(10_000), out=out, dtype=np.float32)
 
 
 def new_counts() -> np.ndarray:
@@ -204,7 +199,7 @@ def inflate_and_encode(
             lengths = np.frombuffer(file.read(4), "<u2")
             file.seek(int(lengths.sum()), 1)
             inflate(file.read(member.compress_size), member.file_size)
-        return sum(len(blosc.compress(chunk, b"zstd", 5, blosc.BITSHUFFLE)) for chunk in chunks)
+        return sum(len(blosc.compress(chunk, b"lz4", 9, blosc.BITSHUFFLE, 131_072)) for chunk in chunks)
 
     with zipfile.ZipFile(release / "subscenes.zip") as archive:
         members = [archive.getinfo(f"subscenes/{scene}.npy") for scene in scenes]

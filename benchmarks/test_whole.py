@@ -17,7 +17,7 @@ import peers
 import pytest
 import table
 import zarrpeers
-from floor import HALF, Floor, inflate_and_encode
+from floor import CHUNK, SIDE, Floor, inflate_and_encode
 from isal import isal_zlib
 from memory import peak_memory
 from ours import Ours
@@ -145,5 +145,6 @@ def test_conversion(pool: ThreadPoolExecutor, rows: list[table.Row], tmp_path: P
 
 def _chunks(dn: np.ndarray) -> np.ndarray:
     """Quarters of bands (chunk, y, x) of a scene (band, y, x)."""
-    quarters = dn.reshape(13, 2, HALF, 2, HALF).transpose(1, 3, 0, 2, 4)
-    return np.ascontiguousarray(quarters).reshape(-1, HALF, HALF)
+    padded = np.pad(dn, ((0, 0), (0, 2 * CHUNK - SIDE), (0, 2 * CHUNK - SIDE)))
+    chunks = padded.reshape(13, 2, CHUNK, 2, CHUNK).swapaxes(2, 3)
+    return np.ascontiguousarray(chunks).reshape(-1, CHUNK, CHUNK)

@@ -33,9 +33,13 @@ def class_counts(mask: xr.DataArray) -> xr.DataArray:
     labels = (mask if stored is None else stored).variable.transpose("scene", "y", "x")
     counted = map_scenes(_count, [labels], (len(MaskClass),), np.int64)
     coordinates = {name: c for name, c in mask.coords.items() if not {"y", "x"} & set(c.dims)}
-    counts = xr.DataArray(counted, dims=("scene", CLASS_DIM), coords=coordinates)
-    counts.attrs = {"long_name": "pixels of each class", "units": "1"}
-    return counts.assign_coords({CLASS_DIM: list(CLASS_NAMES)}).rename("class_counts")
+    return xr.DataArray(
+        counted,
+        coordinates | {CLASS_DIM: list(CLASS_NAMES)},
+        ("scene", CLASS_DIM),
+        "class_counts",
+        {"long_name": "pixels of each class", "units": "1"},
+    )
 
 
 def class_fractions(mask: xr.DataArray) -> xr.DataArray:
@@ -47,8 +51,9 @@ def class_fractions(mask: xr.DataArray) -> xr.DataArray:
         0 to 1; NaN for a scene without any label. Lazy where `mask` is.
     """
     counts = class_counts(mask)
-    labelled = counts.sum(CLASS_DIM)
-    fractions = counts / labelled.where(labelled > 0)
+    pixels = counts.variable  # xarray would compare and copy all coordinates in each step
+    labelled = pixels.sum(CLASS_DIM)
+    fractions = counts.copy(data=(pixels / labelled.where(labelled > 0)).transpose(*counts.dims).data)
     fractions.attrs = {"long_name": "fraction of each class among labelled pixels", "units": "1"}
     return fractions.rename("class_fractions")
 

@@ -440,6 +440,8 @@ type _Parts = dict[int, tuple[tuple[slice | np.ndarray, ...], tuple[slice, ...]]
 
 def follow_chunks(positions: np.ndarray, step: int) -> bool:
     """Return True if the positions of each chunk of `step` follow one another, as 900, 7, 5 do in chunks of 512."""
+    if (positions[1:] > positions[:-1]).all():
+        return True
     numbers = positions // step
     starts = numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
     return len(np.unique(starts)) == len(starts)
@@ -452,6 +454,9 @@ def _cut(positions: np.ndarray, step: int) -> dict[int, tuple[slice | np.ndarray
     #   starts  0, 12; ends 12, 101; numbers 0, 1
     #   chunk 0: local 500..511 -> result 0..11
     #   chunk 1: local 0..88    -> result 12..100
+    if len(positions) == 1:
+        number, local = divmod(int(positions[0]), step)
+        return {number: (slice(local, local + 1, 1), slice(0, 1))}
     numbers = positions // step
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     numbers, ends = numbers[starts], np.append(starts[1:], len(positions))
