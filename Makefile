@@ -9,6 +9,7 @@
 # make hardship       full disks and kills at every write, and 200 signals at random moments; an hour
 # make soak MINUTES=10   conversions ended and resumed, stores opened and computed, for so long each; what they took
 # make bench  our time, the peers' and the floor for each work, in one table; build/bench.json and build/bench.md
+# make bench-layout   layouts of reflectance compared: size, processor time, use, network
 # make bench-scale    what grows with the number of scenes, up to a million
 # make bench-remote   requests, bytes and seconds over a slow network
 
@@ -23,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The suite starts hundreds of interpreters, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test long quick check audit format wheel bench bench-scale bench-remote fuzz gdal hardship soak lock clean
+.PHONY: demo test long quick check audit format wheel bench bench-layout bench-scale bench-remote fuzz gdal hardship soak lock clean
 
 # An environment with nothing but uv, of the version and hashes in the lock.
 $(UV): requirements.lock pyproject.toml .python-version
@@ -101,6 +102,9 @@ bench: $(BENCH)
 $(BENCH): $(READY)
 	$(INSTALL) --constraint requirements.lock --group bench
 	touch $(BENCH)
+
+bench-layout: $(BENCH)
+	PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/layouts.py
 
 bench-scale: $(READY)
 	$(BIN)/python benchmarks/scale.py

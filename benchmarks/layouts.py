@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import data
 import numpy as np
 from helpers.file_server import FileServer
 from helpers.http_proxy import Proxy
-from numcodecs import blosc
+from numcodecs import blosc, zstd
 from rich.console import Console
 from rich.table import Table
 from zarr.codecs import BloscCodec
@@ -26,6 +27,7 @@ from zarrpeers import open_tensorstore
 
 import s2cmc
 from s2cmc.conversion.layout.arrays import shard_objects
+from s2cmc.synthetic.table import to_rows
 
 BANDS = 13
 SCENES = 6
@@ -175,6 +177,28 @@ def _decode(layout: Layout, shard: bytes) -> float:
     return time.process_time() - began
 
 
+MASKS = 64
+
+
+def compare_masks() -> Table:
+    """Bytes of a mask, and processor milliseconds to encode and to decode it, alone or with others in a chunk."""
+    shown = _table(f"Masks, {MASKS} of them: a mask's kB, ms to encode, ms to decode", ("kB", "encode", "decode"))
+    masks = np.stack([data.smooth_labels(row) for row in to_rows(data.table().iloc[:MASKS])])
+    for scenes_in_chunk, level in product((1, 8), (3, 9, 15)):
+        chunks = [masks[first : first + scenes_in_chunk] for first in range(0, MASKS, scenes_in_chunk)]
+        began = time.process_time()
+        stored = [zstd.compress(chunk, level) for chunk in chunks]
+        encoded_at = time.process_time()
+        for chunk in stored:
+            zstd.decompress(chunk)
+        taken = encoded_at - began, time.process_time() - encoded_at
+        size = sum(map(len, stored)) / MASKS / 1e3
+        shown.add_row(
+            f"{scenes_in_chunk} scenes, zstd {level}", f"{size:.1f}", *(f"{1e3 * t / MASKS:.2f}" for t in taken)
+        )
+    return shown
+
+
 def store(layout: Layout) -> Path:
     """A catalogue of that layout."""
     return data.kept(data.bench_data() / "layouts" / str(layout).replace(", ", "-"), lambda out: _write(out, layout))
@@ -277,9 +301,9 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def main() -> None:
-    """Print the three tables."""
+    """Print the tables."""
     console = Console(width=220)
-    for compare in (compare_codecs, compare_use, compare_networks):
+    for compare in (compare_codecs, compare_masks, compare_use, compare_networks):
         console.print(compare())
 
 

@@ -30,7 +30,7 @@ def ways() -> Any:
     cog = formats.geotiffs(data.SCENES)[SCENE].relative_to(data.bench_data())
     server = FileServer(data.bench_data())
     with Proxy(server.url, rtt=ROUND_TRIP, rate=RATE) as proxy:
-        url = f"{proxy.url}/scenes/store"
+        url = f"{proxy.url}/{data.scenes_store().relative_to(data.bench_data())}"
         ours = s2cmc.open_catalogue(url)
         plain = xr.open_zarr(url, chunks={})
         tensor = zarrpeers.open_tensorstore(f"{url}/reflectance/")
