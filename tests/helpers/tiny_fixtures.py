@@ -38,3 +38,11 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(four: Path, tmp_path: Path) -> Path:
     """A copy of the store to spoil."""
     return Path(shutil.copytree(four / "store", tmp_path / "copy.zarr"))
+
+
+@pytest.fixture(scope="session")
+def odd_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """11 scenes of 63 x 63 pixels in chunks of 32 x 32, which reach beyond the edge as those of large scenes do."""
+    folder = tmp_path_factory.mktemp("odd")
+    convert(str(make_release(folder / "release", scenes=11, size=63)), str(folder / "catalogue.zarr"))
+    return folder / "catalogue.zarr"

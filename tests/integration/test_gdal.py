@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from helpers.views import Seen, check_coordinates, check_labels, check_parts, dn, read_by
 
+import s2cmc
+
 SCRIPT = Path(__file__).with_name("readers") / "gdal_read.py"
 FIRST = 3_13_00_00
 """GDAL 3.13 is the first that reads shards."""
@@ -56,6 +58,12 @@ def test_it_scales_by_itself(seen, catalogue):
 
 
 def test_it_sees_the_same_band_and_window_where_it_reads_a_part(seen, catalogue):
+    check_parts(seen, catalogue)
+
+
+def test_it_sees_the_same_pixels_in_chunks_that_reach_beyond_the_edge(command, odd_store, tmp_path):
+    seen, catalogue = read_by(command, str(odd_store), tmp_path), s2cmc.open_catalogue(odd_store)
+    np.testing.assert_array_equal(seen.values("reflectance", "<u2"), dn(catalogue.reflectance))
     check_parts(seen, catalogue)
 
 

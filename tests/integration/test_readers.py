@@ -12,9 +12,7 @@ import xarray as xr
 import zarr
 
 import s2cmc
-from s2cmc.conversion.convert.conversion import convert
 from s2cmc.schema import FORMAT_VERSION
-from s2cmc.synthetic.make import make_release
 
 pytestmark = pytest.mark.slow
 
@@ -25,14 +23,6 @@ MASKS = ("mask", "alt_mask")
 def place(request: pytest.FixtureRequest, store: Path, serve: Any) -> str:
     """Where `store` is, for any reader: a path, then a URL."""
     return str(store) if request.param == "folder" else f"{serve(store.parent).url}/{store.name}"
-
-
-@pytest.fixture(scope="session")
-def odd_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """11 scenes of 31 x 31 pixels: sides that cannot be halved."""
-    folder = tmp_path_factory.mktemp("odd")
-    convert(str(make_release(folder / "release", scenes=11, size=31)), str(folder / "catalogue.zarr"))
-    return folder / "catalogue.zarr"
 
 
 def of_tensorstore(place: str, name: str) -> tensorstore.TensorStore:
@@ -184,7 +174,7 @@ def test_plain_xarray_selects_by_name_time_and_tag(store, catalogue):
 def test_sides_that_cannot_be_halved_are_read_the_same(odd_store):
     opened = s2cmc.open_catalogue(odd_store)
     dn = of_tensorstore(str(odd_store), "reflectance").read().result()
-    assert dn.shape == (11, 31, 31, 13)
+    assert dn.shape == (11, 63, 63, 13)
     np.testing.assert_array_equal(np.rint(opened.reflectance.values * 10_000.0), dn)
     np.testing.assert_array_equal(labels(of_tensorstore(str(odd_store), "mask").read().result()), opened.mask)
     np.testing.assert_allclose(opened_plainly(str(odd_store)).reflectance, opened.reflectance, rtol=1e-7)

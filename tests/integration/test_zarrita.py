@@ -10,6 +10,8 @@ import pytest
 from helpers.requirements import without
 from helpers.views import Seen, check_coordinates, check_labels, check_parts, dn, read_by
 
+import s2cmc
+
 SCRIPTS = Path(__file__).with_name("readers")
 
 pytestmark = pytest.mark.slow
@@ -55,6 +57,12 @@ def test_it_finds_every_array_with_its_dimensions_and_attributes(seen, catalogue
         assert catalogue[name].attrs.items() <= array["attrs"].items()
     assert seen.arrays["reflectance"]["attrs"]["scale_factor"] == 1e-4
     assert seen.arrays["mask"]["attrs"]["flag_meanings"] == "clear cloud cloud_shadow"
+
+
+def test_it_sees_the_same_pixels_in_chunks_that_reach_beyond_the_edge(read, odd_store):
+    seen, catalogue = read(str(odd_store)), s2cmc.open_catalogue(odd_store)
+    np.testing.assert_array_equal(seen.values("reflectance", "<u2"), dn(catalogue.reflectance))
+    check_parts(seen, catalogue)
 
 
 def test_it_sees_the_same_reflectance(seen, catalogue):

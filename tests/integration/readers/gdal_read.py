@@ -41,7 +41,11 @@ def read(place: str, out: Path) -> dict[str, object]:
     group = gdal.OpenEx(f'ZARR:"{name}"', gdal.OF_MULTIDIM_RASTER).GetRootGroup()
     arrays = {name: told(group.OpenMDArray(name), out) for name in group.GetMDArrayNames()}
     reflectance = group.OpenMDArray("reflectance")
-    for part, start, count in (("band", [3, 0, 0, 8], [1, 64, 64, 1]), ("window", [4, 20, 30, 1], [1, 20, 5, 3])):
+    height, width = (dimension.GetSize() for dimension in reflectance.GetDimensions()[1:3])
+    for part, start, count in (
+        ("band", [3, 0, 0, 8], [1, height, width, 1]),
+        ("window", [4, 20, 30, 1], [1, 20, 5, 3]),
+    ):
         values = np.squeeze(reflectance.ReadAsArray(array_start_idx=start, count=count))
         (out / f"part-{part}").write_bytes(values.tobytes())
         arrays[f"part-{part}"] = {"shape": values.shape}
