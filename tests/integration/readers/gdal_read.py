@@ -16,6 +16,12 @@ gdal.UseExceptions()
 gdal.PushErrorHandler("CPLQuietErrorHandler")
 
 
+AXES = {
+    gdal.DIM_TYPE_HORIZONTAL_X: "projection_x_coordinate",
+    gdal.DIM_TYPE_HORIZONTAL_Y: "projection_y_coordinate",
+}
+
+
 def told(array: gdal.MDArray, out: Path) -> dict[str, object]:
     """Describe an array; give its text, or write its numbers down."""
     attributes = {attribute.GetName(): attribute.Read() for attribute in array.GetAttributes()}
@@ -23,6 +29,9 @@ def told(array: gdal.MDArray, out: Path) -> dict[str, object]:
         attributes["units"] = array.GetUnit()
     if array.GetScale() is not None:
         attributes["scale_factor"] = array.GetScale()
+    for dimension in array.GetDimensions():
+        if dimension.GetName() == array.GetName() and dimension.GetType() in AXES:
+            attributes["standard_name"] = AXES[dimension.GetType()]
     described = {
         "dims": [dimension.GetName() for dimension in array.GetDimensions()],
         "shape": [dimension.GetSize() for dimension in array.GetDimensions()],
