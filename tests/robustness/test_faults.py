@@ -18,7 +18,7 @@ import s2cmc
 from s2cmc.schema.catalogue import PIXEL_VARIABLES
 from s2cmc.storage import cache
 
-PATIENT, IMPATIENT = 24.0, 4.0  # time limits in seconds; a fourth of it without a word is another try
+PATIENT, IMPATIENT = 24.0, 6.0  # time limits in seconds; a fourth of it without a word is another try
 LATE = 20.0  # seconds that a busy machine may need beyond; a hang is longer
 SIDE_BY_SIDE = 12  # cases; they wait more than they work
 BUCKET = "bucket/catalogue.zarr"
