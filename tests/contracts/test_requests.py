@@ -110,6 +110,22 @@ def test_all_masks_are_one_request_for_each_shard(proxy, remote, local):
     xr.testing.assert_identical(found, local.clouds.class_fractions().compute())
 
 
+def test_a_thumbnail_is_the_index_and_its_own_range(proxy, remote, local, large):
+    """Those of a shard take megabytes, unlike masks."""
+    found = remote.thumbnail[0].compute()
+    assert len(proxy.log) == 1 + 1
+    shard = (large / "thumbnail/c/0/0/0/0").stat().st_size
+    assert sum(request.nbytes for request in proxy.log) < 0.7 * shard
+    np.testing.assert_array_equal(found, local.thumbnail[0])
+
+
+def test_a_mask_brings_its_neighbours(proxy, remote, local):
+    found = remote.mask[1].compute()
+    remote.mask[0].compute()
+    assert [request.path for request in proxy.log] == ["/catalogue.zarr/mask/c/0/0/0"]
+    np.testing.assert_array_equal(found, local.mask[1])
+
+
 def test_every_question_asks_with_get_alone(proxy, remote):
     """No LIST, which is a GET with a query, and no HEAD."""
     remote.thumbnail[0].compute()

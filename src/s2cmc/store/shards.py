@@ -242,6 +242,11 @@ class Shards:
         return tuple(step // chunk for step, chunk in zip(self.steps, self.chunks, strict=True))
 
     @property
+    def has_labels(self) -> bool:
+        """True for masks (scene, y, x): 64 of a shard take less than a megabyte, and neighbours are soon asked for."""
+        return len(self.shape) == 3
+
+    @property
     def index_nbytes(self) -> int:
         """Size of the index at the end of a shard, bytes."""
         return prod(self.grid) * _ENTRY_NBYTES + _CRC_NBYTES
@@ -404,9 +409,8 @@ class Shards:
     ) -> dict[int, np.ndarray]:
         """Fetch encoded chunks of a shard: the whole shard for all of its chunks, else ranges of it."""
         key = "/".join([self.path, "c", *map(str, shard)])
-        has_several_scenes = self.steps[0] > 1  # such shards are small, and neighbours are soon asked for
-        if len(numbers) == self._count_filled(shard) or (has_several_scenes and not store.is_local):
-            content = np.frombuffer(await (store.fetch_kept(key) if has_several_scenes else store.fetch(key)), np.uint8)
+        if len(numbers) == self._count_filled(shard) or (self.has_labels and not store.is_local):
+            content = np.frombuffer(await (store.fetch_kept(key) if self.has_labels else store.fetch(key)), np.uint8)
             spans = self._spans(content[-self.index_nbytes :], numbers)
             return {number: content[first:end] for number, (first, end) in spans.items()}
         spans = self._spans(np.frombuffer(await store.fetch_kept(key, self.index_nbytes), np.uint8), numbers)
