@@ -14,7 +14,19 @@ from rich.table import Table
 
 OURS, FLOOR = "s2cmc", "floor"
 EVERY_PEER = "every peer"
-COLUMNS = (OURS, FLOOR, "tensorstore", "open_zarr", "to_zarr", "h5py", "COG", "taco-eo", "numpy zips")
+COLUMNS = (
+    OURS,
+    FLOOR,
+    "tensorstore",
+    "zarr, fused",
+    "open_zarr",
+    "open_zarr, fused",
+    "to_zarr",
+    "h5py",
+    "COG",
+    "taco-eo",
+    "numpy zips",
+)
 
 Ask = Callable[[int], Any]
 """One way to do a work; called with the number of the repeat, the same for all ways."""

@@ -37,7 +37,8 @@ def ways(pool: ThreadPoolExecutor) -> list[Any]:
     """All ways to 16 scenes with reflectance, ours first."""
     count = data.SCENES
     plain = [zarrpeers.Plain(count, pool, whole=whole) for whole in (True, False)]
-    others = [peers.NumpyZips, peers.Hdf5, peers.Geotiffs, peers.Taco, zarrpeers.Tensorstore, zarrpeers.Naive]
+    ours_by_others = [zarrpeers.Tensorstore, zarrpeers.FusedZarr, zarrpeers.FusedPlain, zarrpeers.Naive]
+    others = [peers.NumpyZips, peers.Hdf5, peers.Geotiffs, peers.Taco, *ours_by_others]
     return [Ours(count), Floor(data.scenes_store(), count, pool), *plain, *(peer(count, pool) for peer in others)]
 
 

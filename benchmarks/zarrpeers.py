@@ -1,8 +1,9 @@
 # ruff: noqa: D102  # what each method gives stands below, once
 """Other readers of our store, and of the one that xarray writes by default; see `peers`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import data
@@ -94,7 +95,7 @@ class Plain(Peer):
 
     name = "open_zarr"
 
-    def __init__(self, scenes: int, pool: ThreadPoolExecutor, *, whole: bool) -> None:
+    def __init__(self, scenes: int, pool: ThreadPoolExecutor, *, whole: bool = False) -> None:
         import xarray as xr
 
         super().__init__(scenes, pool)
@@ -127,6 +128,59 @@ class Plain(Peer):
     def patches(self, picks: Sequence[Pick]) -> Patches:
         bands = [self._reflectance[p.scene, p.y, p.x].astype(np.float32).to_numpy() for p in picks]
         return np.stack(bands), np.stack([self._mask[p.scene, p.y, p.x].to_numpy() for p in picks])
+
+
+@contextmanager
+def _fused() -> Iterator[None]:
+    """Arrays that are opened meanwhile are read by zarr's fused pipeline, which decodes in threads."""
+    import zarr
+
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline"}):
+        yield
+
+
+class FusedZarr(Peer):
+    """zarr-python on our store with its fused pipeline; uint16, divided here."""
+
+    name = "zarr, fused"
+
+    def __init__(self, scenes: int, pool: ThreadPoolExecutor) -> None:
+        import zarr
+
+        super().__init__(scenes, pool)
+        with _fused():
+            group = zarr.open_group(_store(scenes), mode="r")
+            self._reflectance, self._mask = group["reflectance"], group["mask"]
+
+    def scene(self, position: int) -> np.ndarray:
+        return self.to_float(self._reflectance[position])
+
+    def rgb(self, position: int) -> np.ndarray:
+        return self.to_float(self._reflectance[position, :, :, 1:4])
+
+    def band(self, band: int) -> np.ndarray:
+        return self.to_float(self._reflectance[:, :, :, band])
+
+    def histograms(self) -> np.ndarray:
+        return self.count(np.moveaxis(self._reflectance[position], -1, 0) for position in range(self._scenes))
+
+    def class_counts(self) -> np.ndarray:
+        chunks = [self._mask[first : min(first + 64, self._scenes)] for first in range(0, self._scenes, 64)]
+        return np.array([count_classes(labels.ravel()) for chunk in chunks for labels in chunk])
+
+    def patches(self, picks: Sequence[Pick]) -> Patches:
+        dn = np.stack([self._reflectance[p.scene, p.y, p.x] for p in picks])
+        return self.to_float(dn), np.stack([self._mask[p.scene, p.y, p.x] for p in picks])
+
+
+class FusedPlain(Plain):
+    """Plain `xarray.open_zarr` on zarr's fused pipeline; one dask chunk for each chunk of the store."""
+
+    name = "open_zarr, fused"
+
+    def __init__(self, scenes: int, pool: ThreadPoolExecutor) -> None:
+        with _fused():
+            super().__init__(scenes, pool)
 
 
 class Naive(Peer):

@@ -12,7 +12,7 @@ import xarray as xr
 from s2cmc.errors import QueryError
 from s2cmc.query import By, strata
 from s2cmc.schema import CLASS_DIM, CLASS_NAMES, DN_PER_REFLECTANCE
-from s2cmc.statistics.histograms import counted_pixels, tallied
+from s2cmc.statistics.histograms import counted_pixels, is_worth_compiling, tallied
 from s2cmc.store import along_scenes, graph_of_blocks, is_lazy, scene_spans, tasks_of_blocks
 
 Within = Literal["clear", "cloud", "cloud_shadow"]
@@ -72,7 +72,8 @@ def _of_pixels(catalogue: xr.Dataset, within: Within | None) -> tuple[Callable[.
     if within is not None:
         arrays.append(catalogue["mask"].variable.transpose("scene", "y", "x"))
     label = None if within is None else CLASS_NAMES.index(within)
-    return partial(_count_pixels, label=label, named=bool(names)), [*arrays, *(name.variable for name in names)]
+    count = partial(_count_pixels, label=label, named=bool(names), fast=is_worth_compiling(pixels.size))
+    return count, [*arrays, *(name.variable for name in names)]
 
 
 def _of_histograms(
@@ -94,7 +95,7 @@ def _select_names(histograms: xr.DataArray, dim: str, names: np.ndarray) -> xr.D
     return histograms if unchanged else histograms.isel({dim: positions})
 
 
-def _count_pixels(pixels: np.ndarray, *others: np.ndarray, label: int | None, named: bool) -> _Tallies:
+def _count_pixels(pixels: np.ndarray, *others: np.ndarray, label: int | None, named: bool, fast: bool) -> _Tallies:
     """Count pixels (scene, y, x, band), with `label` only those that have it, by stratum.
 
     `others` are the masks (scene, y, x) with `label`, the scenes' names (scene,) with `named`, and always last the
@@ -106,7 +107,8 @@ def _count_pixels(pixels: np.ndarray, *others: np.ndarray, label: int | None, na
     for i, scene in enumerate(pixels):
         labels = None if label is None else (others[0][i] == label).view(np.uint8)
         classes = 1 if label is None else 2
-        bands = [tallied(band, labels, classes, str(names[i]))[-1] for band in np.moveaxis(scene, -1, 0)]
+        name = str(names[i])
+        bands = [tallied(band, labels, classes, name, fast=fast)[-1] for band in np.moveaxis(scene, -1, 0)]
         tally = np.zeros((len(bands), max(map(len, bands), default=0)), np.uint32)
         for row, band in zip(tally, bands, strict=True):
             row[: len(band)] = band

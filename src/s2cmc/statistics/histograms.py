@@ -1,8 +1,9 @@
 """Histograms of digital numbers (DN) by scene, class and band, and their Zarr cache."""
 
 import hashlib
+import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,7 +27,16 @@ _BLOCK = 65_536
 """Pixels that numpy counts at a time, so that intermediate arrays stay in the processor's cache."""
 
 
-def count_dn(dn: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndarray:
+_WORTH_COMPILING = 300_000_000
+"""Pixels, of all bands, from which on numba saves more time than its import takes: some 25 scenes."""
+
+
+def is_worth_compiling(pixels: int) -> bool:
+    """Return True if numba counts so many pixels of all bands sooner than numpy does, its import included."""
+    return pixels >= _WORTH_COMPILING or "numba" in sys.modules
+
+
+def count_dn(dn: np.ndarray, labels: np.ndarray | None, classes: int, *, fast: bool = False) -> np.ndarray:
     """Count the pixels of each DN, by class.
 
     Parameters
@@ -35,6 +45,8 @@ def count_dn(dn: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndar
     labels : ndarray (y, x), uint8, below `classes`, optional
         All pixels are of class 0 without.
     classes : int
+    fast : bool
+        By numba, if it is installed; see `is_worth_compiling`.
 
     Returns
     -------
@@ -49,19 +61,26 @@ def count_dn(dn: np.ndarray, labels: np.ndarray | None, classes: int) -> np.ndar
     if labels is not None and labels.max(initial=0) >= classes:  # compiled code would write into other memory
         raise ValueError(f"label {labels.max()} is none of {classes} classes")
     counts = np.zeros((2, classes, int(dn.max(initial=0)) + 1), np.uint32)
-    add = compiled() if dn.size > _BLOCK else None  # small arrays are not worth compiling for
+    add = compiled() if fast else None
     (add or _add_blocks)(dn, labels, counts)
     return counts.sum(axis=0, dtype=np.uint32)
 
 
 @cache
 def compiled() -> Callable[..., None] | None:
-    """Compile `_add_each`, or return None without numba. Import and compilation take seconds, once a process."""
+    """Compile `_add_each`, or return None without numba.
+
+    Its import and compilation take a second, half of it where numba finds what an earlier process compiled.
+    """
     try:
         import numba
     except ImportError:
         return None
-    fast: Callable[..., None] = numba.njit(nogil=True)(_add_each)
+    fast: Callable[..., None]
+    try:
+        fast = numba.njit(nogil=True, cache=True)(_add_each)
+    except RuntimeError:  # neither beside this file nor in the home folder
+        fast = numba.njit(nogil=True)(_add_each)
     return fast
 
 
@@ -97,7 +116,8 @@ def band_histograms(catalogue: xr.Dataset) -> xr.DataArray:
     arrays = [pixels.variable.transpose("scene", "y", "x", "band"), mask, *(name.variable for name in names)]
     tail = len(CLASS_NAMES) + 1, pixels.sizes["band"], DN_COUNT
     coordinates = {name: c for name, c in pixels.coords.items() if not {"y", "x"} & set(c.dims)}
-    counts = map_scenes(_histograms, arrays, tail, np.uint32)
+    count = partial(_histograms, fast=is_worth_compiling(pixels.size))
+    counts = map_scenes(count, arrays, tail, np.uint32)
     histograms = xr.DataArray(counts, dims=("scene", CLASS_DIM, "band", "dn"), coords=coordinates)
     labels = {CLASS_DIM: [*CLASS_NAMES, UNLABELLED], "dn": np.arange(DN_COUNT, dtype=np.int32)}
     histograms.attrs = {"long_name": "pixels with each digital number (10,000 x reflectance)", "units": "1"}
@@ -112,18 +132,23 @@ def counted_pixels(catalogue: xr.Dataset) -> tuple[xr.DataArray, list[xr.DataArr
     return catalogue["reflectance"], [catalogue["scene"].reset_coords(drop=True)]
 
 
-def _histograms(pixels: np.ndarray, mask: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+def _histograms(
+    pixels: np.ndarray, mask: np.ndarray, names: np.ndarray | None = None, *, fast: bool = False
+) -> np.ndarray:
     """Count histograms (scene, class, band, dn) of pixels (scene, y, x, band) and labels (scene, y, x)."""
     bands, classes = pixels.shape[-1], len(CLASS_NAMES) + 1
     counts = np.zeros((len(pixels), classes, bands, DN_COUNT), np.uint32)
     for i, labels in enumerate(np.minimum(mask, len(CLASS_NAMES)).astype(np.uint8)):
         for band in range(bands):
-            tally = tallied(pixels[i, :, :, band], labels, classes, "" if names is None else str(names[i]))
+            scene = "" if names is None else str(names[i])
+            tally = tallied(pixels[i, :, :, band], labels, classes, scene, fast=fast)
             counts[i, :, band, : tally.shape[1]] = tally
     return counts
 
 
-def tallied(pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: str) -> np.ndarray:
+def tallied(
+    pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: str, *, fast: bool = False
+) -> np.ndarray:
     """Count the pixels of each DN, by class.
 
     Parameters
@@ -135,6 +160,8 @@ def tallied(pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: 
     classes : int
     scene : str
         Product ID for the error message.
+    fast : bool
+        See `count_dn`.
 
     Returns
     -------
@@ -148,9 +175,9 @@ def tallied(pixels: np.ndarray, labels: np.ndarray | None, classes: int, scene: 
     """
     dn, unknown = (pixels, None) if pixels.dtype == np.uint16 else _to_dn(pixels, scene)
     if unknown is None:
-        return count_dn(dn, labels, classes)
+        return count_dn(dn, labels, classes, fast=fast)
     labels = np.where(unknown, np.uint8(classes), np.uint8(0) if labels is None else labels)
-    return count_dn(dn, labels, classes + 1)[:classes]
+    return count_dn(dn, labels, classes + 1, fast=fast)[:classes]
 
 
 def _to_dn(reflectance: np.ndarray, scene: str) -> tuple[np.ndarray, np.ndarray | None]:
