@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 from helpers.file_server import FileServer
 from helpers.http_proxy import Proxy
-from numcodecs import blosc, zstd
+from numcodecs import Blosc, Zstd, blosc, zstd
 from rich.console import Console
 from rich.table import Table
 from zarr.codecs import BloscCodec
@@ -28,6 +28,7 @@ from zarrpeers import open_tensorstore
 
 import s2cmc
 from s2cmc.conversion.layout.arrays import PixelArray, shard_objects
+from s2cmc.release import encode_thumbnail
 from s2cmc.synthetic.table import to_rows
 
 BANDS = 13
@@ -201,6 +202,30 @@ def compare_masks() -> Table:
     return shown
 
 
+def compare_thumbnails() -> Table:
+    """Bytes of a thumbnail, and processor milliseconds to encode and to decode it: true colour of the real scene."""
+    stretched = np.clip(data.clear_scene()[3:0:-1] / 3000 * 255, 0, 255).astype(np.uint8)
+    rgb = np.ascontiguousarray(np.moveaxis(stretched, 0, -1))
+    png = len(encode_thumbnail(rgb)) / 1e3
+    title = (
+        f"A thumbnail of {rgb.shape[0]} x {rgb.shape[1]} pixels, as PNG {png:.0f} kB: kB, ms to encode, ms to decode"
+    )
+    shown = _table(title, ("kB", "encode", "decode"))
+    codecs = [(f"zstd {level}", Zstd(level)) for level in (3, 9, 19)]
+    codecs += [
+        (f"bitshuffle, {name}", Blosc(name, level, Blosc.BITSHUFFLE)) for name, level in (("zstd", 5), ("lz4", 9))
+    ]
+    planar = np.ascontiguousarray(stretched)
+    for (name, codec), (order, pixels) in product(codecs, (("by pixel", rgb), ("by colour", planar))):
+        began = time.process_time()
+        content = codec.encode(pixels)
+        encoded_at = time.process_time()
+        codec.decode(content)
+        taken = encoded_at - began, time.process_time() - encoded_at
+        shown.add_row(f"{name}, {order}", f"{len(content) / 1e3:.0f}", *(f"{1e3 * t:.1f}" for t in taken))
+    return shown
+
+
 def store(layout: Layout) -> Path:
     """A catalogue of that layout."""
     return data.kept(data.bench_data() / "layouts" / str(layout).replace(", ", "-"), lambda out: _write(out, layout))
@@ -298,7 +323,7 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 def main() -> None:
     """Print the tables."""
     console = Console(width=220)
-    for compare in (compare_codecs, compare_masks, compare_use, compare_networks):
+    for compare in (compare_codecs, compare_masks, compare_thumbnails, compare_use, compare_networks):
         console.print(compare())
 
 

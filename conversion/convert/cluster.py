@@ -27,10 +27,9 @@ from s2cmc.errors import CatalogueError, ReleaseError, StoreError
 from s2cmc.release import TABLE_FILE
 from s2cmc.storage import Access, filesystem_of, unreadable
 
-from ..layout import shard_objects
 from ..source import Member, SceneSource, ZipMember
 from ..targets import Target, Written, writing
-from .load import load_block
+from .load import encode_block
 from .plan import Plan, Task
 
 if TYPE_CHECKING:
@@ -261,16 +260,16 @@ def _run_task(errand: _Errand) -> _Outcome:
     """Run a task on a worker."""
     places, task = errand.places, errand.task
     _check_worker(places)
-    block = load_block(errand.plan, Task(task.array, 0, task.last - task.first))
+    shard, block = encode_block(errand.plan, Task(task.array, 0, task.last - task.first))
     if block.problems:
         return block.problems, [], {}, {}
-    objects = shard_objects(task.array, task.first, block.pixels)
+    key = task.array.key(task.first)
     with writing(places.store, lambda: f"; {_RESUME}"):  # not all errors of obstore can be pickled
         target = _target(places)
         if not target.admits(places.run):
             raise StoreError(f"{places.store} is not written by this run any more; {_RESUME}")
-        written = target.write(objects)
-    return [], block.findings, written, {key: task.array.digest(shard) for key, shard in objects.items()}
+        written = target.write({key: shard})
+    return [], block.findings, written, {key: task.array.digest(shard)}
 
 
 @cache

@@ -20,7 +20,7 @@ from s2cmc.errors import ArgumentError, CatalogueError, ReleaseError, StoreError
 from s2cmc.schema import ReflectanceType
 from s2cmc.storage import Access, Location, locate
 
-from ..layout import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES, array_objects, shard_objects, store_objects
+from ..layout import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES, array_objects, store_objects
 from ..source import (
     Findings,
     geo_coordinates,
@@ -31,7 +31,7 @@ from ..source import (
 )
 from ..targets import State, Step, Target, digests_in, writing
 from .cluster import check_workers, connected, make_places, run_on_workers
-from .load import load_block
+from .load import encode_block
 from .plan import Options, Plan, Task, make_plan
 
 if TYPE_CHECKING:
@@ -307,11 +307,11 @@ def _run_in_threads(
 
 
 def _convert_task(plan: Plan, target: Target, task: Task) -> list[str]:
-    block = load_block(plan, task)
+    shard, block = encode_block(plan, task)
     if not block.problems:
-        shards = shard_objects(task.array, task.first, block.pixels)
-        digests = {key: task.array.digest(shard) for key, shard in shards.items()}
-        target.record(task.name, plan.sources(task), block.findings, target.write(shards), digests)
+        key = task.array.key(task.first)
+        written = target.write({key: shard})
+        target.record(task.name, plan.sources(task), block.findings, written, {key: task.array.digest(shard)})
     return block.problems
 
 

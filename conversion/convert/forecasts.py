@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median_low
 
 import numpy as np
@@ -11,9 +11,9 @@ from s2cmc.errors import ReleaseError
 from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
 from s2cmc.storage import Location, locate
 
-from ..layout import shard_objects, store_objects
+from ..layout import store_objects
 from ..source import Member, ZipMember, geo_coordinates, open_release, product_coordinates, table_coordinates
-from .load import load_block
+from .load import encode_block
 from .plan import Options, Plan, Task, make_plan
 
 _JOURNAL = 2  # objects: the plan, the run
@@ -185,13 +185,11 @@ def _array_forecast(plan: Plan, name: str, middle: int) -> ArrayForecast:
 
 def _measure(plan: Plan, task: Task) -> tuple[float, int]:
     """Load and encode some scenes in this thread; return the seconds, and the bytes of the shards."""
-    alone = replace(task.array, shape=(task.last - task.first, *task.array.shape[1:]))
     began = time.perf_counter()
-    block = load_block(plan, task)
+    shard, block = encode_block(plan, task)
     if block.problems:
         raise ReleaseError("scenes that were to be measured cannot be stored", block.problems)
-    shards = shard_objects(alone, 0, block.pixels)
-    return time.perf_counter() - began, sum(map(len, shards.values()))
+    return time.perf_counter() - began, len(shard)
 
 
 def _stored_nbytes(member: Member) -> int:

@@ -1,6 +1,6 @@
 """Load the checked pixels of one shard from the files of its scenes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from s2cmc.errors import CatalogueError, SceneError
 from s2cmc.files import THUMBNAIL_BYTES, open_array
 
+from ..layout import PixelArray, shard_object
 from ..source import (
     CHECKED_ROWS,
     Member,
@@ -26,49 +27,76 @@ from .plan import Plan, Task
 
 @dataclass
 class Block:
-    """Pixels of one shard.
+    """Checked scenes of one shard.
 
     Attributes
     ----------
-    pixels : ndarray (scene, ...)
-        Along the dimensions of the array; of any strides.
     findings : list of dict of str to int
         Counts, one dict for each scene; empty for a scene without this variable.
     problems : list of str
         Reasons why scenes cannot be stored.
     """
 
-    pixels: np.ndarray
     findings: list[dict[str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def load_block(plan: Plan, task: Task) -> Block:
+def encode_block(plan: Plan, task: Task) -> tuple[bytes, Block]:
+    """Read, check, count and encode the scenes of one shard, one scene after the other.
+
+    Returns
+    -------
+    shard : bytes
+        The object; of no use if there are problems.
+    block : Block
+    """
+    block = Block()
+    # After a problem, the scenes that remain are checked, but not encoded.
+    pixels = (scene[np.newaxis] for scene in _load_scenes(plan, task, block) if not block.problems)
+    return shard_object(task.array, pixels), block
+
+
+def load_block(plan: Plan, task: Task) -> tuple[np.ndarray, Block]:
     """Read, check and count the scenes of one shard.
+
+    Returns
+    -------
+    pixels : ndarray (scene, ...)
+        Along the dimensions of the array; undefined if there are problems.
+    block : Block
+    """
+    pixels = np.empty((task.last - task.first, *task.array.shape[1:]), task.array.dtype)
+    block = Block()
+    for out, scene in zip(pixels, _load_scenes(plan, task, block), strict=True):
+        out[...] = scene
+    return pixels, block
+
+
+def _load_scenes(plan: Plan, task: Task, block: Block) -> Iterator[np.ndarray]:
+    """Yield the pixels of each scene of a shard, and add to `block` what was counted in them or is wrong.
 
     Problems of a scene are collected, so that one run finds all of them.
     """
-    block = Block(_empty_pixels(task))
     load = _LOADERS[task.array.name]
-    for source, pixels in zip(plan.release.scenes[task.first : task.last], block.pixels, strict=True):
+    for source in plan.release.scenes[task.first : task.last]:
+        pixels = _empty_scene(task.array)
         try:
             block.findings.append(load(plan, source, pixels))
         except CatalogueError as error:
             block.problems.append(str(error))
-    return block
+        yield pixels
 
 
-def _empty_pixels(task: Task) -> np.ndarray:
-    """Make the array for the pixels of a shard. Bands of reflectance are contiguous in memory, as chunks are.
+def _empty_scene(array: PixelArray) -> np.ndarray:
+    """Make the array for the pixels of a scene. Bands of reflectance are contiguous in memory, as chunks are.
 
-    A scene of reflectance (1, 1022, 1022, 13) is a view of memory (1, 13, 1022, 1022); its chunks (1, 512, 512, 1) are
-    then cut from rows of one band.
+    A scene of reflectance (1022, 1022, 13) is a view of memory (13, 1022, 1022); its chunks (512, 512, 1) are then cut
+    from rows of one band.
     """
-    shape = (task.last - task.first, *task.array.shape[1:])
-    if task.array.name != "reflectance":
-        return np.full(shape, task.array.fill_value, task.array.dtype)
-    scenes, height, width, bands = shape
-    return np.moveaxis(np.empty((scenes, bands, height, width), task.array.dtype), 1, -1)
+    if array.name != "reflectance":
+        return np.full(array.shape[1:], array.fill_value, array.dtype)
+    height, width, bands = array.shape[1:]
+    return np.moveaxis(np.empty((bands, height, width), array.dtype), 0, -1)
 
 
 def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:

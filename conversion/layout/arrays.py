@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
 def encode_shard(
-    pixels: np.ndarray,
+    blocks: Iterable[np.ndarray],
     shard: tuple[int, ...],
     chunks: tuple[int, ...],
     fill_value: int,
@@ -69,8 +69,9 @@ def encode_shard(
 
     Parameters
     ----------
-    pixels : ndarray
-        Pixels of the shard, of any strides; fewer than its shape where it reaches beyond the end of the array.
+    blocks : iterable of ndarray
+        Pixels of the shard in whole chunks along its first axis, of any strides; fewer than its shape where it reaches
+        beyond the end of the array. Each is encoded before the next one is asked for.
     shard, chunks : tuple of int
         Shapes; a shard is made of whole chunks.
     fill_value : int
@@ -80,28 +81,33 @@ def encode_shard(
     """
     codec = _c_codec(compressor)
     counts = [whole // part for whole, part in zip(shard, chunks, strict=True)]
+    encoded: dict[tuple[int, ...], tuple[bytes, bytes]] = {}
+    first = 0
+    for block in blocks:
+        for (along, *rest), chunk in _chunks(block, counts, chunks, fill_value):
+            encoded[first + along, *rest] = _with_crc32c(codec.encode(chunk))
+        first += math.ceil(len(block) / chunks[0])
     index = np.full((*counts, 2), _ABSENT, "<u8")
-    encoded: list[bytes] = []
+    content: list[bytes] = []
     offset = 0
-    for position, chunk in _chunks(pixels, counts, chunks, fill_value):
-        encoded += _with_crc32c(codec.encode(chunk))
-        length = sum(map(len, encoded[-2:]))  # of the chunk and its crc32c
+    for position in sorted(encoded, key=lambda position: position[::-1]):
+        content += encoded[position]
+        length = sum(map(len, encoded[position]))  # of the chunk and its crc32c
         index[position] = offset, length
         offset += length
-    return b"".join([*encoded, *_with_crc32c(index.tobytes())])
+    return b"".join([*content, *_with_crc32c(index.tobytes())])
 
 
 def _chunks(
     pixels: np.ndarray, counts: list[int], shape: tuple[int, ...], fill_value: int
 ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """Yield positions and chunks of a shard, contiguous and little-endian, the first axis fastest.
+    """Yield positions and chunks of the first pixels of a shard, contiguous and little-endian.
 
     Those without a pixel are left out: the last shard of 515 masks, of 64 scenes in chunks of 1, has chunks 0 to 2. A
     chunk at the lower edge of 1022 rows, in chunks of 512, has 510 of them and two of the fill value.
     """
     dtype = pixels.dtype.newbyteorder("<")
-    for reversed_position in np.ndindex(*counts[::-1]):
-        position = reversed_position[::-1]
+    for position in np.ndindex(*counts):
         part = pixels[tuple(slice(i * n, i * n + n) for i, n in zip(position, shape, strict=True))]
         if part.shape == shape:
             yield position, np.ascontiguousarray(part, dtype)
@@ -268,6 +274,11 @@ def array_objects(arrays: Mapping[str, PixelArray]) -> dict[str, bytes]:
     return {f"{name}/zarr.json": objects[f"{name}/zarr.json"] for name in arrays}
 
 
+def shard_object(array: PixelArray, blocks: Iterable[np.ndarray]) -> bytes:
+    """Encode one shard of an array from blocks of its scenes (scene, ...), one after the other: see `encode_shard`."""
+    return encode_shard(blocks, array.shards, array.chunks, array.fill_value, array.compressor)
+
+
 def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str, bytes]:
     """Encode the pixels of the scenes from `first` on as shards of an array, by key.
 
@@ -282,9 +293,7 @@ def shard_objects(array: PixelArray, first: int, pixels: np.ndarray) -> dict[str
     if first % step or (last % step and last != array.shape[0]):
         raise ValueError(f"scenes {first} to {last} of {array.name} are not whole shards of {step}")
     return {
-        array.key(first + start): encode_shard(
-            pixels[start : start + step], array.shards, array.chunks, array.fill_value, array.compressor
-        )
+        array.key(first + start): shard_object(array, [pixels[start : start + step]])
         for start in range(0, len(pixels), step)
     }
 

@@ -19,7 +19,7 @@ from s2cmc.storage import Access, Location, locate
 from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, Place
 
 from ..convert import Options, Plan, Task, load_block, make_plan, small_objects
-from ..layout import array_objects, shard_objects
+from ..layout import array_objects, shard_object
 from ..source import count_extremes, count_labels, open_release, quality_coordinates
 from ..targets import Target, writing
 from ..verify import read_shard, unreadable_scenes
@@ -139,13 +139,13 @@ def _inspect(job: Job, task: Task) -> Shard | None:
     if job.remains.digests is not None:
         is_right = job.remains.digests.get(key) == shard.digest
     else:
-        block = load_block(job.plan, task)
-        is_right = bool(block.problems) or _is_equal(shard.pixels, block.pixels)
+        pixels, block = load_block(job.plan, task)
+        is_right = bool(block.problems) or _is_equal(shard.pixels, pixels)
     return Shard(task, shard.digest, _count_scenes(job, task, shard.pixels)) if is_right else None
 
 
 def _count_scenes(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, int]]:
-    """Count the scenes of a shard, as `load.load_block` does."""
+    """Count the scenes of a shard, as `load_block` does."""
     sources = job.plan.release.scenes[task.first : task.last]
     if task.array.name == "reflectance":
         return [count_extremes(scene) for scene in pixels]
@@ -157,15 +157,15 @@ def _count_scenes(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, in
 
 def _remake(job: Job, task: Task) -> Shard:
     """Make a shard from the release, and write it unless this is a dry run."""
-    block = load_block(job.plan, task)
+    pixels, block = load_block(job.plan, task)
     if block.problems:
         return Shard(task, "", (), problems=block.problems)
-    ((key, content),) = shard_objects(task.array, task.first, block.pixels).items()
+    key, content = task.array.key(task.first), shard_object(task.array, [pixels])
     digest = task.array.digest(content)
     if job.remains.digests is not None and not job.same_files and job.remains.digests.get(key) != digest:
         reason = f"{key} made from it has not the digest of the store's"
         raise other_release_error(job.remains, job.plan.release.url, reason)
-    affected = _affected_scenes(job, task, block.pixels)
+    affected = _affected_scenes(job, task, pixels)
     if not job.dry_run:
         job.target.write({key: content})
     return Shard(task, digest, block.findings, affected, is_new=True)

@@ -221,17 +221,17 @@ def test_where_nothing_can_be_written_nothing_is_said_to_be_kept(releases, old, 
 
 def vanishing(monkeypatch: pytest.MonkeyPatch, vanish: Callable[[], None]) -> None:
     """Let something happen after the second task has been read."""
-    load_block, read = conversion.load_block, []
+    encode_block, read = conversion.encode_block, []
 
     def load(plan, task):
-        block = load_block(plan, task)
+        block = encode_block(plan, task)
         read.append(task)
         if len(read) == 2:
-            monkeypatch.setattr(conversion, "load_block", load_block)
+            monkeypatch.setattr(conversion, "encode_block", encode_block)
             vanish()
         return block
 
-    monkeypatch.setattr(conversion, "load_block", load)
+    monkeypatch.setattr(conversion, "encode_block", load)
 
 
 def test_a_folder_that_is_removed_in_the_middle_is_not_made_again(releases, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import s2cmc
 from s2cmc.conversion.convert import forecasts
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.convert.forecasts import ArrayForecast, Forecast, forecast
+from s2cmc.conversion.convert.load import Block
 from s2cmc.conversion.targets.folder import Folder
 from s2cmc.synthetic.make import make_release
 
@@ -78,10 +79,10 @@ def test_an_array_that_no_scene_has_takes_nothing(tmp_path):
 
 
 def test_a_scene_that_cannot_be_stored_is_said(release, monkeypatch):
-    def load(*_: object) -> object:
-        return type("Block", (), {"problems": ["scene: broken"]})
+    def encode(*_: object) -> tuple[bytes, Block]:
+        return b"", Block(problems=["scene: broken"])
 
-    monkeypatch.setattr(forecasts, "load_block", load)
+    monkeypatch.setattr(forecasts, "encode_block", encode)
     with pytest.raises(s2cmc.ReleaseError, match="measured cannot be stored\n  - scene: broken"):
         forecast(str(release))
 

@@ -53,8 +53,10 @@ def test_an_unfinished_store_does_not_open_and_says_how_to_finish(release, inter
 
 def test_finished_tasks_are_not_done_again(release, interrupted, monkeypatch):
     loaded = []
-    load_block = conversion.load_block
-    monkeypatch.setattr(conversion, "load_block", lambda plan, task: loaded.append(task.name) or load_block(plan, task))
+    encode_block = conversion.encode_block
+    monkeypatch.setattr(
+        conversion, "encode_block", lambda plan, task: loaded.append(task.name) or encode_block(plan, task)
+    )
     report = convert(str(release), str(interrupted))
     assert report.resumed == 5
     assert len(loaded) == len(set(loaded)) == 10 + 3 - 5
@@ -112,15 +114,15 @@ def test_of_two_runs_at_once_the_second_is_refused(release, tmp_path, monkeypatc
     """Also with --overwrite; the first goes on undisturbed."""
     store = str(tmp_path / "store.zarr")
     others = make_release(tmp_path / "other", scenes=2, size=16)
-    load_block = conversion.load_block
+    encode_block = conversion.encode_block
 
     def try_another(plan, task):
-        monkeypatch.setattr(conversion, "load_block", load_block)
+        monkeypatch.setattr(conversion, "encode_block", encode_block)
         with pytest.raises(s2cmc.StoreError, match=r"another conversion, export or .* into .* is running; wait"):
             convert(str(others), store, overwrite=True)
-        return load_block(plan, task)
+        return encode_block(plan, task)
 
-    monkeypatch.setattr(conversion, "load_block", try_another)
+    monkeypatch.setattr(conversion, "encode_block", try_another)
     convert(str(release), store, workers=1)
     assert verify(store, str(release)) == []
 

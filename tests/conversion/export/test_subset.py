@@ -185,7 +185,7 @@ def test_other_places_are_refused(store, small, names, tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_store_that_was_converted_is_never_replaced(release, store, small, names, tmp_path, monkeypatch, overwrite):
     convert(str(release), str(tmp_path / "finished"), scenes=names[:2])
-    monkeypatch.setattr(conversion, "shard_objects", raise_no_space)
+    monkeypatch.setattr(conversion, "encode_block", raise_no_space)
     with pytest.raises(s2cmc.StoreError, match="no space left"):
         convert(str(release), str(tmp_path / "started"), scenes=names[:2])
     for name in ("finished", "started"):

@@ -191,16 +191,16 @@ def test_who_was_succeeded_stops_and_spoils_nothing(bucket, url, small, tmp_path
     """The first pauses in the middle; another takes over with another release, and ends before it goes on."""
     other = str(make_release(tmp_path / "other", scenes=3, size=16))
     paused, go_on = Event(), Event()
-    load_block = conversion.load_block
+    encode_block = conversion.encode_block
 
     def pause(plan, task):
-        block = load_block(plan, task)
-        monkeypatch.setattr(conversion, "load_block", load_block)
+        block = encode_block(plan, task)
+        monkeypatch.setattr(conversion, "encode_block", encode_block)
         paused.set()
         go_on.wait(60)
         return block
 
-    monkeypatch.setattr(conversion, "load_block", pause)
+    monkeypatch.setattr(conversion, "encode_block", pause)
     asleep = lambda *args: short_lease.Lease(*args, renewed_every=1000.0, expires_after=2.0)  # noqa: E731
     monkeypatch.setattr("s2cmc.conversion.targets.bucket.Lease", asleep)
     with ThreadPoolExecutor(1) as pool:
