@@ -100,6 +100,23 @@ def many_store() -> Path:
     return kept(bench_data() / "many" / f"store-{FORMAT_VERSION}", lambda out: _write_store(out, MANY))
 
 
+def many_release() -> Path:
+    """64 scenes in folders; each array is a hard link to one of the 16 of `scenes_release`."""
+    return kept(bench_data() / "many" / "release", _link_arrays)
+
+
+def _link_arrays(out: Path) -> None:
+    rows = table().iloc[:MANY]
+    scenes = rows["scene"].tolist()
+    for part in ("subscenes", "masks"):
+        with zipfile.ZipFile(scenes_release() / f"{part}.zip") as archive:
+            for scene in scenes[:SCENES]:
+                archive.extract(f"{part}/{scene}.npy", out)
+        for position, scene in enumerate(scenes[SCENES:]):
+            (out / part / f"{scene}.npy").hardlink_to(out / part / f"{scenes[position % SCENES]}.npy")
+    rows.to_csv(out / "classification_tags.csv", index=False)
+
+
 def _scenes() -> Iterator[SampleScene]:
     rows = to_rows(table().iloc[:SCENES])
     turned = _turned() if REAL.is_file() else iter(())

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import shutil
 import time
 import zipfile
 import zlib
@@ -133,14 +132,24 @@ def test_conversion(pool: ThreadPoolExecutor, rows: list[table.Row], tmp_path: P
         "  raw MB/s; of the floor with zlib: " + f"{row.ratio('zlib + blosc') ** -1:.2f}", "MB/s", speeds[OURS]
     )
     rows.append(table.Row(speed.work, speed.unit, speeds))
-    shutil.rmtree(tmp_path)
-    tmp_path.mkdir()
+
+
+def test_memory_of_conversion(rows: list[table.Row], tmp_path: Path) -> None:
+    """In child processes; a shard of masks holds 64 scenes."""
     workers = os.cpu_count() or 1
-    peak = peak_memory(
-        "from s2cmc.conversion import convert\n"
-        f"convert({str(release)!r}, {str(tmp_path / 'measured')!r}, scenes={scenes}, workers={workers})\n"
+    scenes = data.table()["scene"].tolist()
+    peaks = [
+        peak_memory(
+            "from s2cmc.conversion import convert\n"
+            f"convert({str(data.many_release())!r}, {str(tmp_path / str(count))!r}, scenes={scenes[:count]}, "
+            f"workers={workers})\n"
+        )
+        for count in (8, data.MANY)
+    ]
+    said = ", ".join(f"{peak:.0f}" for peak in peaks)
+    rows.append(
+        fact(f"peak memory, conversion, {workers} workers: 8, 64 scenes ({said} MB)", "x", peaks[1] / peaks[0], 1.1)
     )
-    rows.append(fact(f"  peak memory, {workers} workers", "MB", peak, 250 + 160 * workers))
 
 
 def _chunks(dn: np.ndarray) -> np.ndarray:
