@@ -18,7 +18,7 @@ from s2cmc.cli import app
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.synthetic.make import make_release
 
-pytest_plugins = ["helpers.s3_fixtures", "helpers.tiny_fixtures", "helpers.credentials"]
+pytest_plugins = ["helpers.s3_fixtures", "helpers.tiny_fixtures", "helpers.credentials", "helpers.record_server"]
 
 
 @pytest.fixture(scope="session")
@@ -126,5 +126,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.network)
 
 
-_SERVERS = {"serve", "gateway", "nginx"}
+_SERVERS = {"serve", "serve_record", "gateway", "nginx"}
 """Fixtures that start a server."""
