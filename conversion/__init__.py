@@ -4,6 +4,7 @@ from .convert import Forecast, convert, forecast
 from .export import export, restore
 from .metadata import describe
 from .publish import publish
+from .records import download
 from .repair import repair
 from .verify import verify
 
@@ -11,6 +12,7 @@ __all__ = [
     "Forecast",
     "convert",
     "describe",
+    "download",
     "export",
     "forecast",
     "publish",
