@@ -4,9 +4,11 @@ from .addresses import RecordAddress, parse_record
 from .client import NoRangesError
 from .downloads import DownloadedFile, download
 from .filesystem import RecordFileSystem
+from .kept import KeptRecord
 
 __all__ = [
     "DownloadedFile",
+    "KeptRecord",
     "NoRangesError",
     "RecordAddress",
     "RecordFileSystem",

@@ -1,0 +1,187 @@
+"""A record of which what was read is kept on disk, so that nothing is fetched twice and few requests are sent."""
+
+import hashlib
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+from s2cmc.errors import ArgumentError, ReleaseError
+
+from .client import NoRangesError
+from .filesystem import RecordFileSystem
+from .parts import PartFile, Span, joined
+
+_TAIL = 131_072  # bytes at the end of a zip, in which its directory lies: that of 513 members takes 75 kB
+_GAP = 65_536  # bytes between spans that one request fetches together
+_ALMOST = 0.99  # of a file, from which on it is fetched as a whole
+
+
+class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
+    """File system of fsspec over a record, and over what is on disk of it.
+
+    Parameters
+    ----------
+    record : RecordFileSystem
+    folder : Path, optional
+        Where files are kept, whole ones under their own names. By default in a temporary folder, all but `large`.
+    large : str
+        Name of the file of which a temporary folder keeps nothing: each part of it is read once.
+
+    Attributes
+    ----------
+    proved : set of str
+        Files that were read as a whole and have the MD5 that the record states.
+    """
+
+    protocol = "zenodo"
+    cachable = False
+
+    def __init__(self, record: RecordFileSystem, folder: Path | None = None, *, large: str = "") -> None:
+        super().__init__()
+        self.record = record
+        self.proved: set[str] = set()
+        self._passing = large if folder is None else ""
+        self._folder = folder or _temporary_folder(self)
+        self._lock = Lock()
+        self._expected: dict[str, list[Span]] = {}
+        self._parts: dict[str, PartFile] = {}
+        self._bringing: dict[str, Lock] = {}
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """List the record."""
+        found: list[Any] = self.record.ls(path, detail)
+        return found
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Return name, size, type and MD5 of a file, from the listing."""
+        return self.record.info(path)
+
+    def md5(self, path: str) -> str:
+        """Return the MD5 of a file that the listing states."""
+        return self.record.md5(path)
+
+    def expect(self, path: str, spans: Iterable[Span]) -> None:
+        """Announce the spans of a file that will be read: the first one that is read brings all of them."""
+        self._expected[path] = _together([*self._expected.get(path, []), *spans], int(self.size(path)))
+
+    def stream(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield a file, or bytes `start` to `end` of it, in pieces, from disk as far as they are there.
+
+        Raises
+        ------
+        ReleaseError
+            If they cannot be read or kept, see `RecordFileSystem.stream`. Or the whole file has come, and its MD5 is
+            not the one that the record states.
+        NoRangesError
+            If the server honours no ranges, and a part of `large` was asked for that is not kept.
+        """
+        start, end, _ = slice(start, end).indices(int(self.size(path)))
+        if path == self._passing:
+            yield from self._pass(path, start, end)
+            return
+        part = self._part(path)
+        with self._bringing[path]:
+            if part.missing(start, end):
+                for span in self._expected.pop(path, []):
+                    for _piece in self._tee(path, part, *span):
+                        pass
+        yield from self._tee(path, part, start, end)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """Return a file, or bytes `start` to `end` of it; see `stream`."""
+        return b"".join(self.stream(path, start or 0, end))
+
+    def complete(self, path: str) -> None:
+        """Fetch what is missing of a file that is kept, and so prove it."""
+        for _piece in self.stream(path):
+            pass
+
+    def stop(self) -> None:
+        """End all reads in other threads with an error."""
+        self.record.stop()
+
+    def _tee(self, path: str, part: PartFile, start: int, end: int) -> Iterator[bytes]:
+        """Yield a span from disk and, where it is missing, from the record, and keep that."""
+        position = start
+        gaps = part.missing(start, end)
+        for first, last in gaps:
+            yield from part.read(position, first)
+            position = first
+            try:
+                for piece in self.record.stream(path, first, last):
+                    part.write(position, piece)
+                    position += len(piece)
+                    yield piece
+            except NoRangesError:
+                self._fetch_whole(path, part)
+                break
+        if gaps:
+            part.save()
+        yield from part.read(position, end)
+        if path not in self.proved and not part.missing():
+            part.finish()
+            self.proved.add(path)
+
+    def _fetch_whole(self, path: str, part: PartFile) -> None:
+        position = 0
+        for piece in self.record.stream(path):
+            part.write(position, piece)
+            position += len(piece)
+
+    def _pass(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """Yield a span that is not kept; of the whole file, prove the MD5."""
+        whole = (start, end) == (0, int(self.size(path)))
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in self.record.stream(path, start, end):
+            if whole:
+                digest.update(piece)
+            yield piece
+        if whole:
+            if digest.hexdigest() != self.md5(path):
+                raise ReleaseError(
+                    f"{path} of {self.record.address} is not what the record lists: its MD5 is {digest.hexdigest()}, "
+                    f"expected {self.md5(path)}"
+                )
+            self.proved.add(path)
+
+    def _part(self, path: str) -> PartFile:
+        with self._lock:
+            if path not in self._parts:
+                self._parts[path] = PartFile(self._folder, path, int(self.size(path)), self.md5(path))
+                self._bringing[path] = Lock()
+            return self._parts[path]
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> "_ZipFile":
+        if mode != "rb":
+            raise ArgumentError(f"{self.record.address} is read-only; mode is {mode!r}, expected 'rb'")
+        first = max(0, int(self.size(path)) - _TAIL)
+        tail = {(first, int(self.size(path))): self.cat_file(path, first)}
+        return _ZipFile(self, path, mode, cache_type="parts", cache_options={"data": tail, "strict": False})
+
+
+class _ZipFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec is not typed
+    """A file of a record whose end is in memory, where the directory of a zip is."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return bytes(self.fs.cat_file(self.path, start, end))
+
+
+def _together(spans: Iterable[Span], nbytes: int) -> list[Span]:
+    """Sort spans, and join those between which little lies; all of the file, if they are almost all of it."""
+    close = joined((first, last + _GAP) for first, last in spans)
+    found = [(first, last - _GAP) for first, last in close]
+    return [(0, nbytes)] if sum(last - first for first, last in found) >= _ALMOST * nbytes else found
+
+
+def _temporary_folder(owner: KeptRecord) -> Path:
+    """Make a folder that goes when its owner goes."""
+    folder = tempfile.mkdtemp(prefix="s2cmc-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
