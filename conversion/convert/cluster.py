@@ -9,7 +9,7 @@ complete.
 
 import asyncio
 import hashlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from obstore.exceptions import BaseError
 
 from s2cmc._compat import greet_scheduler
-from s2cmc._redact import without_secrets
 from s2cmc.errors import CatalogueError, ReleaseError, StoreError
+from s2cmc.files import TABLE_BYTES
 from s2cmc.release import TABLE_FILE
-from s2cmc.storage import Access, filesystem_of, unreadable
+from s2cmc.storage import Access
 
 from ..source import Member, SceneSource, ZipMember
 from ..targets import Target, Written, writing
@@ -58,21 +58,23 @@ class Places:
         Name of the run, which the target admits.
     release, store : str
         Absolute paths or URLs.
+    table_file : Member
+        Table of the release.
     table_md5 : str
-        MD5 of the table of the release.
+        MD5 of its content.
     version : str
         Version of s2cmc.
-    staged, release_options, access
+    staged, access
         As `Target` and `convert` take them. Credentials in them are sent to workers, those of the environment are not.
     """
 
     run: str
     release: str = field(repr=False)
     store: str = field(repr=False)
+    table_file: Member = field(repr=False, compare=False)
     table_md5: str
     version: str = field(default_factory=lambda: version("s2cmc"))
     staged: bool = False
-    release_options: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     access: Access = field(default_factory=Access, compare=False)
 
 
@@ -117,17 +119,15 @@ def threads(client: "Client") -> int:
     return sum(client.nthreads().values())
 
 
-def make_places(
-    plan: Plan, target: Target, run: str, release: str, release_options: Mapping[str, object] | None
-) -> Places:
+def make_places(plan: Plan, target: Target, run: str, release: str) -> Places:
     """Return the places of a run; relative paths are those of this process."""
     return Places(
         run,
         release if "://" in release else abspath(release),
         target.url if "://" in target.url else abspath(target.url),
+        _without_archive(plan.release.table_file),
         plan.release.table_md5,
         staged=target.is_staged,
-        release_options=release_options or {},
         access=target.access,
     )
 
@@ -252,8 +252,11 @@ def _without_archives(source: SceneSource) -> SceneSource:
 
 
 def _without_archive(member: Member) -> Member:
-    """Return a member that fetches its own bytes: otherwise a whole small zip would be sent with every task."""
-    return replace(member, whole=None) if isinstance(member, ZipMember) else member
+    """Return a member that fetches its own bytes: otherwise a whole small zip would be sent with every task.
+
+    A zip that is deflated in another zip has no bytes that could be fetched.
+    """
+    return replace(member, whole=None) if isinstance(member, ZipMember) and member.base is not None else member
 
 
 def _run_task(errand: _Errand) -> _Outcome:
@@ -278,12 +281,11 @@ def _check_worker(places: Places) -> None:
     if version("s2cmc") != places.version:
         raise CatalogueError(f"it has s2cmc {version('s2cmc')}; install {places.version}, as it is here")
     try:
-        filesystem, root = filesystem_of(places.release, places.release_options)
-        table = filesystem.cat_file(f"{root}/{TABLE_FILE}")
-    except unreadable(ValueError, ImportError) as error:
+        table = places.table_file.read(TABLE_BYTES)
+    except ReleaseError as error:
         raise ReleaseError(
             f"it does not see the release {places.release}: {error}; workers read it under the same path or URL"
-        ) from without_secrets(error)
+        ) from error
     if hashlib.md5(table, usedforsecurity=False).hexdigest() != places.table_md5:
         raise ReleaseError(f"it sees another release at {places.release}; its {TABLE_FILE} differs")
     if not _target(places).admits(places.run):

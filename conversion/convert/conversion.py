@@ -216,7 +216,7 @@ def convert(
         run = uuid4().hex
         target.admit(run)  # from here on workers that an earlier run left behind write nothing
         if client is not None:
-            check_workers(client, make_places(plan, target, run, release, release_options))
+            check_workers(client, make_places(plan, target, run, release))
         command = plan.command(
             target.url, scenes, target.access.public_options(), scheduler=_scheduler_address(scheduler)
         )
@@ -225,7 +225,7 @@ def convert(
         if client is None:
             done = _run_in_threads(plan, target, todo, workers or os.cpu_count() or 1)
         else:
-            places = make_places(plan, target, run, release, release_options)
+            places = make_places(plan, target, run, release)
             done = run_on_workers(client, plan, target, places, todo)
         with closing(done):  # tasks under way end before the target is released
             _collect(plan, todo, done, progress)

@@ -5,17 +5,17 @@ read twice or in vain. A small zip (masks, outlines) is fetched in one request.
 """
 
 import io
+import os
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from posixpath import basename
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -221,6 +221,7 @@ class ZipContent(Content):
 
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_LOCAL_MARK = b"PK\x03\x04"  # begins a member, and so most zips
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a member
 
 _SMALL = 32_000_000  # bytes; a zip below is fetched in one request, however many members are read
@@ -235,7 +236,7 @@ class Member(Protocol):
 
     @property
     def name(self) -> str:
-        """Path inside the container, without the container's own top folder."""
+        """Path inside the container, with ``/`` between folders."""
 
     @property
     def identity(self) -> str:
@@ -293,6 +294,10 @@ class ZipMember:
     name : str
     whole : bytes, optional
         Content of the zip, if the zip is small.
+    inner : str
+        Name of the zip within `archive`, if it is a member there itself.
+    base : int or None
+        Byte of `archive` at which the zip begins; None if the zip is deflated there, and only `whole` can be read.
     """
 
     filesystem: AbstractFileSystem
@@ -301,12 +306,13 @@ class ZipMember:
     end: int
     name: str
     whole: bytes | None = field(default=None, repr=False)
+    inner: str = ""
+    base: int | None = 0
 
     @property
     def path(self) -> str:
         """Location of the member, for messages."""
-        name = self.info.filename
-        return f"{self.archive}!{name if name.isprintable() else ascii(name)[1:-1]}"
+        return "!".join([self.archive, *map(printable, [self.inner] * bool(self.inner) + [self.info.filename])])
 
     @property
     def identity(self) -> str:
@@ -339,22 +345,14 @@ class ZipMember:
         zip on: local header 500..529, name 530..549, extra fields 550..577, data 578..1577. Lengths of name and extra
         fields are those of the local header: the directory may have other extra fields.
         """
-        start, end = self.info.header_offset, self.end
-        if self.whole is not None:
-            pieces: Iterator[Piece] = iter([self.whole[start:end]])
-        else:
-            pieces = read_pieces(self.filesystem, self.archive, self.path, start, end)
-        stored = Content(pieces)
-        header = stored.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-            raise ReleaseError(f"{self.path} is damaged: no local header where the directory says")
+        stored = Content(self._packed(self.end))
+        name_length, extra_length = self._local_lengths(stored)
         if self.info.flag_bits & _ENCRYPTED:
             raise ReleaseError(f"{self.path} is encrypted; releases are read without a password")
         if self.info.compress_type not in METHODS:
             raise ReleaseError(
                 f"{self.path} is compressed by method {self.info.compress_type}; expected stored (0) or deflate (8)"
             )
-        *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         if stored.read(name_length) != self._packed_name():
             raise ReleaseError(f"{self.path} is damaged: the directory gives another name than its local header")
         stored.skip(extra_length)
@@ -362,6 +360,27 @@ class ZipMember:
         while piece := stored.read(min(PIECE, remaining)):
             remaining -= len(piece)
             yield piece
+
+    def data_start(self) -> int:
+        """Return the byte of the zip at which the data begins, which the local header tells."""
+        header = Content(self._packed(self.info.header_offset + _LOCAL_HEADER.size))
+        return self.info.header_offset + _LOCAL_HEADER.size + sum(self._local_lengths(header))
+
+    def _packed(self, end: int) -> Iterator[Piece]:
+        """Yield the bytes of the zip from the local header up to, not including, `end`."""
+        start = self.info.header_offset
+        if self.whole is not None:
+            return iter([self.whole[start:end]])
+        base = self.base or 0
+        return read_pieces(self.filesystem, self.archive, self.path, base + start, base + end)
+
+    def _local_lengths(self, packed: Content) -> tuple[int, int]:
+        """Read the local header; return the bytes of the name and of the extra fields that follow it."""
+        header = packed.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or not header.startswith(_LOCAL_MARK):
+            raise ReleaseError(f"{self.path} is damaged: no local header where the directory says")
+        *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        return name_length, extra_length
 
     def _packed_name(self) -> bytes:
         return self.info.orig_filename.encode("utf-8" if self.info.flag_bits & _UTF8 else "cp437")
@@ -392,33 +411,76 @@ def open_content(member: Member) -> Iterator[Content]:
             raise
 
 
+def printable(name: str) -> str:
+    """Return a name without what a terminal would obey, for messages."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def follow_link(filesystem: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a listing says of an entry; for a link that leads somewhere, with the type of its target."""
+    if not info.get("islink"):
+        return info
+    try:
+        return {**info, "type": filesystem.info(info["name"])["type"]}
+    except OSError:
+        return info
+
+
 def folder_members(filesystem: AbstractFileSystem, root: str) -> list[FileMember]:
-    """List every file below a folder.
+    """List every file below a folder; links are followed.
 
     Raises
     ------
     ReleaseError
-        If there is a pipe, a device, or a link to one: reading it may never end.
+        If there is a pipe, a device, or a link to one: reading it may never end. Or a link to a folder that is listed
+        already, as the listing may then never end.
     """
     root = root.rstrip("/")
-    infos = filesystem.find(root, detail=True)
-    for path, info in infos.items():
-        if info["type"] != "file" and filesystem.info(path)["type"] != "file":  # links are followed, but only to files
-            raise ReleaseError(f"{path} is no file, but a pipe, a device, or a link to something else")
-    return [
-        FileMember(
-            filesystem,
-            path,
-            path.removeprefix(root).lstrip("/"),
-            f"{info.get('size')}:{info.get('mtime') or info.get('ETag') or ''}",
-            info.get("size") or 0,
+    if isinstance(filesystem, LocalFileSystem):
+        infos = _walk(filesystem, root, {os.path.realpath(root)})
+    else:
+        infos = iter(filesystem.find(root, detail=True).values())
+    members = []
+    for info in infos:
+        path = info["name"]
+        if info["type"] != "file":
+            raise ReleaseError(f"{printable(path)} is no file, but a pipe, a device, or a link to something else")
+        members.append(
+            FileMember(
+                filesystem,
+                path,
+                path.removeprefix(root).lstrip("/"),
+                f"{info.get('size')}:{info.get('mtime') or info.get('ETag') or ''}",
+                info.get("size") or 0,
+            )
         )
-        for path, info in sorted(infos.items())
-    ]
+    return sorted(members, key=lambda member: member.path)
 
 
-def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
+def _walk(filesystem: LocalFileSystem, folder: str, listed: set[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield everything below a folder that is no folder; a link to a folder in or above `listed` counts as none."""
+    for info in filesystem.ls(folder, detail=True):
+        followed = follow_link(filesystem, info)
+        real = os.path.realpath(info["name"])
+        repeated = info.get("islink") and any(f"{other}/".startswith(f"{real}/") for other in listed)
+        if followed["type"] != "directory":
+            yield followed
+        elif repeated:
+            yield info
+        else:
+            listed.add(real)
+            yield from _walk(filesystem, info["name"], listed)
+
+
+def zip_members(filesystem: AbstractFileSystem, path: str, published_nbytes: int | None = None) -> list[ZipMember]:
     """List every file of a zip from its central directory alone.
+
+    Parameters
+    ----------
+    filesystem : AbstractFileSystem
+    path : str
+    published_nbytes : int, optional
+        Size of the whole zip where it is known, for the error about one that is cut short.
 
     Raises
     ------
@@ -426,28 +488,99 @@ def zip_members(filesystem: AbstractFileSystem, path: str) -> list[ZipMember]:
         If the file is not a readable zip.
     """
     try:
-        small = (filesystem.size(path) or _SMALL) < _SMALL
-        whole = bytes(filesystem.cat_file(path)) if small else None
-        stream = filesystem.open(path, "rb") if whole is None else io.BytesIO(whole)
-        with stream as file, open_zip(file) as archive:
-            infos = archive.infolist()
-            directory = archive.start_dir
-    except unreadable(zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        nbytes = filesystem.size(path)
+        whole = bytes(filesystem.cat_file(path)) if (nbytes or _SMALL) < _SMALL else None
+        with filesystem.open(path, "rb") if whole is None else io.BytesIO(whole) as file:
+            return _list_zip(file, ZipMember(filesystem, path, zipfile.ZipInfo(), 0, "", whole), published_nbytes)
+    except unreadable(NotImplementedError, ValueError) as error:
         raise ReleaseError(f"{path} is not a readable zip: {error}") from without_secrets(error)
+
+
+def inner_members(member: FileMember | ZipMember, published_nbytes: int | None = None) -> list[ZipMember]:
+    """List every file of a zip that is a file of a folder, or a member of another zip.
+
+    A small zip within a zip is read whole; a large one is read by ranges, which needs it to be stored there as it is.
+
+    Raises
+    ------
+    ReleaseError
+        If the file is not a readable zip, or a large one that is deflated.
+    """
+    if isinstance(member, FileMember):
+        return zip_members(member.filesystem, member.path, published_nbytes)
+    stored = member.info.compress_type == zipfile.ZIP_STORED and not member.info.flag_bits & _ENCRYPTED
+    small = member.nbytes < _SMALL
+    if member.base is None or not (stored or small):
+        raise ReleaseError(f"{member.path} is a zip that is deflated in another one; unpack {member.archive} first")
+    whole = member.read(_SMALL) if small else None
+    base = member.base + member.data_start() if stored else None
+    template = replace(member, whole=whole, inner=member.name, base=base)
+    try:
+        if whole is not None:
+            return _list_zip(io.BytesIO(whole), template)
+        with member.filesystem.open(member.archive, "rb") as file:
+            return _list_zip(io.BufferedReader(_Section(file, base or 0, member.nbytes)), template)
+    except unreadable(NotImplementedError, ValueError) as error:
+        raise ReleaseError(f"{member.path} is not a readable zip: {error}") from without_secrets(error)
+
+
+def _list_zip(file: IO[bytes], template: ZipMember, published_nbytes: int | None = None) -> list[ZipMember]:
+    """List the files of a zip that is open: `template` with entry, end and name of each."""
+    try:
+        archive = open_zip(file)
+    except zipfile.BadZipFile as error:
+        raise ValueError(_cut_short(file, published_nbytes) or str(error)) from error
+    infos = archive.infolist()
     # A member ends where the next one begins, and the last one where the directory does: members at 0, 500 and 900,
     # directory at 1200 -> {0: 500, 500: 900, 900: 1200}.
-    offsets = sorted({info.header_offset for info in infos} | {directory})
+    offsets = sorted({info.header_offset for info in infos} | {archive.start_dir})
     following = dict(pairwise(offsets))
-    top = basename(path).removesuffix(".zip") + "/"
+    # Some programs of Windows write backslashes, against the format.
+    names = [info.filename.replace("\\", "/") for info in infos]
     return [
-        ZipMember(
-            filesystem,
-            path,
-            info,
-            following.get(info.header_offset, directory),
-            info.filename.removeprefix(top),
-            whole,
-        )
-        for info in infos
-        if not info.is_dir()
+        replace(template, info=info, end=following.get(info.header_offset, archive.start_dir), name=name)
+        for info, name in zip(infos, names, strict=True)
+        if not name.endswith("/")
     ]
+
+
+def _cut_short(file: IO[bytes], published_nbytes: int | None) -> str | None:
+    """Say that a file begins as a zip and lacks the end of one; None if it does not."""
+    nbytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if (nbytes and file.read(4) != _LOCAL_MARK) or zipfile.is_zipfile(file):
+        return None
+    if published_nbytes is not None and nbytes < published_nbytes:
+        return f"incomplete download: {nbytes:,} of {published_nbytes:,} bytes; download it again"
+    return f"incomplete: its end is missing after {nbytes:,} bytes; download or copy it again"
+
+
+class _Section(io.RawIOBase):
+    """A part of a file, as a file of its own."""
+
+    def __init__(self, file: IO[bytes], start: int, nbytes: int) -> None:
+        self._file, self._start, self._nbytes, self._at = file, start, nbytes, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._nbytes}[whence]
+        if at < 0:
+            raise OSError("seek before the beginning")  # as zipfile expects of a file that is too short
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        view = memoryview(buffer).cast("B")
+        self._file.seek(self._start + self._at)
+        piece = self._file.read(max(0, min(len(view), self._nbytes - self._at)))
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)

@@ -2,31 +2,33 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from posixpath import basename, splitext
 
 import pandas as pd
-from fsspec import AbstractFileSystem
 
 from s2cmc._redact import redacted, without_secrets
-from s2cmc.errors import CatalogueError, MissingReleaseError, ReleaseError
+from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import TABLE_BYTES
-from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, SYNTHETIC_FILE, TABLE_FILE
+from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, TABLE_FILE
 from s2cmc.schema import SPLITS, Product
-from s2cmc.storage import file_info, filesystem_of, unreadable
+from s2cmc.storage import filesystem_of, unreadable
 
-from .containers import FileMember, Member, folder_members, zip_members
+from .containers import Member, ZipMember
+from .layouts import REQUIRED_PARTS, SHOWN, find_layout, shorten
 from .tables import read_scenes, read_table
 
 FILE_NAMES = {
-    "subscenes": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
-    "masks": re.compile(r"(?P<scene>[^/]+)\.(npy|npz)"),
-    "alt_masks": re.compile(rf"{ALT_PREFIX}(?P<scene>[^/]+)\.(npy|npz)"),
-    "shapefiles": re.compile(rf"((?P<folder>[^/]+)/)?(?P<scene>[^/]+)({'|'.join(map(re.escape, SHAPEFILE_SUFFIXES))})"),
-    "thumbnails": re.compile(r"(?P<scene>[^/]+)\.png"),
+    "subscenes": re.compile(r"(?P<scene>.+)\.(?i:npy|npz)"),
+    "masks": re.compile(r"(?P<scene>.+)\.(?i:npy|npz)"),
+    "alt_masks": re.compile(rf"(?P<prefix>{ALT_PREFIX})?(?P<scene>.+)\.(?i:npy|npz)"),
+    "shapefiles": re.compile(rf"(?P<scene>.+)(?P<suffix>(?i:{'|'.join(map(re.escape, SHAPEFILE_SUFFIXES))}))"),
+    "thumbnails": re.compile(r"(?P<scene>.+)\.(?i:png)"),
 }
-"""Patterns of the file names of each part; `scene` is the product ID."""
+"""Patterns of the file names of each part without folders; `scene` is the product ID."""
 
 FILE_FORMS = {
     "subscenes": "SCENE.npy",
@@ -45,9 +47,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_capitals[close[0]]}?" if close else ""
 
 
-REQUIRED_PARTS = ("subscenes", "masks")
+_READ_SUFFIXES = (".shp", ".prj")  # all else of a shapefile says nothing of the place
+_OTHER_OUTLINES = (".geojson", ".json", ".gpkg", ".kml", ".gml")
 
-_SHOWN = 20  # files with a wrong name that are listed one by one for each part
+_FOLDERS = re.compile(r"(?:(?!\.{1,2}/)[^/:]+/)*")  # of a name that leads nowhere else, as "../" and "C:/" do
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class SceneSource:
     subscene, mask : Member
     alt_mask, thumbnail : Member or None
     shapefile : mapping of str to Member
-        By suffix (``.shp``, ``.prj``, ...); empty where the scene has none.
+        By suffix, ``.shp`` and, if there is one, ``.prj``; empty where the scene has none.
     """
 
     product: Product
@@ -97,6 +100,7 @@ class Release:
     url : str
     table : DataFrame
         Rows of its scenes in the order of the table, columns as published.
+    table_file : Member
     table_md5 : str
         MD5 of the whole published table file.
     scenes : tuple of SceneSource
@@ -109,13 +113,14 @@ class Release:
 
     url: str
     table: pd.DataFrame
+    table_file: Member
     table_md5: str
     scenes: tuple[SceneSource, ...]
     synthetic: bool
     warnings: tuple[str, ...]
 
     def fingerprint(self, variable: str | None = None, first: int = 0, last: int | None = None) -> str:
-        """Return the SHA-256 over name, size and CRC-32 (zip) or modification time (folder) of files.
+        """Return the SHA-256 over ending, size and CRC-32 (zip) or modification time (folder) of files.
 
         The files are those of the scenes from `first` up to, not including, `last`: all of them, or those from which
         `variable` of the store is made.
@@ -123,7 +128,7 @@ class Release:
         digest = hashlib.sha256()
         for source in self.scenes[first:last]:
             for member in source.members(variable):
-                digest.update(f"{source.scene} {member.name} {member.identity}\n".encode())
+                digest.update(f"{source.scene} {splitext(member.name)[1].lower()} {member.identity}\n".encode())
         return digest.hexdigest()
 
 
@@ -135,7 +140,7 @@ def open_release(
     Parameters
     ----------
     url : str
-        Folder, or URL that fsspec knows.
+        Folder or zip, or URL that fsspec knows; see `find_layout` for what may differ from the published layout.
     scenes : sequence of str, optional
         Product IDs to keep.
     release_options : mapping, optional
@@ -151,23 +156,20 @@ def open_release(
     except (ValueError, ImportError) as error:
         raise ReleaseError(f"{url} cannot be read: {error}") from without_secrets(error)
     try:
-        info = file_info(filesystem, f"{root}/{TABLE_FILE}")
-        synthetic = info and file_info(filesystem, f"{root}/{SYNTHETIC_FILE}")
+        layout = find_layout(filesystem, root, url)
     except unreadable(ValueError) as error:
+        if isinstance(error, CatalogueError):
+            raise
         raise ReleaseError(f"{url} cannot be read: {error}") from without_secrets(error)
-    if info is None:
-        raise MissingReleaseError(
-            f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
-            "(or folders of those names)"
-        )
-    content = FileMember(filesystem, f"{root}/{TABLE_FILE}", TABLE_FILE, "", info.get("size") or 0).read(TABLE_BYTES)
+    content = layout.table.read(TABLE_BYTES)
     table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
-    listing = _Listing(set(table["scene"]), set(_choose_scenes(table, scenes)), problems=problems)
-    for part in PARTS:
-        try:
-            members = _part_members(filesystem, root, part)
-        except unreadable() as error:
-            raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from without_secrets(error)
+    listing = _Listing(
+        set(table["scene"]),
+        set(_choose_scenes(table, scenes)),
+        problems=[*layout.problems, *problems],
+        warnings=layout.warnings,
+    )
+    for part, members in layout.parts.items():
         listing.add_part(part, members)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])
@@ -180,9 +182,10 @@ def open_release(
     return Release(
         url=redacted(url),
         table=chosen,
+        table_file=layout.table,
         table_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
         scenes=tuple(sources),
-        synthetic=synthetic is not None,
+        synthetic=layout.synthetic,
         warnings=tuple(listing.warnings),
     )
 
@@ -212,13 +215,54 @@ def _choose_scenes(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterabl
     return scenes
 
 
-def _part_members(filesystem: AbstractFileSystem, root: str, part: str) -> list[Member]:
-    members: list[Member] = []
-    if file_info(filesystem, f"{root}/{part}.zip"):
-        members += zip_members(filesystem, f"{root}/{part}.zip")
-    if filesystem.isdir(f"{root}/{part}"):
-        members += folder_members(filesystem, f"{root}/{part}")
-    return members
+@dataclass(frozen=True)
+class _Named:
+    """A file whose name is that of a scene.
+
+    Attributes
+    ----------
+    member : Member
+    folder : str
+        Where it is in its part, without the scene's own folder of a shapefile; with a final ``/``, or empty.
+    scene : str
+    suffix : str
+        Of a file of a shapefile; else empty.
+    prefixed : bool
+        It has the prefix of alternative masks.
+    """
+
+    member: Member
+    folder: str
+    scene: str
+    suffix: str
+    prefixed: bool
+
+    @property
+    def place(self) -> str:
+        """Container and folders, for messages."""
+        own = self.member.name[len(self.folder) :]
+        return self.member.path.replace("\\", "/").removesuffix(own)
+
+
+def _named(part: str, member: Member) -> _Named | None:
+    """Read the name of a file; None if it is not that of a scene."""
+    file = basename(member.name)
+    match = FILE_NAMES[part].fullmatch(file)
+    if match is None:
+        return None
+    found = match.groupdict()
+    folder = member.name.removesuffix(file)
+    if part == "shapefiles" and basename(folder.rstrip("/")) == found["scene"]:
+        folder = folder.removesuffix(f"{found['scene']}/")
+    return _Named(member, folder, found["scene"], found.get("suffix", "").lower(), found.get("prefix") is not None)
+
+
+def _is_product(scene: str) -> bool:
+    try:
+        Product.parse(scene)
+    except CatalogueError:
+        return False
+    return True
 
 
 @dataclass
@@ -232,59 +276,84 @@ class _Listing:
     warnings: list[str] = field(default_factory=list)
     suggested: int = 0
 
-    def add_part(self, part: str, members: list[Member]) -> None:
+    def add_part(self, part: str, members: Sequence[Member]) -> None:
         scenes: dict[str, dict[str, Member]] = {}
         self.files[part] = scenes
-        if not members and part in REQUIRED_PARTS:
-            self.problems.append(f"missing: neither {part}.zip nor folder {part}/ holds a file")
-        before = len(self.warnings)
-        for member in members:
-            match = FILE_NAMES[part].fullmatch(member.name)
-            if match is None or match.groupdict().get("folder") not in (None, match["scene"]):
-                self.warnings.append(f"misnamed: {member.path} is not a name of {part} ({FILE_FORMS[part]})")
-            elif match["scene"] not in self.known:
-                self._add_unknown(part, match["scene"], member)
-            elif match["scene"] in self.chosen:
-                suffix = member.name[match.end("scene") :] if part == "shapefiles" else ""
-                first = scenes.setdefault(match["scene"], {}).setdefault(suffix, member)
+        named = [(member, _named(part, member)) for member in members]
+        folder = self._find_folder(part, [file for _, file in named if file and file.scene in self.known])
+        warnings: list[str] = []
+        problems: list[str] = []
+        for member, file in named:
+            if part == "shapefiles" and member.name.lower().endswith(_OTHER_OUTLINES):
+                continue
+            if file is None or file.folder != folder:
+                warnings.append(f"misnamed: {member.path} is not a name of {part} ({FILE_FORMS[part]})")
+            elif file.scene not in self.known:
+                (problems if self._is_problem(part, file.scene) else warnings).append(self._unknown(file.scene, member))
+            elif file.scene in self.chosen and file.suffix in ("", *_READ_SUFFIXES):
+                first = scenes.setdefault(file.scene, {}).setdefault(file.suffix, member)
                 if first is not member:
-                    self.problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
-
+                    problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
         if members and not scenes and part in REQUIRED_PARTS:
-            self.problems.append(f"missing: none of the {len(members)} files of {part} is of a scene that is wanted")
-        if (more := len(self.warnings) - before - _SHOWN) > 0:
-            self.warnings[before + _SHOWN :] = [f"misnamed or extra: {more} more files of {part}"]
+            problems.append(f"missing: none of the {len(members)} files of {part} is of a scene that is wanted")
+        if outlines := [member.path for member in members if member.name.lower().endswith(_OTHER_OUTLINES)]:
+            warnings.append(
+                f"not read: {len(outlines)} outlines that are no shapefiles, {outlines[0]} first; expected "
+                f"{FILE_FORMS[part]}, as ogr2ogr makes it"
+            )
+        self.warnings += shorten(warnings, f"misnamed or extra: {{}} more files of {part}")
+        self.problems += shorten(problems, f"duplicated or extra: {{}} more files of {part}")
 
-    def _add_unknown(self, part: str, scene: str, member: Member) -> None:
-        try:
-            Product.parse(scene)
-        except CatalogueError:
-            self.warnings.append(f"misnamed: {member.path} names no scene{self._suggestion(scene)}")
-            return
-        line = f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
-        # A scene with pixels and no row is an error, unless only some scenes were requested.
-        everything = self.chosen == self.known
-        (self.problems if part in REQUIRED_PARTS and everything else self.warnings).append(line)
+    def _find_folder(self, part: str, files: Sequence[_Named]) -> str:
+        """Return the folder in which most files of a part are; say where its name, or that of its files, is another."""
+        folders = Counter(
+            file.folder for file in files if _FOLDERS.fullmatch(file.folder) and file.folder.isprintable()
+        )
+        folder = max(folders, key=folders.__getitem__, default="")
+        inside = [file for file in files if file.folder == folder]
+        # The published zips have a top folder of their own name.
+        usual = {"", f"{part}/"} if inside and isinstance(inside[0].member, ZipMember) else {""}
+        if folder not in usual:
+            self.warnings.append(f"found {inside[0].place}; taken as {part}/")
+        if part == "alt_masks" and (bare := [file for file in inside if not file.prefixed]):
+            self.warnings.append(
+                f"found {len(bare)} files of alt_masks without {ALT_PREFIX} in their names, {bare[0].member.path} "
+                "first; taken"
+            )
+        return folder
+
+    def _unknown(self, scene: str, member: Member) -> str:
+        """Describe a file of a scene that is not in the table."""
+        if not _is_product(scene):
+            return f"misnamed: {member.path} names no scene{self._suggestion(scene)}"
+        return f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
+
+    def _is_problem(self, part: str, scene: str) -> bool:
+        """Return True for a scene with pixels and no row, unless only some scenes were requested."""
+        return part in REQUIRED_PARTS and self.chosen == self.known and _is_product(scene)
 
     def _suggestion(self, scene: str) -> str:
         """Return the nearest scene for the first unknown names only, as each is compared with all scenes."""
         self.suggested += 1
-        return suggestion(scene, self.known) if self.suggested <= _SHOWN else ""
+        return suggestion(scene, self.known) if self.suggested <= SHOWN else ""
 
     def sources(self, scenes: Iterable[str]) -> list[SceneSource]:
         sources = []
+        problems: list[str] = []
         for scene in scenes:
             files = {part: self.files[part].get(scene, {}) for part in PARTS}
-            for part in REQUIRED_PARTS:
-                if self.files[part] and not files[part]:
-                    self.problems.append(f"missing: {part} has no file of scene {scene}")
-            if files["shapefiles"] and not {".shp", ".shx", ".dbf"} <= set(files["shapefiles"]):
-                lacking = sorted({".shp", ".shx", ".dbf"} - set(files["shapefiles"]))
-                self.problems.append(f"missing: the shapefile of {scene} lacks {', '.join(lacking)}")
+            missing = [
+                f"missing: {part} has no file of scene {scene}"
+                for part in REQUIRED_PARTS
+                if self.files[part] and not files[part]
+            ]
+            if files["shapefiles"] and ".shp" not in files["shapefiles"]:
+                missing.append(f"missing: the shapefile of {scene} lacks .shp")
+            problems += missing
             try:
                 product = Product.parse(scene)
             except CatalogueError as error:
-                self.problems.append(f"misnamed: {TABLE_FILE}: {error}")
+                problems.append(f"misnamed: {TABLE_FILE}: {error}")
                 continue
             if all(files[part] for part in REQUIRED_PARTS):
                 sources.append(
@@ -297,6 +366,7 @@ class _Listing:
                         files["shapefiles"],
                     )
                 )
+        self.problems += shorten(problems, "missing or misnamed: {} more files")
         return sources
 
     def warn_of_absent(self, table: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def members(path: Path) -> dict[str, Member]:
-    return {member.name: member for member in zip_members(LocalFileSystem(), str(path))}
+    return {member.name.removeprefix("masks/"): member for member in zip_members(LocalFileSystem(), str(path))}
 
 
 def renamed(path: Path, rename: Callable[[str], str]) -> None:

@@ -153,7 +153,7 @@ def test_a_release_behind_a_password(tiny, guarded, said, run, bucket, owner, mo
     source = open_release(url)
     plan = make_plan(source, Options())
     target = Target(str(said.folder / "store"))
-    said.add(source, plan, make_places(plan, target, "run", url, {}), plan.command(f"{url}/x", None, {}))
+    said.add(source, plan, make_places(plan, target, "run", url), plan.command(f"{url}/x", None, {}))
     answer = run("convert", url, said.folder / "store", "--report", said.folder / "report.json")
     assert answer.code == 0, answer.err
     said.add(answer.out, answer.err)

@@ -251,10 +251,10 @@ def test_workers_that_do_not_see_the_release_are_refused(client, release, tmp_pa
 
 
 def test_a_worker_that_sees_another_release_or_no_store_says_so(release, tmp_path):
-    seen = cluster.Places("run", str(release), str(tmp_path / "store"), table_md5="0")
+    source = open_release(str(release))
+    seen = cluster.Places("run", str(release), str(tmp_path / "store"), source.table_file, table_md5="0")
     with pytest.raises(s2cmc.ReleaseError, match=r"it sees another release at .*; its .*\.csv differs"):
         cluster._check_worker(seen)
-    table = (release / "classification_tags.csv").read_bytes()
-    seen = cluster.Places("run", str(release), str(tmp_path / "store"), cluster.hashlib.md5(table).hexdigest())
+    seen = cluster.Places("run", str(release), str(tmp_path / "store"), source.table_file, source.table_md5)
     with pytest.raises(s2cmc.StoreError, match=r"it does not see the store .*; workers write it under the same path"):
         cluster._check_worker(seen)

@@ -1,0 +1,404 @@
+"""Where the table and the parts of a release are: in a folder, in a folder below it, or in one zip of everything.
+
+Years on a disk change names. A name whose meaning is plain is taken and said in a warning; where two may be meant, the
+error is a question. A web server cannot be listed, and is asked for the published names only.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from posixpath import basename, dirname, join, splitext
+from typing import Any, Protocol
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.http import HTTPFileSystem
+
+from s2cmc._redact import without_secrets
+from s2cmc.errors import MissingReleaseError, ReleaseError
+from s2cmc.release import PARTS, SYNTHETIC_FILE, TABLE_FILE
+from s2cmc.storage import file_info, unreadable
+
+from .checksums import PUBLISHED
+from .containers import FileMember, ZipMember, folder_members, follow_link, inner_members, printable, zip_members
+
+AnyMember = FileMember | ZipMember
+
+REQUIRED_PARTS = ("subscenes", "masks")
+
+_STRAY = re.compile(
+    r"(?:.*/)?(?:__macosx(?:/.*)?|\.ds_store|thumbs\.db|desktop\.ini|\._[^/]*)", re.IGNORECASE | re.DOTALL
+)
+"""Paths of files that operating systems leave behind."""
+
+_COPY = re.compile(r"[ _-]*(?:\(\d+\)|copy)$")  # "masks (1).zip", "masks - Copy.zip"
+
+_OTHER_FORMS = {
+    r"tar|tar\.\w+|tgz|tbz2?|txz|7z|rar|gz|bz2|xz": "is no zip; unpack it into a folder {part}/",
+    r"(?:\w+\.)?(?:crdownload|part|partial|download|aria2)": "is an unfinished download; download it to its end",
+    r"(?:zip\.)?[zZ]?\d{2,3}": "is a piece of a split zip; join the pieces (zip -s 0 {part}.zip --out joined.zip)",
+}
+"""Endings of files that hold a part in a form that is not read, and what to do."""
+
+_DEPTH = 3  # folders below the one that was given, in which the table is looked for
+_FOLDERS = 100  # that are looked into at each depth
+SHOWN = 20
+"""Lines or names that a report has of one kind."""
+
+
+def shorten(lines: list[str], rest: str) -> list[str]:
+    """Return the first `SHOWN` lines, and `rest` with the number of the others."""
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], rest.format(more)] if more > 0 else lines
+
+
+@dataclass
+class Layout:
+    """A release as it was found.
+
+    Attributes
+    ----------
+    table : FileMember or ZipMember
+    synthetic : bool
+        The release says that its pixels are made up.
+    parts : mapping of str to list of members
+        Files of each part, without those of operating systems; empty where the part is absent.
+    problems, warnings : list of str
+        What is in the way of a conversion, and what was taken for something else than its name says.
+    """
+
+    table: AnyMember
+    synthetic: bool
+    parts: dict[str, list[AnyMember]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _Place(Protocol):
+    """A folder, or a folder of a zip."""
+
+    @property
+    def name(self) -> str:
+        """Path below the place that was given, with a final ``/``; empty there."""
+
+    @property
+    def entries(self) -> Mapping[str, bool]:
+        """Names of all files (False) and folders (True); no pipes and devices."""
+
+    def file(self, name: str) -> AnyMember:
+        """Return a file."""
+
+    def folder(self, name: str) -> list[AnyMember]:
+        """List every file below a folder."""
+
+    def below(self, name: str) -> "_Place":
+        """Return a folder as a place."""
+
+
+@dataclass(frozen=True)
+class _FolderPlace:
+    filesystem: AbstractFileSystem
+    root: str
+    name: str
+    infos: Mapping[str, Mapping[str, Any]]
+
+    @cached_property
+    def entries(self) -> Mapping[str, bool]:
+        return {
+            name: info["type"] == "directory"
+            for name, info in self.infos.items()
+            if info["type"] in ("file", "directory")
+        }
+
+    def file(self, name: str) -> FileMember:
+        return FileMember(self.filesystem, f"{self.root}/{name}", name, "", self.infos[name].get("size") or 0)
+
+    def folder(self, name: str) -> list[AnyMember]:
+        return list(folder_members(self.filesystem, f"{self.root}/{name}"))
+
+    def below(self, name: str) -> "_FolderPlace":
+        root = f"{self.root}/{name}"
+        try:
+            infos = self.filesystem.ls(root, detail=True)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):  # it is only looked through
+            infos = []
+        return _folder_place(self.filesystem, root, infos, f"{self.name}{name}/")
+
+    def opened(self, name: str) -> "_ZipPlace":
+        """Return a zip as a place."""
+        return _zip_place(self.filesystem, f"{self.root}/{name}", f"{self.name}{name}!")
+
+
+def _folder_place(
+    filesystem: AbstractFileSystem, root: str, infos: Iterable[Mapping[str, Any]], name: str = ""
+) -> _FolderPlace:
+    # Object stores list the object of an empty name, which stands for the folder, among its files.
+    named = {basename(info["name"].rstrip("/")): info for info in infos if info["name"].strip("/") != root.strip("/")}
+    return _FolderPlace(
+        filesystem, root, name, {entry: follow_link(filesystem, named[entry]) for entry in sorted(named)}
+    )
+
+
+def _web_place(filesystem: AbstractFileSystem, root: str) -> _FolderPlace:
+    """Ask a web server for the published names; for the folder of a part only where there is no zip of it."""
+    infos: dict[str, Mapping[str, Any]] = {}
+    for name in (TABLE_FILE, SYNTHETIC_FILE, *(f"{part}.zip" for part in PARTS)):
+        if info := file_info(filesystem, f"{root}/{name}"):
+            infos[name] = info
+        elif name == TABLE_FILE:
+            break
+        elif name.endswith(".zip") and filesystem.isdir(f"{root}/{name.removesuffix('.zip')}"):
+            infos[name.removesuffix(".zip")] = {"type": "directory"}
+    return _FolderPlace(filesystem, root, "", infos)
+
+
+@dataclass(frozen=True)
+class _ZipPlace:
+    members: tuple[tuple[str, ZipMember], ...]  # with the path below this place
+    name: str
+
+    @cached_property
+    def entries(self) -> Mapping[str, bool]:
+        return {path.partition("/")[0]: "/" in path for path, _ in self.members}
+
+    def file(self, name: str) -> ZipMember:
+        first, *others = (member for path, member in self.members if path == name)
+        if others:
+            raise ReleaseError(f"{first.path} is in its zip {len(others) + 1} times; expected one")
+        return replace(first, name=name)
+
+    def folder(self, name: str) -> list[AnyMember]:
+        return [replace(member, name=path) for path, member in self.below(name).members]
+
+    def below(self, name: str) -> "_ZipPlace":
+        top = f"{name}/"
+        inside = tuple((path.removeprefix(top), m) for path, m in self.members if path.startswith(top))
+        return _ZipPlace(inside, self.name + top)
+
+
+def _zip_place(filesystem: AbstractFileSystem, path: str, name: str = "") -> _ZipPlace:
+    return _ZipPlace(tuple((member.name, member) for member in zip_members(filesystem, path)), name)
+
+
+def find_layout(filesystem: AbstractFileSystem, root: str, url: str) -> Layout:
+    """Find the table, and list all parts of a release.
+
+    Parameters
+    ----------
+    filesystem : AbstractFileSystem
+    root : str
+        Folder or zip.
+    url : str
+        The same place, for messages.
+
+    Raises
+    ------
+    ReleaseError
+        If there is no table, or more than one may be it, or a part cannot be reached. A zip that is damaged is one of
+        `Layout.problems`.
+    OSError, ClientError
+        If the place cannot be reached.
+    """
+    top = _top_place(filesystem, root, url)
+    place, table = _find_table(top, url)
+    layout = Layout(place.file(table), SYNTHETIC_FILE in place.entries)
+    if place.name:
+        layout.warnings.append(
+            f"found {printable(place.name + table)}; {printable(place.name)} is taken as the release"
+        )
+    if table != TABLE_FILE:
+        layout.warnings.append(f"found {printable(table)}; taken as {TABLE_FILE}")
+    around = _place_of_parts(place, top)
+    if around is not place:
+        layout.warnings.append(f"found the parts in {printable(around.name) or 'the folder above the table'}; taken")
+    strays: list[str] = []
+    for part in PARTS:
+        try:
+            layout.parts[part] = _list_part(part, around, layout, strays)
+        except unreadable() as error:
+            raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from without_secrets(error)
+    _warn_of_others(layout, {place.name: place, around.name: around}, table, strays)
+    return layout
+
+
+def _top_place(filesystem: AbstractFileSystem, root: str, url: str) -> _Place:
+    if isinstance(getattr(filesystem, "fs", filesystem), HTTPFileSystem):
+        is_zip = root.lower().endswith(".zip") and file_info(filesystem, root)
+        return _zip_place(filesystem, root) if is_zip else _web_place(filesystem, root)
+    try:
+        infos = filesystem.ls(root or "/", detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        infos = []
+    if [(info["name"].strip("/"), info["type"]) for info in infos] != [(root.strip("/"), "file")]:
+        return _folder_place(filesystem, root, infos)
+    if root.lower().endswith(".zip"):
+        return _zip_place(filesystem, root)
+    raise _no_table(url)
+
+
+def _no_table(url: str) -> MissingReleaseError:
+    return MissingReleaseError(
+        f"{url} holds no {TABLE_FILE}; expected a folder with it and {', '.join(f'{p}.zip' for p in PARTS)} "
+        "(or folders of those names), or one zip of all these"
+    )
+
+
+def _find_table(top: _Place, url: str) -> tuple[_Place, str]:
+    """Return the only place with a table, and the name of the table: the given place, one below it, or its only zip."""
+    if found := _search(top, url):
+        return found
+    zips = [name for name, is_folder in top.entries.items() if not is_folder and name.lower().endswith(".zip")]
+    if isinstance(top, _FolderPlace) and len(zips) == 1 and not _is_part(zips[0]):
+        found = _search(top.opened(zips[0]), url)
+    if not found:
+        raise _no_table(url)
+    return found
+
+
+def _search(top: _Place, url: str) -> tuple[_Place, str] | None:
+    places = [top]
+    for _ in range(_DEPTH + 1):
+        found = [(place, name) for place in places for name in _tables(place)]
+        if len(found) > 1:
+            names = [printable(place.name + name) for place, name in found]
+            raise ReleaseError(f"{url}: which is the table, {_some(names, 'or')}? Give the folder of one release")
+        if found:
+            return found[0]
+        folders = [(place, name) for place in places for name in _other_folders(place)]
+        places = [place.below(name) for place, name in folders[:_FOLDERS]]
+    return None
+
+
+def _tables(place: _Place) -> list[str]:
+    files = [name for name, is_folder in place.entries.items() if not is_folder]
+    if TABLE_FILE in files:
+        return [TABLE_FILE]
+    stem, ending = splitext(TABLE_FILE)
+    return [f for f in files if splitext(f)[1].lower() == ending and _spelling(splitext(f)[0]) == _spelling(stem)]
+
+
+def _other_folders(place: _Place) -> list[str]:
+    """Return the folders that hold no part, and are none of an operating system."""
+    parts = {name for part in PARTS for name in _candidates(place, part)}
+    return [
+        name
+        for name, is_folder in place.entries.items()
+        if is_folder and name not in parts and not _STRAY.fullmatch(name)
+    ]
+
+
+def _place_of_parts(place: _Place, top: _Place) -> _Place:
+    """Return the place of the parts: that of the table, the given one, or the only folder below that has some."""
+    for around in (place, top):
+        if any(_candidates(around, part) for part in PARTS):
+            return around
+    below = [place.below(name) for name in _other_folders(place)[:_FOLDERS]]
+    with_parts = [around for around in below if any(_candidates(around, part) for part in PARTS)]
+    return with_parts[0] if len(with_parts) == 1 else place
+
+
+def _spelling(name: str) -> str:
+    """Return a name without what people and systems change of it: capitals, separators, the number of a copy."""
+    return re.sub(r"[\W_]", "", _COPY.sub("", name.casefold()))
+
+
+def _is_part(name: str) -> bool:
+    return _spelling(splitext(name)[0]) in map(_spelling, PARTS)
+
+
+def _candidates(place: _Place, part: str) -> list[str]:
+    """Return the folder and zip of a part; those of a like spelling where there is none of the published name."""
+    exact = [name for name in (f"{part}.zip", part) if place.entries.get(name) is (name == part)]
+    return exact or [
+        name
+        for name, is_folder in place.entries.items()
+        if (is_folder or name.lower().endswith(".zip"))
+        and _spelling(name if is_folder else name[:-4]) == _spelling(part)
+    ]
+
+
+def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> list[AnyMember]:
+    """List the files of a part. What stands in its place and cannot be read is a problem, however optional it is."""
+    held: dict[str, list[AnyMember]] = {}
+    others = _other_forms(place, part)
+    candidates = _candidates(place, part)
+    for name in candidates:
+        nbytes = PUBLISHED[name].nbytes if name in PUBLISHED and not layout.synthetic else None
+        try:
+            members = place.folder(name) if place.entries[name] else inner_members(place.file(name), nbytes)
+            members = [*_without_strays(members, strays)]
+            if part == "shapefiles":
+                members = [*_without_strays(_unzipped(members), strays)]
+        except ReleaseError as error:
+            layout.problems.append("; ".join([str(error), *others]))
+            return []
+        if members:
+            held[name] = members
+    if len(held) > 1:
+        names = [
+            f"{printable(name)}{'/' * place.entries[name]} ({len(members)} files)" for name, members in held.items()
+        ]
+        layout.problems.append(f"several: {_some(names, 'and')} are there; which is {part}? Move the others elsewhere")
+        return []
+    for name, members in held.items():
+        if name not in (part, f"{part}.zip"):
+            layout.warnings.append(f"found {printable(name)}{'/' * place.entries[name]}; taken as {part}")
+        return members
+    missing = [f"missing: neither {part}.zip nor folder {part}/ holds a file"] if part in REQUIRED_PARTS else []
+    layout.problems += others or missing
+    return []
+
+
+def _without_strays(members: Iterable[AnyMember], strays: list[str]) -> Iterator[AnyMember]:
+    for member in members:
+        if _STRAY.fullmatch(member.name):
+            strays.append(member.path)
+        else:
+            yield member
+
+
+def _unzipped(members: Iterable[AnyMember]) -> Iterator[AnyMember]:
+    """Replace zips among the files of a part by their files."""
+    for member in members:
+        if member.name.lower().endswith(".zip"):
+            for inner in inner_members(member):
+                yield replace(inner, name=join(dirname(member.name), basename(inner.name)))
+        else:
+            yield member
+
+
+def _other_forms(place: _Place, part: str) -> list[str]:
+    """Say which files hold a part in a form that is not read, and what to do."""
+    lines = []
+    for name, is_folder in place.entries.items():
+        for endings, text in _OTHER_FORMS.items():
+            match = re.fullmatch(rf"(.+?)\.(?:{endings})", name, re.IGNORECASE | re.DOTALL)
+            if match and not is_folder and _spelling(match[1]) == _spelling(part):
+                lines.append(f"{printable(name)} {text.format(part=part)}")
+                break
+    return lines[:1]
+
+
+def _warn_of_others(layout: Layout, places: Mapping[str, _Place], table: str, strays: list[str]) -> None:
+    """Name what is no part of a release, and count the files of operating systems."""
+    unknown = []
+    for place in places.values():
+        known = {table, *PUBLISHED, SYNTHETIC_FILE, *(name for part in PARTS for name in _candidates(place, part))}
+        known |= {other.removeprefix(place.name).partition("/")[0] for other in places}
+        for name, is_folder in place.entries.items():
+            if _STRAY.fullmatch(name):
+                strays.append(name)
+            elif name not in known:
+                unknown.append(f"{printable(name)}{'/' * is_folder}")
+    if unknown:
+        layout.warnings.append(f"not part of a release, left alone: {_some(unknown, 'and')}")
+    if strays:
+        first = printable(strays[0])
+        layout.warnings.append(f"ignored: {len(strays)} files and folders of operating systems, {first} first")
+
+
+def _some(names: list[str], word: str) -> str:
+    """Join names; of many, the first ones."""
+    if len(names) > SHOWN:
+        names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
