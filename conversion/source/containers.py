@@ -462,7 +462,7 @@ def _walk(filesystem: LocalFileSystem, folder: str, listed: set[str]) -> Iterato
     for info in filesystem.ls(folder, detail=True):
         followed = follow_link(filesystem, info)
         real = os.path.realpath(info["name"])
-        repeated = info.get("islink") and any(f"{other}/".startswith(f"{real}/") for other in listed)
+        repeated = info.get("islink") and any(os.path.commonpath([other, real]) == real for other in listed)
         if followed["type"] != "directory":
             yield followed
         elif repeated:

@@ -212,12 +212,14 @@ def find_layout(filesystem: AbstractFileSystem, root: str, url: str) -> Layout:
     if around is not place:
         layout.warnings.append(f"found the parts in {printable(around.name) or 'the folder above the table'}; taken")
     strays: list[str] = []
+    known = {table, SYNTHETIC_FILE, *PUBLISHED}
     for part in PARTS:
         try:
-            layout.parts[part] = _list_part(part, around, layout, strays)
+            layout.parts[part], containers = _list_part(part, around, layout, strays)
+            known.update(containers)
         except unreadable() as error:
             raise ReleaseError(f"{url}: {part} cannot be listed: {error}") from without_secrets(error)
-    _warn_of_others(layout, {place.name: place, around.name: around}, table, strays)
+    _warn_of_others(layout, {place.name: place, around.name: around}, known, strays)
     return layout
 
 
@@ -279,7 +281,7 @@ def _tables(place: _Place) -> list[str]:
 
 def _other_folders(place: _Place) -> list[str]:
     """Return the folders that hold no part, and are none of an operating system."""
-    parts = {name for part in PARTS for name in _candidates(place, part)}
+    parts = {name for part in PARTS for names in _candidates(place, part) for name in names}
     return [
         name
         for name, is_folder in place.entries.items()
@@ -290,11 +292,15 @@ def _other_folders(place: _Place) -> list[str]:
 def _place_of_parts(place: _Place, top: _Place) -> _Place:
     """Return the place of the parts: that of the table, the given one, or the only folder below that has some."""
     for around in (place, top):
-        if any(_candidates(around, part) for part in PARTS):
+        if _has_parts(around):
             return around
     below = [place.below(name) for name in _other_folders(place)[:_FOLDERS]]
-    with_parts = [around for around in below if any(_candidates(around, part) for part in PARTS)]
+    with_parts = [around for around in below if _has_parts(around)]
     return with_parts[0] if len(with_parts) == 1 else place
+
+
+def _has_parts(place: _Place) -> bool:
+    return any(names for part in PARTS for names in _candidates(place, part))
 
 
 def _spelling(name: str) -> str:
@@ -306,47 +312,59 @@ def _is_part(name: str) -> bool:
     return _spelling(splitext(name)[0]) in map(_spelling, PARTS)
 
 
-def _candidates(place: _Place, part: str) -> list[str]:
-    """Return the folder and zip of a part; those of a like spelling where there is none of the published name."""
+def _candidates(place: _Place, part: str) -> list[list[str]]:
+    """Return the folder and zip of a part: those of the published name, then those of a like spelling."""
     exact = [name for name in (f"{part}.zip", part) if place.entries.get(name) is (name == part)]
-    return exact or [
+    alike = [
         name
         for name, is_folder in place.entries.items()
         if (is_folder or name.lower().endswith(".zip"))
         and _spelling(name if is_folder else name[:-4]) == _spelling(part)
+        and name not in exact
     ]
+    return [exact, alike]
 
 
-def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> list[AnyMember]:
-    """List the files of a part. What stands in its place and cannot be read is a problem, however optional it is."""
-    held: dict[str, list[AnyMember]] = {}
+def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> tuple[list[AnyMember], list[str]]:
+    """List the files of a part, and the names of its containers; of a like spelling only if no others hold a file.
+
+    What stands in the place of a part and cannot be read is a problem, however optional the part is.
+    """
     others = _other_forms(place, part)
-    candidates = _candidates(place, part)
-    for name in candidates:
-        nbytes = PUBLISHED[name].nbytes if name in PUBLISHED and not layout.synthetic else None
+    seen: list[str] = []
+    for names in _candidates(place, part):
+        seen += names
         try:
-            members = place.folder(name) if place.entries[name] else inner_members(place.file(name), nbytes)
-            members = [*_without_strays(members, strays)]
-            if part == "shapefiles":
-                members = [*_without_strays(_unzipped(members), strays)]
+            listed = {name: _members(part, place, name, layout, strays) for name in names}
         except ReleaseError as error:
             layout.problems.append("; ".join([str(error), *others]))
-            return []
-        if members:
-            held[name] = members
-    if len(held) > 1:
-        names = [
-            f"{printable(name)}{'/' * place.entries[name]} ({len(members)} files)" for name, members in held.items()
-        ]
-        layout.problems.append(f"several: {_some(names, 'and')} are there; which is {part}? Move the others elsewhere")
-        return []
-    for name, members in held.items():
-        if name not in (part, f"{part}.zip"):
-            layout.warnings.append(f"found {printable(name)}{'/' * place.entries[name]}; taken as {part}")
-        return members
+            return [], seen
+        held = {name: members for name, members in listed.items() if members}
+        shown = {name: f"{printable(name)}{'/' * place.entries[name]}" for name in held}
+        if len(held) > 1:
+            counted = [f"{shown[name]} ({len(members)} files)" for name, members in held.items()]
+            layout.problems.append(
+                f"several: {_some(counted, 'and')} are there; which is {part}? Move the others elsewhere"
+            )
+            return [], seen
+        for name, members in held.items():
+            if name not in (part, f"{part}.zip"):
+                layout.warnings.append(f"found {shown[name]}; taken as {part}")
+            return members, seen
     missing = [f"missing: neither {part}.zip nor folder {part}/ holds a file"] if part in REQUIRED_PARTS else []
     layout.problems += others or missing
-    return []
+    return [], seen
+
+
+def _members(part: str, place: _Place, name: str, layout: Layout, strays: list[str]) -> list[AnyMember]:
+    """List the files of one container of a part; zips among outlines are replaced by their files."""
+    if place.entries[name]:
+        members = place.folder(name)
+    else:
+        nbytes = PUBLISHED[name].nbytes if name in PUBLISHED and not layout.synthetic else None
+        members = [*inner_members(place.file(name), nbytes)]
+    members = [*_without_strays(members, strays)]
+    return [*_without_strays(_unzipped(members), strays)] if part == "shapefiles" else members
 
 
 def _without_strays(members: Iterable[AnyMember], strays: list[str]) -> Iterator[AnyMember]:
@@ -379,16 +397,15 @@ def _other_forms(place: _Place, part: str) -> list[str]:
     return lines[:1]
 
 
-def _warn_of_others(layout: Layout, places: Mapping[str, _Place], table: str, strays: list[str]) -> None:
+def _warn_of_others(layout: Layout, places: Mapping[str, _Place], known: set[str], strays: list[str]) -> None:
     """Name what is no part of a release, and count the files of operating systems."""
     unknown = []
     for place in places.values():
-        known = {table, *PUBLISHED, SYNTHETIC_FILE, *(name for part in PARTS for name in _candidates(place, part))}
-        known |= {other.removeprefix(place.name).partition("/")[0] for other in places}
+        others = {other.removeprefix(place.name).partition("/")[0] for other in places}
         for name, is_folder in place.entries.items():
             if _STRAY.fullmatch(name):
                 strays.append(name)
-            elif name not in known:
+            elif name not in known | others:
                 unknown.append(f"{printable(name)}{'/' * is_folder}")
     if unknown:
         layout.warnings.append(f"not part of a release, left alone: {_some(unknown, 'and')}")
