@@ -54,6 +54,10 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         self._parts: dict[str, PartFile] = {}
         self._bringing: dict[str, Lock] = {}
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path.strip("/")
+
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """List the record."""
         found: list[Any] = self.record.ls(path, detail)
@@ -69,6 +73,7 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
 
     def expect(self, path: str, spans: Iterable[Span]) -> None:
         """Announce the spans of a file that will be read: the first one that is read brings all of them."""
+        path = self._strip_protocol(path)
         self._expected[path] = _together([*self._expected.get(path, []), *spans], int(self.size(path)))
 
     def stream(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -82,6 +87,7 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         NoRangesError
             If the server honours no ranges, and a part of `large` was asked for that is not kept.
         """
+        path = self._strip_protocol(path)
         start, end, _ = slice(start, end).indices(int(self.size(path)))
         if path == self._passing:
             yield from self._pass(path, start, end)

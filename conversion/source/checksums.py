@@ -20,9 +20,11 @@ from fsspec.implementations.local import LocalFileSystem
 from s2cmc._redact import without_secrets
 from s2cmc.errors import MissingReleaseError, ReleaseError
 from s2cmc.release import PARTS
-from s2cmc.storage import Location, file_info, filesystem_of, locate, scheme_of, unreadable
+from s2cmc.storage import Location, file_info, locate, scheme_of, unreadable
 
+from ..records import KeptRecord
 from .containers import Piece, read_pieces
+from .filesystems import release_filesystem
 
 State = Literal["matches", "differs", "missing", "unpacked", "unreadable", "foreign"]
 
@@ -86,7 +88,8 @@ def verify_published(
     Parameters
     ----------
     release : str or path
-        Folder, or URL that fsspec knows. A web server is not listed, so that foreign files are not found there.
+        Folder, URL that fsspec knows, or address of a record. A web server is not listed, so that foreign files are not
+        found there.
     workers : int, optional
         Files at once; by default one for each core.
     release_options : mapping, optional
@@ -107,7 +110,7 @@ def verify_published(
     """
     release = locate(release)
     try:
-        filesystem, root = filesystem_of(release, release_options)
+        filesystem, root = release_filesystem(release, release_options)
         web = scheme_of(release.rpartition("::")[2]).startswith("http")
         is_missing = not web and not filesystem.isdir(root)
         listed = [] if web or is_missing else filesystem.ls(root, detail=True)
@@ -174,6 +177,9 @@ def _pieces(filesystem: AbstractFileSystem, path: str, nbytes: int) -> Iterator[
     """Yield the content of a file; for a remote one, a few requests are sent ahead."""
     if isinstance(filesystem, LocalFileSystem):
         yield from read_pieces(filesystem, path, path)
+        return
+    if isinstance(filesystem, KeptRecord):
+        yield from filesystem.record.stream(path)
         return
     # 20 MB in blocks of 8 MB: spans (0, 8 MB), (8 MB, 16 MB), (16 MB, 20 MB); a new request starts as one is consumed.
     spans = ((start, min(start + _BLOCK, nbytes)) for start in range(0, nbytes, _BLOCK))

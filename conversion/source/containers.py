@@ -25,6 +25,8 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import FILE_BYTES, METHODS, open_zip
 from s2cmc.storage import unreadable
 
+from ..records import KeptRecord
+
 if TYPE_CHECKING:
     from collections.abc import Buffer
 
@@ -47,7 +49,8 @@ def read_pieces(
 ) -> Iterator[Piece]:
     """Yield the bytes of a file from `start` up to, not including, `end`; by default all of them.
 
-    A local file is read as the pieces are consumed, a remote one by one request for each `_REQUEST` bytes.
+    A local file and one of a record are read as the pieces are consumed, another remote one by one request for each
+    `_REQUEST` bytes.
 
     Parameters
     ----------
@@ -62,20 +65,27 @@ def read_pieces(
     ReleaseError
         If the bytes cannot be read, or are not as many as requested.
     """
-    pieces = _read_local if isinstance(filesystem, LocalFileSystem) else _read_remote
     received = 0
     try:
-        for piece in pieces(filesystem, path, start, end):
+        for piece in _pieces(filesystem, path, start, end):
             received += len(piece)
             if end is None or received <= end - start:
                 yield piece
     except unreadable() as error:
+        if isinstance(error, CatalogueError):
+            raise
         raise ReleaseError(f"{name} cannot be read: {error}") from without_secrets(error)
     if end is not None and received != end - start:
         raise ReleaseError(
             f"{name}: asked for {end - start} bytes, got {received}; the file is cut short, or its "
             "server does not honour range requests"
         )
+
+
+def _pieces(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
+    if isinstance(filesystem, KeptRecord):
+        return filesystem.stream(path, start, end)
+    return (_read_local if isinstance(filesystem, LocalFileSystem) else _read_remote)(filesystem, path, start, end)
 
 
 def _read_local(filesystem: AbstractFileSystem, path: str, start: int, end: int | None) -> Iterator[Piece]:
@@ -397,6 +407,27 @@ def _refuse_large(member: Member, limit: int = FILE_BYTES) -> None:
         raise ReleaseError(f"{member.path} has {member.nbytes} bytes, which is more than the {limit} that are taken")
 
 
+@dataclass(frozen=True)
+class PassingMember:
+    """A member of a zip whose server honours no ranges: it is read when it comes, see `streams`.
+
+    Its identity is unknown until then, and empty.
+    """
+
+    path: str
+    name: str
+    identity: str = ""
+    nbytes: int = 0
+
+    def open(self) -> Content:
+        """Refuse."""
+        raise ReleaseError(f"{self.path} cannot be read by itself: its server honours no ranges")
+
+    def read(self, limit: int = FILE_BYTES) -> bytes:  # noqa: ARG002
+        """Refuse."""
+        return self.open().readall()
+
+
 @contextmanager
 def open_content(member: Member) -> Iterator[Content]:
     """Open the content of a member. Damage takes precedence over a `CatalogueError` in the body of the context.
@@ -489,10 +520,14 @@ def zip_members(filesystem: AbstractFileSystem, path: str, published_nbytes: int
     """
     try:
         nbytes = filesystem.size(path)
-        whole = bytes(filesystem.cat_file(path)) if (nbytes or _SMALL) < _SMALL else None
+        # Of a record, small zips are fetched span by span, too: of a few scenes only what these need.
+        small = (nbytes or _SMALL) < _SMALL and not isinstance(filesystem, KeptRecord)
+        whole = bytes(filesystem.cat_file(path)) if small else None
         with filesystem.open(path, "rb") if whole is None else io.BytesIO(whole) as file:
             return _list_zip(file, ZipMember(filesystem, path, zipfile.ZipInfo(), 0, "", whole), published_nbytes)
     except unreadable(NotImplementedError, ValueError) as error:
+        if isinstance(error, CatalogueError):
+            raise
         raise ReleaseError(f"{path} is not a readable zip: {error}") from without_secrets(error)
 
 

@@ -19,6 +19,7 @@ from s2cmc.errors import MissingReleaseError, ReleaseError
 from s2cmc.release import PARTS, SYNTHETIC_FILE, TABLE_FILE
 from s2cmc.storage import file_info, unreadable
 
+from ..records import NoRangesError
 from .checksums import PUBLISHED
 from .containers import FileMember, ZipMember, folder_members, follow_link, inner_members, printable, zip_members
 
@@ -46,6 +47,11 @@ SHOWN = 20
 """Lines or names that a report has of one kind."""
 
 
+def is_stray(path: str) -> bool:
+    """Return True for a file that an operating system left behind."""
+    return _STRAY.fullmatch(path) is not None
+
+
 def shorten(lines: list[str], rest: str) -> list[str]:
     """Return the first `SHOWN` lines, and `rest` with the number of the others."""
     more = len(lines) - SHOWN
@@ -63,6 +69,8 @@ class Layout:
         The release says that its pixels are made up.
     parts : mapping of str to list of members
         Files of each part, without those of operating systems; empty where the part is absent.
+    streamed : str
+        Path of the zip of all subscenes, if its server honours no ranges: it is read as it streams by.
     problems, warnings : list of str
         What is in the way of a conversion, and what was taken for something else than its name says.
     """
@@ -70,6 +78,7 @@ class Layout:
     table: AnyMember
     synthetic: bool
     parts: dict[str, list[AnyMember]] = field(default_factory=dict)
+    streamed: str = ""
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -282,11 +291,7 @@ def _tables(place: _Place) -> list[str]:
 def _other_folders(place: _Place) -> list[str]:
     """Return the folders that hold no part, and are none of an operating system."""
     parts = {name for part in PARTS for names in _candidates(place, part) for name in names}
-    return [
-        name
-        for name, is_folder in place.entries.items()
-        if is_folder and name not in parts and not _STRAY.fullmatch(name)
-    ]
+    return [name for name, is_folder in place.entries.items() if is_folder and name not in parts and not is_stray(name)]
 
 
 def _place_of_parts(place: _Place, top: _Place) -> _Place:
@@ -336,6 +341,9 @@ def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> t
         seen += names
         try:
             listed = {name: _members(part, place, name, layout, strays) for name in names}
+        except NoRangesError:
+            layout.streamed = place.file(names[0]).path
+            return [], seen
         except ReleaseError as error:
             layout.problems.append("; ".join([str(error), *others]))
             return [], seen
@@ -369,7 +377,7 @@ def _members(part: str, place: _Place, name: str, layout: Layout, strays: list[s
 
 def _without_strays(members: Iterable[AnyMember], strays: list[str]) -> Iterator[AnyMember]:
     for member in members:
-        if _STRAY.fullmatch(member.name):
+        if is_stray(member.name):
             strays.append(member.path)
         else:
             yield member
@@ -403,7 +411,7 @@ def _warn_of_others(layout: Layout, places: Mapping[str, _Place], known: set[str
     for place in places.values():
         others = {other.removeprefix(place.name).partition("/")[0] for other in places}
         for name, is_folder in place.entries.items():
-            if _STRAY.fullmatch(name):
+            if is_stray(name):
                 strays.append(name)
             elif name not in known | others:
                 unknown.append(f"{printable(name)}{'/' * is_folder}")

@@ -15,10 +15,12 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import TABLE_BYTES
 from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, TABLE_FILE
 from s2cmc.schema import SPLITS, Product
-from s2cmc.storage import filesystem_of, unreadable
+from s2cmc.storage import Location, unreadable
 
-from .containers import Member, ZipMember
-from .layouts import REQUIRED_PARTS, SHOWN, find_layout, shorten
+from ..records import GIVE_UP, KeptRecord
+from .containers import Member, PassingMember, ZipMember
+from .filesystems import release_filesystem
+from .layouts import REQUIRED_PARTS, SHOWN, find_layout, is_stray, shorten
 from .tables import read_scenes, read_table
 
 FILE_NAMES = {
@@ -109,6 +111,10 @@ class Release:
         The release says that its pixels are made up.
     warnings : tuple of str
         Oddities that do not prevent a conversion.
+    record : KeptRecord, optional
+        The record it is, if it is one.
+    streamed : str
+        Path of the zip of all subscenes, if its server honours no ranges: it is read as it streams by.
     """
 
     url: str
@@ -118,6 +124,8 @@ class Release:
     scenes: tuple[SceneSource, ...]
     synthetic: bool
     warnings: tuple[str, ...]
+    record: KeptRecord | None = None
+    streamed: str = ""
 
     def fingerprint(self, variable: str | None = None, first: int = 0, last: int | None = None) -> str:
         """Return the SHA-256 over ending, size and CRC-32 (zip) or modification time (folder) of files.
@@ -133,28 +141,35 @@ class Release:
 
 
 def open_release(
-    url: str, *, scenes: Sequence[str] | None = None, release_options: Mapping[str, object] | None = None
+    url: str,
+    *,
+    scenes: Sequence[str] | None = None,
+    release_options: Mapping[str, object] | None = None,
+    keep: Location | None = None,
+    give_up: float = GIVE_UP,
 ) -> Release:
     """List a release and check that it is whole. Its table is read, but no array.
 
     Parameters
     ----------
     url : str
-        Folder or zip, or URL that fsspec knows; see `find_layout` for what may differ from the published layout.
+        Folder or zip, URL that fsspec knows, or address of a record; see `find_layout` for what may differ from the
+        published layout.
     scenes : sequence of str, optional
         Product IDs to keep.
     release_options : mapping, optional
         Options of its fsspec file system.
+    keep : str or path, optional
+        Folder that keeps what is fetched of a record.
+    give_up : float
+        Seconds in which nothing of a record arrives, after which it is given up.
 
     Raises
     ------
     ReleaseError
         If files are missing, duplicated or misnamed, or the table is wrong; one line for each problem.
     """
-    try:
-        filesystem, root = filesystem_of(url, release_options)
-    except (ValueError, ImportError) as error:
-        raise ReleaseError(f"{url} cannot be read: {error}") from without_secrets(error)
+    filesystem, root = release_filesystem(url, release_options, keep=keep, give_up=give_up)
     try:
         layout = find_layout(filesystem, root, url)
     except unreadable(ValueError) as error:
@@ -171,6 +186,8 @@ def open_release(
     )
     for part, members in layout.parts.items():
         listing.add_part(part, members)
+    if layout.streamed:
+        listing.add_streamed("subscenes", layout.streamed)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])
     listing.warn_of_absent(chosen)
@@ -179,6 +196,9 @@ def open_release(
             f"{url} cannot be converted: {len(listing.problems)} errors, {len(listing.warnings)} warnings",
             [*listing.problems, *(f"warning: {line}" for line in listing.warnings)],
         )
+    record = filesystem if isinstance(filesystem, KeptRecord) else None
+    if record:
+        _expect_files(record, sources)
     return Release(
         url=redacted(url),
         table=chosen,
@@ -187,7 +207,26 @@ def open_release(
         scenes=tuple(sources),
         synthetic=layout.synthetic,
         warnings=tuple(listing.warnings),
+        record=record,
+        streamed=layout.streamed,
     )
+
+
+def _expect_files(record: KeptRecord, sources: Iterable[SceneSource]) -> None:
+    """Announce the small files of the scenes, so that neighbours come by one request."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for source in sources:
+        for member in source.members():
+            if isinstance(member, ZipMember) and member is not source.subscene:
+                spans.setdefault(member.archive, []).append((member.info.header_offset, member.end))
+    for path, expected in spans.items():
+        record.expect(path, expected)
+
+
+def scene_of_subscene(name: str) -> str | None:
+    """Return the scene of a member of the zip of all subscenes; None if its name is not one."""
+    match = FILE_NAMES["subscenes"].fullmatch(basename(name))
+    return match["scene"] if match and not is_stray(name) else None
 
 
 def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
@@ -303,6 +342,10 @@ class _Listing:
             )
         self.warnings += shorten(warnings, f"misnamed or extra: {{}} more files of {part}")
         self.problems += shorten(problems, f"duplicated or extra: {{}} more files of {part}")
+
+    def add_streamed(self, part: str, path: str) -> None:
+        """Take it that a zip which cannot be listed holds the file of each scene."""
+        self.files[part] = {scene: {"": PassingMember(f"{path}!{scene}.npy", f"{scene}.npy")} for scene in self.chosen}
 
     def _find_folder(self, part: str, files: Sequence[_Named]) -> str:
         """Return the folder in which most files of a part are; say where its name, or that of its files, is another."""

@@ -9,10 +9,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import Full, Queue
+from typing import Any
 
 from stream_unzip import UnzipError, stream_unzip
 
 from s2cmc.errors import CatalogueError, ReleaseError
+from s2cmc.files import FILE_BYTES
 
 from .containers import Content, Member, Piece, printable
 
@@ -49,7 +51,7 @@ class StreamedMember:
         """Open the content, once. Size and CRC-32 are checked when its end is read."""
         return Content(self._counted())
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int = FILE_BYTES) -> bytes:
         """Read the whole content, once."""
         with self.open() as content:
             return content.read_within(limit, self.path)
@@ -172,12 +174,12 @@ class _HandedMember:
         """Open the content, once."""
         return Content(self._taken())
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int = FILE_BYTES) -> bytes:
         """Read the whole content, once."""
         with self.open() as content:
             return content.read_within(limit, self.path)
 
-    def feed(self, reader: "Future[object]") -> None:
+    def feed(self, reader: "Future[Any]") -> None:
         """Inflate the member for a reader. What it does not read any more is passed over."""
         try:
             with self._member.open() as content:
@@ -188,7 +190,7 @@ class _HandedMember:
             raise
         self._put(b"", reader)
 
-    def _put(self, piece: bytes | CatalogueError, reader: "Future[object]") -> None:
+    def _put(self, piece: bytes | CatalogueError, reader: "Future[Any]") -> None:
         while not reader.done():
             with suppress(Full):
                 self._pieces.put(piece, timeout=_LOOK)
