@@ -1,22 +1,26 @@
 """A record of which what was read is kept on disk, so that nothing is fetched twice and few requests are sent."""
 
 import hashlib
+import io
+import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
-from fsspec.spec import AbstractBufferedFile
 
 from s2cmc.errors import ArgumentError, ReleaseError
 
 from .client import NoRangesError
 from .filesystem import RecordFileSystem
 from .parts import PartFile, Span, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
 
 _TAIL = 131_072  # bytes at the end of a zip, in which its directory lies: that of 513 members takes 75 kB
 _GAP = 65_536  # bytes between spans that one request fetches together
@@ -164,19 +168,53 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
                 self._bringing[path] = Lock()
             return self._parts[path]
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> "_ZipFile":
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> "_EndInMemory":
         if mode != "rb":
             raise ArgumentError(f"{self.record.address} is read-only; mode is {mode!r}, expected 'rb'")
-        first = max(0, int(self.size(path)) - _TAIL)
-        tail = {(first, int(self.size(path))): self.cat_file(path, first)}
-        return _ZipFile(self, path, mode, cache_type="parts", cache_options={"data": tail, "strict": False})
+        return _EndInMemory(self, path)
 
 
-class _ZipFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec is not typed
-    """A file of a record whose end is in memory, where the directory of a zip is."""
+class _EndInMemory(io.RawIOBase):
+    """A file whose end, where the directory of a zip is, is fetched at once, and other parts as they are read."""
 
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        return bytes(self.fs.cat_file(self.path, start, end))
+    def __init__(self, record: KeptRecord, path: str) -> None:
+        self._record, self._path = record, path
+        self._nbytes, self._at = int(record.size(path)), 0
+        self._first = max(0, self._nbytes - _TAIL)
+        self._end = record.cat_file(path, self._first)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a byte."""
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._nbytes}[whence]
+        if at < 0:
+            raise OSError("seek before the beginning")  # as zipfile expects of a file that is too short
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        """Return the byte that is read next."""
+        return self._at
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        """Read up to the first byte that is in memory, or from there on."""
+        view = memoryview(buffer).cast("B")
+        first, end = self._at, min(self._at + len(view), self._nbytes)
+        if first < self._first:
+            end = min(end, self._first)
+            piece = self._record.cat_file(self._path, first, end)
+        else:
+            piece = self._end[first - self._first : max(0, end - self._first)]
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
 
 
 def _together(spans: Iterable[Span], nbytes: int) -> list[Span]:
