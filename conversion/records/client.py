@@ -304,8 +304,8 @@ class Client:
         limit = self._give_up if self._has_answered else min(self._give_up, _UNREACHED)
         if patience.silence() >= limit:
             raise ReleaseError(
-                f"{url} cannot be read: {error}; nothing has arrived for {limit:g} s. "
-                "What has arrived is kept, and the same command resumes"
+                f"{url} cannot be read: {error}; nothing has arrived for {limit:g} s; "
+                "run the same command again, it resumes"
             ) from error
         pause = min(patience.next_pause(), max(limit - patience.silence(), 0.01))
         if pause >= 1:

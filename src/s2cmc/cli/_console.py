@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.measure import Measurement
 
+from s2cmc._redact import redacted
 from s2cmc.errors import CatalogueError
 
 if TYPE_CHECKING:
@@ -119,6 +121,22 @@ StoreOption = Annotated[
     ),
 ]
 
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(text: str) -> float:
+    """Return the seconds that a duration of the command line means: ``90``, ``90s``, ``30m``, ``2h``, ``1d``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
+    if not match or float(match[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is not a duration; expected seconds, or a number with s, m, h or d: 30m")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+GiveUp = Annotated[
+    float,
+    typer.Option(parser=seconds, metavar="DURATION", help="End when nothing has arrived for so long: 90, 30m, 2h."),
+]
+
 _TEXT = re.compile(".*(key|secret|token|name|id|url|profile|region|backend|dir|endpoint)")
 """Options whose values are text, also where they look like numbers."""
 
@@ -147,7 +165,10 @@ def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:
 
 @contextmanager
 def progress(verb: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while work goes on; the callable takes how many items, or bytes, are done and how many there are."""
+    """Show a bar while work goes on; the callable takes how many items, or bytes, are done and how many there are.
+
+    On a terminal, the bar also shows the last wait that reading a record logged, until something arrives again.
+    """
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -161,9 +182,47 @@ def progress(verb: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, in
 
     amount = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
     time = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(TextColumn(verb), BarColumn(), *amount, *time, console=err) as bar:
+    description = TextColumn("{task.description}", markup=False)
+    with Progress(description, BarColumn(), *amount, *time, console=err) as bar:
         task = bar.add_task(verb, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True, description=verb)
+
+        with _waits_shown(lambda text: bar.update(task, visible=True, description=f"{verb} ({text})")):
+            yield advance
+
+
+_WAITING = "s2cmc.conversion.records"
+"""Name of the logger of waits."""
+
+
+class _Waits(logging.Handler):
+    """Handler that shows each record in a progress bar."""
+
+    def __init__(self, show_text: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._show_text = show_text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        self._show_text(redacted(record.getMessage()))
+
+
+@contextmanager
+def _waits_shown(show_text: Callable[[str], None]) -> Iterator[None]:
+    """Show waits in a progress bar instead of lines above it; where there is no terminal, there is no bar either."""
+    logger, handler = logging.getLogger(_WAITING), _Waits(show_text)
+    if not err.is_terminal:
+        yield
+        return
+    logger.addHandler(handler)
+    propagates, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = propagates
+        logger.removeHandler(handler)
 
 
 @contextmanager
@@ -222,6 +281,7 @@ def needs_convert() -> None:
         import obstore  # noqa: F401
         import PIL  # noqa: F401
         import shapefile  # noqa: F401
+        import urllib3  # noqa: F401
     except ModuleNotFoundError as error:
         raise CatalogueError(f"{error.name} is missing; install it with: pip install 's2cmc[convert]'") from error
 

@@ -34,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(release.sample, release.convert, release.verify, release.repair),
+    *(release.sample, release.download, release.convert, release.verify, release.repair),
     *(release.restore, release.publish),
     *(ask.info, ask.select, ask.fractions, ask.gallery),
     *(evaluate.stats, evaluate.evaluate),

@@ -1,4 +1,4 @@
-"""Subcommands between a release and its store: sample, convert, verify, repair, restore, publish."""
+"""Subcommands between a release and its store: sample, download, convert, verify, repair, restore, publish."""
 
 import os
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from s2cmc._redact import redacted
 from s2cmc.cli._console import (
+    GiveUp,
     Release,
     Scenes,
     StorageOption,
@@ -53,6 +54,28 @@ def sample(
     out.print(
         f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False, soft_wrap=True
     )
+
+
+def download(
+    record: Annotated[
+        str,
+        typer.Argument(metavar="RECORD", help="zenodo:4172871, its DOI, or the URL of any InvenioRDM record's page."),
+    ],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Made if it is absent.")],
+    give_up: GiveUp = "30m",  # type: ignore[assignment]  # typer parses defaults too
+) -> None:
+    """Download the files of a record and prove each by its MD5. Killed and run again, it resumes."""
+    needs_convert()
+    from s2cmc.conversion import download as run
+
+    with progress("downloading", in_bytes=True) as advance, resumable():
+        files = run(record, folder, give_up=give_up, progress=advance)
+    for file in files:
+        remark = ", was here already" if file.was_there else ""
+        line = f"{file.path.name}: {file.nbytes:,} bytes, MD5 {file.md5} as listed{remark}"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    said = f"{redacted(record)}: {counted(len(files), 'file')} in {folder}; next: s2cmc convert {folder} STORE"
+    out.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def convert(
