@@ -157,7 +157,7 @@ def convert(
     Parameters
     ----------
     release : str or path
-        Folder or URL in the published layout: zips or folders of npy or npz arrays.
+        Folder, zip or URL in the published layout: zips or folders of npy or npz arrays.
     store : str or path
         Folder of the store, or ``s3://``, ``gs://`` or ``az://`` URL.
     scenes : sequence of str, optional

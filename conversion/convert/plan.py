@@ -161,14 +161,12 @@ def _subscene_size(source: SceneSource) -> tuple[int, int]:
     """Return the pixels (y, x) of a subscene; only its header is read, unless the file is smaller than that says."""
     with open_content(source.subscene) as content:
         subscene = open_array(content, source.subscene.path)
-        if len(subscene.shape) != 3:
-            raise SceneError(source.scene, f"its subscene has shape {subscene.shape}; expected (y, x, band)")
+        check_subscene(subscene, subscene.shape[:2], source.scene)
         height, width, _ = subscene.shape
         if not (0 < height <= SIDE and 0 < width <= SIDE):
             raise SceneError(
                 source.scene, f"its subscene has {height} x {width} pixels; expected at least 1 and at most {SIDE} each"
             )
-        check_subscene(subscene, (height, width), source.scene)
         if subscene.nbytes > source.subscene.nbytes:
             subscene.check_size()
     return height, width

@@ -36,7 +36,7 @@ class HasForm(Protocol):
         """Type of the values."""
 
 
-def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
+def check_subscene(array: HasForm, size: tuple[int, ...], scene: str) -> None:
     """Check shape (y, x, band) and dtype float32 of the published reflectance.
 
     Raises
@@ -44,11 +44,17 @@ def check_subscene(array: HasForm, size: tuple[int, int], scene: str) -> None:
     SceneError
         If one of them differs.
     """
-    expected = (*size, len(BAND_NAMES))
-    if array.shape != expected:
+    bands = len(BAND_NAMES)
+    if len(array.shape) != 3 or array.shape[-1] != bands:
+        first = "; its axes look transposed, band first" if array.shape[:1] == (bands,) else ""
         raise SceneError(
             scene,
-            f"its subscene has shape {array.shape}; expected {expected} (y, x, band), as in the first scene",
+            f"its subscene has shape {array.shape}{first}; expected (y, x, band) with {bands} bands, the last axis",
+        )
+    if array.shape[:2] != size:
+        raise SceneError(
+            scene,
+            f"its subscene has shape {array.shape}; expected {(*size, bands)} (y, x, band), as in the first scene",
         )
     if array.dtype.kind != "f" or array.dtype.itemsize != 4:
         raise SceneError(scene, f"its subscene is {array.dtype}; expected float32 reflectance, as published")

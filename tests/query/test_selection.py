@@ -248,6 +248,17 @@ def test_bbox_keeps_the_scenes_that_touch_it(world: xr.Dataset, bbox: tuple, til
     assert sorted(world.clouds.select(bbox=bbox).mgrs_tile.values) == sorted(tiles)
 
 
+@pytest.mark.parametrize("place", [{"bbox": (-180, -90, 180, 90)}, {"intersects": shapely.box(0, 0, 1, 1)}])
+def test_a_place_is_refused_where_no_scene_has_an_outline(world: xr.Dataset, place: dict) -> None:
+    placed = ("lon_min", "lon_max", "lat_min", "lat_max", "x_origin", "y_origin")
+    nowhere = world.assign_coords({name: world[name] * np.nan for name in placed})
+    with pytest.raises(
+        QueryError, match=r"none of the \d scenes has an outline \(x_origin and lon_min are NaN\), so that"
+    ):
+        nowhere.clouds.select(**place)
+    assert nowhere.isel(scene=[]).clouds.select(**place).sizes["scene"] == 0
+
+
 def test_bbox_and_intersects_ask_footprints_and_include_their_edges(world: xr.Dataset) -> None:
     """North of its central meridian the eastern edge of a scene leans westwards: its bounds have empty corners."""
     scene = world.clouds.select("mgrs_tile == '31UCT'")

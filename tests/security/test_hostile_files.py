@@ -91,12 +91,16 @@ REFLECTANCE = make_scene(sample_table(1).to_dict("records")[0], 16, 0).reflectan
     [
         (REFLECTANCE.astype(float), "its subscene is float64; expected float32 reflectance"),
         ((REFLECTANCE * 10_000).astype("int16"), "its subscene is int16; expected float32 reflectance"),
-        (REFLECTANCE[np.newaxis], r"its subscene has shape \(1, 16, 16, 13\); expected \(y, x, band\)"),
+        (REFLECTANCE[np.newaxis], r"its subscene has shape \(1, 16, 16, 13\); expected \(y, x, band\) with 13 bands"),
+        (
+            REFLECTANCE.transpose(2, 0, 1),
+            r"shape \(13, 16, 16\); its axes look transposed, band first; expected \(y, x,",
+        ),
         (REFLECTANCE[:0], "its subscene has 0 x 16 pixels; expected at least 1 and at most 2048 each"),
         (np.zeros((SIDE + 1, 1, 13), "f4"), "its subscene has 2049 x 1 pixels; expected at least 1 and at most 2048"),
         (np.array([Mark(Path("mark"))], object), r"subscenes/S2.*\.npy holds Python objects"),
     ],
-    ids=["float64", "DN", "more dims", "no row", "too high", "pickle"],
+    ids=["float64", "DN", "more dims", "band first", "no row", "too high", "pickle"],
 )
 def test_another_subscene_is_one_error_and_nothing_opens(release: Path, values: np.ndarray, said: str) -> None:
     scene = next((release / "masks").iterdir()).stem

@@ -93,7 +93,7 @@ class CloudsAccessor(StatisticsAccessor, EvaluationAccessor, GeoAccessor):
             ``"2018-06"`` (all of June), ``slice("2018-03", "2018-05")``, a pair of dates; both ends are included.
         bbox : (west, south, east, north), optional
             Degrees; scenes whose footprint touches it, or, where y and x are gone, whose bounds do. West above east
-            crosses the antimeridian.
+            crosses the antimeridian. An error where no scene has an outline.
         intersects : geometry, optional
             Scenes whose footprint shares a point with it: of shapely or GeoJSON, in degrees, longitude first; or a
             GeoSeries or GeoDataFrame, whose edges are straight in its CRS.

@@ -21,6 +21,21 @@ _TORN = 100
 _TURNS = ((-360.0, 0.0), (0.0, 0.0), (360.0, 0.0))
 
 
+def check_placed(catalogue: xr.Dataset) -> None:
+    """Check that a place can be asked for: a scene without an outline in its release is nowhere.
+
+    Raises
+    ------
+    QueryError
+        If there are scenes, and none has an outline.
+    """
+    if catalogue.sizes["scene"] and catalogue["lon_min"].isnull().all():
+        raise QueryError(
+            f"none of the {catalogue.sizes['scene']} scenes has an outline (x_origin and lon_min are NaN), so that "
+            "bbox and intersects find nothing; convert a release with its shapefiles, or leave the place out"
+        )
+
+
 def touches_box(catalogue: xr.Dataset, box: Box) -> np.ndarray:
     """Find the scenes whose footprint shares a point with a box (west, south, east, north), degrees.
 

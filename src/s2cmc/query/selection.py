@@ -9,8 +9,8 @@ import xarray as xr
 from s2cmc.errors import QueryError
 from s2cmc.query.expression import evaluate
 from s2cmc.query.labels import SceneLabels
+from s2cmc.query.places import check_placed, touches_box
 from s2cmc.query.places import intersects as intersecting
-from s2cmc.query.places import touches_box
 from s2cmc.schema import ANNOTATORS, DATASETS, DIFFICULTIES, SPLITS, TAGS, Box, Moment, TagGroup, interval
 
 
@@ -53,6 +53,8 @@ def select(
     if time is not None:
         start, stop = interval(time)
         keep &= (catalogue["time"].to_numpy() >= start) & (catalogue["time"].to_numpy() <= stop)
+    if bbox is not None or intersects is not None:
+        check_placed(catalogue)
     if bbox is not None:
         keep[keep] = touches_box(catalogue.coords.to_dataset().isel(scene=keep), _box(bbox))
     if intersects is not None:
