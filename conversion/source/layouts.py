@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from posixpath import basename, dirname, join, splitext
+from posixpath import basename, splitext
 from typing import Any, Protocol
 
 from fsspec import AbstractFileSystem
@@ -45,11 +45,6 @@ _DEPTH = 3  # folders below the one that was given, in which the table is looked
 _FOLDERS = 100  # that are looked into at each depth
 SHOWN = 20
 """Lines or names that a report has of one kind."""
-
-
-def is_stray(path: str) -> bool:
-    """Return True for a file that an operating system left behind."""
-    return _STRAY.fullmatch(path) is not None
 
 
 def shorten(lines: list[str], rest: str) -> list[str]:
@@ -189,6 +184,16 @@ def _zip_place(filesystem: AbstractFileSystem, path: str, name: str = "") -> _Zi
     return _ZipPlace(tuple((member.name, member) for member in zip_members(filesystem, path)), name)
 
 
+def is_stray(path: str) -> bool:
+    """Return True for a file that operating systems leave behind, such as ``.DS_Store``."""
+    return _STRAY.fullmatch(path) is not None
+
+
+def _entries(place: _Place) -> dict[str, bool]:
+    """Return the entries of a place that are none of an operating system."""
+    return {name: is_folder for name, is_folder in place.entries.items() if not is_stray(name)}
+
+
 def find_layout(filesystem: AbstractFileSystem, root: str, url: str) -> Layout:
     """Find the table, and list all parts of a release.
 
@@ -236,6 +241,7 @@ def _top_place(filesystem: AbstractFileSystem, root: str, url: str) -> _Place:
     if isinstance(getattr(filesystem, "fs", filesystem), HTTPFileSystem):
         is_zip = root.lower().endswith(".zip") and file_info(filesystem, root)
         return _zip_place(filesystem, root) if is_zip else _web_place(filesystem, root)
+    filesystem.invalidate_cache(root)  # an earlier listing of this process may be of another state
     try:
         infos = filesystem.ls(root or "/", detail=True)
     except (FileNotFoundError, NotADirectoryError):
@@ -258,7 +264,7 @@ def _find_table(top: _Place, url: str) -> tuple[_Place, str]:
     """Return the only place with a table, and the name of the table: the given place, one below it, or its only zip."""
     if found := _search(top, url):
         return found
-    zips = [name for name, is_folder in top.entries.items() if not is_folder and name.lower().endswith(".zip")]
+    zips = [name for name, is_folder in _entries(top).items() if not is_folder and name.lower().endswith(".zip")]
     if isinstance(top, _FolderPlace) and len(zips) == 1 and not _is_part(zips[0]):
         found = _search(top.opened(zips[0]), url)
     if not found:
@@ -281,7 +287,7 @@ def _search(top: _Place, url: str) -> tuple[_Place, str] | None:
 
 
 def _tables(place: _Place) -> list[str]:
-    files = [name for name, is_folder in place.entries.items() if not is_folder]
+    files = [name for name, is_folder in _entries(place).items() if not is_folder]
     if TABLE_FILE in files:
         return [TABLE_FILE]
     stem, ending = splitext(TABLE_FILE)
@@ -291,7 +297,7 @@ def _tables(place: _Place) -> list[str]:
 def _other_folders(place: _Place) -> list[str]:
     """Return the folders that hold no part, and are none of an operating system."""
     parts = {name for part in PARTS for names in _candidates(place, part) for name in names}
-    return [name for name, is_folder in place.entries.items() if is_folder and name not in parts and not is_stray(name)]
+    return [name for name, is_folder in _entries(place).items() if is_folder and name not in parts]
 
 
 def _place_of_parts(place: _Place, top: _Place) -> _Place:
@@ -322,7 +328,7 @@ def _candidates(place: _Place, part: str) -> list[list[str]]:
     exact = [name for name in (f"{part}.zip", part) if place.entries.get(name) is (name == part)]
     alike = [
         name
-        for name, is_folder in place.entries.items()
+        for name, is_folder in _entries(place).items()
         if (is_folder or name.lower().endswith(".zip"))
         and _spelling(name if is_folder else name[:-4]) == _spelling(part)
         and name not in exact
@@ -340,7 +346,7 @@ def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> t
     for names in _candidates(place, part):
         seen += names
         try:
-            listed = {name: _members(part, place, name, layout, strays) for name in names}
+            listed = {name: _members(place, name, layout, strays) for name in names}
         except NoRangesError:
             layout.streamed = place.file(names[0]).path
             return [], seen
@@ -364,15 +370,14 @@ def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> t
     return [], seen
 
 
-def _members(part: str, place: _Place, name: str, layout: Layout, strays: list[str]) -> list[AnyMember]:
-    """List the files of one container of a part; zips among outlines are replaced by their files."""
+def _members(place: _Place, name: str, layout: Layout, strays: list[str]) -> list[AnyMember]:
+    """List the files of one container of a part, a folder or a zip."""
     if place.entries[name]:
         members = place.folder(name)
     else:
         nbytes = PUBLISHED[name].nbytes if name in PUBLISHED and not layout.synthetic else None
         members = [*inner_members(place.file(name), nbytes)]
-    members = [*_without_strays(members, strays)]
-    return [*_without_strays(_unzipped(members), strays)] if part == "shapefiles" else members
+    return [*_without_strays(members, strays)]
 
 
 def _without_strays(members: Iterable[AnyMember], strays: list[str]) -> Iterator[AnyMember]:
@@ -383,20 +388,10 @@ def _without_strays(members: Iterable[AnyMember], strays: list[str]) -> Iterator
             yield member
 
 
-def _unzipped(members: Iterable[AnyMember]) -> Iterator[AnyMember]:
-    """Replace zips among the files of a part by their files."""
-    for member in members:
-        if member.name.lower().endswith(".zip"):
-            for inner in inner_members(member):
-                yield replace(inner, name=join(dirname(member.name), basename(inner.name)))
-        else:
-            yield member
-
-
 def _other_forms(place: _Place, part: str) -> list[str]:
     """Say which files hold a part in a form that is not read, and what to do."""
     lines = []
-    for name, is_folder in place.entries.items():
+    for name, is_folder in _entries(place).items():
         for endings, text in _OTHER_FORMS.items():
             match = re.fullmatch(rf"(.+?)\.(?:{endings})", name, re.IGNORECASE | re.DOTALL)
             if match and not is_folder and _spelling(match[1]) == _spelling(part):

@@ -4,23 +4,23 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from posixpath import basename, splitext
+from posixpath import basename, dirname, join, splitext
 
 import pandas as pd
 
 from s2cmc._redact import redacted, without_secrets
 from s2cmc.errors import CatalogueError, ReleaseError
-from s2cmc.files import TABLE_BYTES
+from s2cmc.files import OUTLINE_BYTES, TABLE_BYTES
 from s2cmc.release import ALT_PREFIX, PARTS, SHAPEFILE_SUFFIXES, TABLE_FILE
 from s2cmc.schema import SPLITS, Product
 from s2cmc.storage import Location, unreadable
 
 from ..records import GIVE_UP, KeptRecord
-from .containers import Member, PassingMember, ZipMember
+from .containers import Member, PassingMember, ZipMember, inner_members
 from .filesystems import release_filesystem
-from .layouts import REQUIRED_PARTS, SHOWN, find_layout, is_stray, shorten
+from .layouts import REQUIRED_PARTS, SHOWN, AnyMember, find_layout, is_stray, shorten
 from .tables import read_scenes, read_table
 
 FILE_NAMES = {
@@ -296,6 +296,20 @@ def _named(part: str, member: Member) -> _Named | None:
     return _Named(member, folder, found["scene"], found.get("suffix", "").lower(), found.get("prefix") is not None)
 
 
+def _files_of_outline(member: AnyMember) -> list[AnyMember]:
+    """List the files of a zip of one outline, as if they were where the zip is."""
+    if member.nbytes > OUTLINE_BYTES:
+        raise ReleaseError(
+            f"{member.path} has {member.nbytes} bytes, which is more than the {OUTLINE_BYTES} that are taken"
+        )
+    folder = dirname(member.name)
+    return [
+        replace(file, name=join(folder, basename(file.name)))
+        for file in inner_members(member)
+        if not is_stray(file.name)
+    ]
+
+
 def _is_product(scene: str) -> bool:
     try:
         Product.parse(scene)
@@ -315,16 +329,16 @@ class _Listing:
     warnings: list[str] = field(default_factory=list)
     suggested: int = 0
 
-    def add_part(self, part: str, members: Sequence[Member]) -> None:
+    def add_part(self, part: str, members: Sequence[AnyMember]) -> None:
         scenes: dict[str, dict[str, Member]] = {}
         self.files[part] = scenes
-        named = [(member, _named(part, member)) for member in members]
-        folder = self._find_folder(part, [file for _, file in named if file and file.scene in self.known])
         warnings: list[str] = []
         problems: list[str] = []
+        if part == "shapefiles":
+            members = self._of_outlines(members, warnings, problems)
+        named = [(member, _named(part, member)) for member in members]
+        folder = self._find_folder(part, [file for _, file in named if file and file.scene in self.known])
         for member, file in named:
-            if part == "shapefiles" and member.name.lower().endswith(_OTHER_OUTLINES):
-                continue
             if file is None or file.folder != folder:
                 warnings.append(f"misnamed: {member.path} is not a name of {part} ({FILE_FORMS[part]})")
             elif file.scene not in self.known:
@@ -335,17 +349,34 @@ class _Listing:
                     problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
         if members and not scenes and part in REQUIRED_PARTS:
             problems.append(f"missing: none of the {len(members)} files of {part} is of a scene that is wanted")
-        if outlines := [member.path for member in members if member.name.lower().endswith(_OTHER_OUTLINES)]:
-            warnings.append(
-                f"not read: {len(outlines)} outlines that are no shapefiles, {outlines[0]} first; expected "
-                f"{FILE_FORMS[part]}, as ogr2ogr makes it"
-            )
         self.warnings += shorten(warnings, f"misnamed or extra: {{}} more files of {part}")
         self.problems += shorten(problems, f"duplicated or extra: {{}} more files of {part}")
 
     def add_streamed(self, part: str, path: str) -> None:
         """Take it that a zip which cannot be listed holds the file of each scene."""
         self.files[part] = {scene: {"": PassingMember(f"{path}!{scene}.npy", f"{scene}.npy")} for scene in self.chosen}
+
+    def _of_outlines(self, members: Iterable[AnyMember], warnings: list[str], problems: list[str]) -> list[AnyMember]:
+        """Replace the zip of an outline by its files, and leave out outlines of other formats."""
+        files: list[AnyMember] = []
+        others: list[str] = []
+        for member in members:
+            scene, ending = splitext(basename(member.name))
+            if ending.lower() in _OTHER_OUTLINES:
+                others.append(member.path)
+            elif ending.lower() != ".zip" or scene not in self.known:
+                files.append(member)
+            elif scene in self.chosen:  # only these are opened
+                try:
+                    files += _files_of_outline(member)
+                except ReleaseError as error:
+                    problems.append(str(error))
+        if others:
+            warnings.append(
+                f"not read: {len(others)} outlines that are no shapefiles, {others[0]} first; expected "
+                f"{FILE_FORMS['shapefiles']}, as ogr2ogr makes it"
+            )
+        return files
 
     def _find_folder(self, part: str, files: Sequence[_Named]) -> str:
         """Return the folder in which most files of a part are; say where its name, or that of its files, is another."""

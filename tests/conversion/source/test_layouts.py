@@ -124,6 +124,8 @@ def test_a_part_by_another_spelling_is_taken_and_said(folder: Path, pristine: Pa
     else:
         pack(folder / "alt_masks", folder / name, lambda file: f"alt_masks/{file}")
     assert taken(folder, pristine) == [f"found {name}; taken as alt_masks"]
+    (folder / f"._{name.rstrip('/')}").write_bytes(b"of a system")
+    assert taken(folder, pristine)[0] == f"found {name}; taken as alt_masks"
 
 
 def test_the_published_name_goes_before_another_spelling(folder: Path, pristine: Path) -> None:
@@ -166,10 +168,24 @@ def test_alternative_masks_without_their_prefix_are_taken_and_said(folder: Path,
 @pytest.mark.parametrize("in_zip", [False, True])
 def test_shapefiles_zipped_each_are_read(folder: Path, pristine: Path, in_zip: bool) -> None:
     for scene in TABLE["scene"]:
+        (folder / "shapefiles" / scene / "__MACOSX").mkdir()
+        (folder / "shapefiles" / scene / "__MACOSX" / f"._{scene}.shp").write_bytes(b"of a system")
         pack(folder / "shapefiles" / scene, folder / "shapefiles" / f"{scene}.zip")
     if in_zip:
         pack(folder / "shapefiles", folder / "shapefiles.zip", lambda name: f"shapefiles/{name}")
     assert taken(folder, pristine) == []
+
+
+def test_a_zip_of_an_outline_that_is_none_or_too_large_is_named(folder: Path) -> None:
+    (folder / "shapefiles" / f"{FIRST}.zip").write_bytes(b"no zip")
+    (folder / "shapefiles" / f"{SECOND}.zip").write_bytes(bytes(1_000_001))
+    (folder / "shapefiles" / "others.zip").write_bytes(b"no scene's")
+    assert sorted(problems(folder)) == sorted(
+        [
+            f"shapefiles/{FIRST}.zip is not a readable zip: File is not a zip file",
+            f"shapefiles/{SECOND}.zip has 1000001 bytes, which is more than the 1000000 that are taken",
+        ]
+    )
 
 
 def test_outlines_of_another_format_are_named_in_one_line(folder: Path) -> None:
