@@ -4,18 +4,20 @@ Of the files of a shapefile only the .shp (by pyshp) and the .prj are read; the 
 """
 
 import io
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice
 
+import numpy as np
 import shapefile
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from s2cmc.errors import CatalogueError, ReleaseError, SceneError
 from s2cmc.files import OUTLINE_BYTES
-from s2cmc.schema import Outline, Product, outline_margin
+from s2cmc.schema import PIXEL_SIZE, Outline, Product, edges_in_tile, outline_margin
 
 from .listing import SceneSource
 
@@ -23,6 +25,7 @@ Point = tuple[float, float]
 
 _SHP_HEADER_BYTES = 100
 _SHP_CODE = 9994
+_READ = (".shp", ".prj")
 _POLYGONS = (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM)
 
 # What pyshp raises for wrong lengths (struct.error among others) and unknown types of shapes (KeyError).
@@ -31,6 +34,7 @@ _DAMAGED_SHP = (ValueError, KeyError, TypeError, OverflowError, struct.error, sh
 _SHOWN = 8  # points or rings in an error
 _EXTENT = (0.0, -110_000.0, 1e6, 10_110_000.0)  # m; every UTM zone, and a tile that reaches over the equator
 _TOLERANCE = 1e-3  # m; far below a pixel, far above the rounding of doubles
+_CODE = re.compile(r"\s*EPSG:(\d{4,5})\s*", re.IGNORECASE)
 
 
 def read_outlines(
@@ -54,7 +58,8 @@ def read_outlines(
     Raises
     ------
     ReleaseError
-        With one line for every outline that is not as published.
+        With one line for every outline that is not as published, or whose array is not within the tile of its scene, on
+        the grid of that tile: it is then another scene's, or was moved.
     """
     outlines: list[Outline | None] = []
     margins: list[int] = []
@@ -63,9 +68,10 @@ def read_outlines(
         outline, margin = None, -1
         if source.shapefile:
             try:
-                contents = {suffix: member.read(OUTLINE_BYTES) for suffix, member in source.shapefile.items()}
+                contents = {s: member.read(OUTLINE_BYTES) for s, member in source.shapefile.items() if s in _READ}
                 outline = read_outline(contents, source.product)
                 margin = outline_margin(outline, size)
+                edges_in_tile(outline.grown(-margin * PIXEL_SIZE), source.product.mgrs_tile)
             except SceneError as error:
                 problems.append(str(error))
             except CatalogueError as error:
@@ -84,7 +90,7 @@ def read_outline(contents: Mapping[str, bytes], product: Product) -> Outline:
     ----------
     contents : mapping of str to bytes
         By suffix: ``.shp`` and, if published, ``.prj``; others are ignored. Without a ``.prj`` the CRS is that of the
-        product's tile.
+        product's tile. A ``.prj`` is WKT, or ``EPSG:n``.
     product : Product
         The product whose tile fixes the UTM zone.
 
@@ -161,21 +167,24 @@ def _check_zone(prj: bytes, product: Product) -> None:
 
 
 @lru_cache(maxsize=128)
-def _epsg(wkt: str) -> int | None:
-    return CRS.from_wkt(wkt).to_epsg()
+def _epsg(text: str) -> int | None:
+    code = _CODE.fullmatch(text)
+    return int(code[1]) if code else CRS.from_wkt(text).to_epsg()
 
 
 def _is_upright_rectangle(points: Sequence[Point], box: Outline) -> bool:
-    corners = []
-    for x, y in points:
-        on_left, on_right = abs(x - box.left) < _TOLERANCE, abs(x - box.right) < _TOLERANCE
-        on_bottom, on_top = abs(y - box.bottom) < _TOLERANCE, abs(y - box.top) < _TOLERANCE
-        if not ((on_left or on_right) and (on_bottom or on_top)):
-            return False
-        corners.append((on_left, on_bottom))
-    # Along each side of the ring one of x and y changes, or none where a corner is repeated.
-    sides = [(a[0] != b[0]) + (a[1] != b[1]) for a, b in pairwise([*corners, corners[0]])]
-    return len(set(corners)) == 4 and max(sides) == 1
+    """Return True if the ring runs once along the edges of `box`; it may have points between the corners."""
+    xs, ys = np.array([*points, points[0]], float).T
+    width, height = box.right - box.left, box.top - box.bottom
+    if not (np.isfinite([xs, ys]).all() and width > _TOLERANCE and height > _TOLERANCE):
+        return False
+    edges = np.array([abs(xs - box.left), abs(xs - box.right), abs(ys - box.bottom), abs(ys - box.top)]) < _TOLERANCE
+    left, right, bottom, top = edges
+    corners = all((x & y).any() for x in (left, right) for y in (bottom, top))
+    along_edges = (edges[:, :-1] & edges[:, 1:]).any(axis=0).all()  # both ends of each side are on one edge
+    x, y = xs - box.left, ys - box.bottom
+    area = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
+    return bool(corners and along_edges and abs(area - width * height) <= _TOLERANCE * 2 * (width + height))
 
 
 def _short(points: Sequence[Point]) -> str:

@@ -36,7 +36,7 @@ MASK = np.eye(3, dtype=bool)[np.arange(20).reshape(4, 5) % 3]
     hnp.arrays(
         st.sampled_from(["?", "u1", "<u2", ">u2", "<f4", ">f4", "<f8", "<i8"]), hnp.array_shapes(min_dims=0, min_side=0)
     ),
-    st.sampled_from([(1, 0), (2, 0)]),
+    st.sampled_from([(1, 0), (2, 0), (3, 0)]),
     st.booleans(),
 )
 def test_an_npy_is_read_as_numpy_wrote_it(array: np.ndarray, version: tuple[int, int], fortran: bool) -> None:

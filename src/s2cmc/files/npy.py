@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # the filters of all threads could silence, and reads as many bytes as a header claims to have.
 
 _NPY_MAGIC = b"\x93NUMPY"
-_LENGTH = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I")}  # of the header, by version
+_LENGTH = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I"), (3, 0): struct.Struct("<I")}  # by version
 _LONGEST = 10_000  # bytes; as NumPy has it
 
 _TEXT = r"""(?:'[^'\\]*'|"[^"\\]*")"""
@@ -60,7 +60,7 @@ class Header:
 
 
 def read_header(read: Callable[[int], bytes], path: str) -> Header:
-    """Read the header of an npy of version 1 or 2.
+    """Read the header of an npy of version 1, 2 or 3.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def read_header(read: Callable[[int], bytes], path: str) -> Header:
     try:
         return _parse(_text(read), path)
     except ValueError as error:
-        raise ReleaseError(f"{path} is not a readable npy (version 1 or 2): {error}") from error
+        raise ReleaseError(f"{path} is not a readable npy (version 1, 2 or 3): {error}") from error
 
 
 def _text(read: Callable[[int], bytes]) -> str:
@@ -96,7 +96,7 @@ def _text(read: Callable[[int], bytes]) -> str:
     text = read(nbytes)
     if len(text) < max(nbytes, 1):
         raise ValueError("it ends within its header")
-    return text.decode("latin1")
+    return text.decode("utf-8" if magic[-2] == 3 else "latin1")
 
 
 def _parse(text: str, path: str) -> Header:

@@ -21,10 +21,12 @@ from s2cmc.schema import (
     PIXEL_SIZE,
     TILE_SIZE,
     Axis,
+    Outline,
     Product,
     bands_of,
     edge_and_step,
     edges,
+    edges_in_tile,
     tile_origin,
 )
 from s2cmc.storage import Location, locate
@@ -216,20 +218,10 @@ def l1c_window(catalogue: xr.Dataset, key: SceneKey) -> L1CWindow:
     if int(scene["epsg"]) != product.epsg:
         raise SceneError(product.id, f"it is in EPSG:{int(scene['epsg'])}, but its tile is in EPSG:{product.epsg}")
     tile_x, tile_y = tile_origin(product.mgrs_tile)
-    sides = {"left": left - tile_x, "top": tile_y - top, "right": right - tile_x, "bottom": tile_y - bottom}
-    if min(sides.values()) < -_TOLERANCE or max(sides.values()) > TILE_SIZE + _TOLERANCE:
-        raise SceneError(
-            product.id,
-            f"its corners {left:.3f}, {top:.3f} and {right:.3f}, {bottom:.3f} m are not within its tile, which goes "
-            f"from {tile_x}, {tile_y} to {tile_x + TILE_SIZE}, {tile_y - TILE_SIZE} m: its georeference is wrong",
-        )
-    if any(abs(side - round(side / PIXEL_SIZE) * PIXEL_SIZE) > _TOLERANCE for side in sides.values()):
-        raise SceneError(
-            product.id,
-            f"its corner {left:.3f}, {top:.3f} m is not on the {PIXEL_SIZE:g} m grid of its tile, which begins at "
-            f"{tile_x}, {tile_y} m: its georeference is wrong",
-        )
-    metres = {name: round(side) for name, side in sides.items()}
+    try:
+        metres = edges_in_tile(Outline(product.epsg, left, bottom, right, top), product.mgrs_tile)
+    except CatalogueError as error:
+        raise SceneError(product.id, str(error)) from error
     windows = tuple(_window(metres, resolution) for resolution in RESOLUTIONS)
     return L1CWindow(product.id, product.mgrs_tile, product.epsg, tile_x, tile_y, windows)
 

@@ -43,6 +43,7 @@ from s2cmc.schema.geometry import (
     boxes_intersect,
     edge_and_step,
     edges,
+    edges_in_tile,
     lonlat_bounds,
     outline_margin,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "dependence_groups",
     "edge_and_step",
     "edges",
+    "edges_in_tile",
     "footprints",
     "interval",
     "is_product_id",

@@ -7,7 +7,7 @@ import numpy as np
 
 from s2cmc.errors import CatalogueError
 from s2cmc.schema.catalogue import PIXEL_SIZE
-from s2cmc.schema.products import TILE_SIZE
+from s2cmc.schema.products import TILE_SIZE, tile_origin
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,6 +74,44 @@ def outline_margin(outline: Outline, size: tuple[int, int]) -> int:
         f"the outline is {width:.3f} x {height:.3f} m (width x height); an array of {size[1]} x {size[0]} pixels "
         f"of {PIXEL_SIZE:g} m has one that is {padded:g} m wide ({OUTLINE_MARGIN} pixels more on a side) or {exact:g} m"
     )
+
+
+_TOLERANCE = 1e-3  # m; the precision of the outlines
+
+
+def edges_in_tile(array: Outline, tile: str) -> dict[str, int]:
+    """Return the edges of an array, m from the upper left corner of its tile: right and down from it.
+
+    Parameters
+    ----------
+    array : Outline
+        Outer edges of the pixels, in the UTM zone of the tile.
+    tile : str
+        ``18SVG``.
+
+    Returns
+    -------
+    dict of str to int
+        ``left``, ``top``, ``right``, ``bottom``; multiples of 20.
+
+    Raises
+    ------
+    CatalogueError
+        If the array is not within the Level-1C tile, or not on its grid of 20 m: no product has such pixels.
+    """
+    x, y = tile_origin(tile)
+    sides = {"left": array.left - x, "top": y - array.top, "right": array.right - x, "bottom": y - array.bottom}
+    if min(sides.values()) < -_TOLERANCE or max(sides.values()) > TILE_SIZE + _TOLERANCE:
+        raise CatalogueError(
+            f"its corners {array.left:.3f}, {array.top:.3f} and {array.right:.3f}, {array.bottom:.3f} m are not within "
+            f"its tile, which goes from {x}, {y} to {x + TILE_SIZE}, {y - TILE_SIZE} m: its georeference is wrong"
+        )
+    if any(abs(side - round(side / PIXEL_SIZE) * PIXEL_SIZE) > _TOLERANCE for side in sides.values()):
+        raise CatalogueError(
+            f"its corner {array.left:.3f}, {array.top:.3f} m is not on the {PIXEL_SIZE:g} m grid of its tile, which "
+            f"begins at {x}, {y} m: its georeference is wrong"
+        )
+    return {name: round(side) for name, side in sides.items()}
 
 
 Axis = Literal["y", "x"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapefile
+from helpers.paths import SHARED
 from helpers.shapefiles import Ring, shapefile_of
 
 import s2cmc
@@ -14,8 +15,8 @@ from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.source.outlines import read_outline
 from s2cmc.errors import ReleaseError, SceneError
 from s2cmc.release import ReleaseWriter
-from s2cmc.schema.geometry import Outline
-from s2cmc.schema.products import Product
+from s2cmc.schema.geometry import Outline, edges_in_tile
+from s2cmc.schema.products import Product, tile_origin
 from s2cmc.synthetic.table import sample_table
 
 PRODUCT = Product.parse("S2A_MSIL1C_20160112T155831_N0201_R097_T18SVG_20160112T155831")
@@ -144,13 +145,29 @@ def test_bytes_that_are_no_shapefile_are_an_error() -> None:
         read_outline(shapefile_of([OUTLINE.ring()]) | {".shp": b"shape" * 100}, PRODUCT)
 
 
+@pytest.mark.parametrize("prj", [b"EPSG:32618", b"epsg:32618\n"])
+def test_a_prj_may_be_a_code(prj: bytes) -> None:
+    assert read_outline(shapefile_of([OUTLINE.ring()]) | {".prj": prj}, PRODUCT) == OUTLINE
+    with pytest.raises(SceneError, match=r"its \.prj is EPSG:32617, but its tile 18SVG"):
+        read_outline(shapefile_of([OUTLINE.ring()]) | {".prj": prj.replace(b"8", b"7")}, PRODUCT)
+
+
+def test_an_edge_may_have_points_between_its_corners() -> None:
+    ring = [(_LEFT, _TOP), (_LEFT + 7, _TOP), (_RIGHT, _TOP), (_RIGHT, _BOTTOM), (_LEFT, _BOTTOM), (_LEFT, _TOP - 7)]
+    assert read_outline(shapefile_of([[*ring, ring[0]]]), PRODUCT) == OUTLINE
+    shortcut = [(_LEFT, _TOP), (_RIGHT - 7, _TOP), (_RIGHT, _TOP - 7), *ring[3:]]
+    for wrong in ([*ring, *ring[1:], ring[0]], [*shortcut, shortcut[0]]):
+        with pytest.raises(SceneError, match="its outline is not an upright rectangle"):
+            read_outline(shapefile_of([wrong]), PRODUCT)
+
+
 SIZE = 16
 TILES = ("01CEM", "18SVG", "33UUP", "53HLD", "60WWT")  # both hemispheres, five zones, both ends of the grid
 
 
 def make(out: Path, outlines: dict[str, Outline | None]) -> Path:
     """A release of one flat scene for each tile."""
-    table = sample_table(len(outlines))
+    table = sample_table(len(outlines)).assign(clear_percent=100.0, cloud_percent=0.0, shadow_percent=0.0)
     table["scene"] = [f"S2A_MSIL1C_20180101T010721_N0206_R045_T{tile}_20180101T041600" for tile in outlines]
     with ReleaseWriter(out) as writer:
         for scene, outline in zip(table["scene"], outlines.values(), strict=True):
@@ -162,8 +179,10 @@ def make(out: Path, outlines: dict[str, Outline | None]) -> Path:
     return out
 
 
-def square(tile: str, pixels: int, left: float = 500_000.0, top: float = 5_000_000.0) -> Outline:
+def square(tile: str, pixels: int, east: float = 20_000.0, south: float = 20_000.0) -> Outline:
+    """A square whose upper left corner is so many metres from that of its tile."""
     epsg = Product.parse(f"S2A_MSIL1C_20180101T010721_N0206_R045_T{tile}_20180101T041600").epsg
+    left, top = tile_origin(tile)[0] + east, tile_origin(tile)[1] - south
     return Outline(epsg, left, top - pixels * 20, left + pixels * 20, top)
 
 
@@ -177,15 +196,19 @@ def test_the_origin_of_an_array_is_65_pixels_inside_its_outline(tmp_path: Path) 
     assert catalogue["epsg"].values.tolist() == [32701, 32618, 32633, 32753, 32660]
     assert catalogue["outline_margin"].values.tolist() == [65, 0, 65, -1, 65]
     # 65 pixels of 20 m are 1300 m; the origin is the upper left outer corner.
-    assert np.array_equal(catalogue["x_origin"], [501_300, 500_000, 501_300, np.nan, 501_300], equal_nan=True)
-    assert np.array_equal(catalogue["y_origin"], [4_998_700, 5_000_000, 4_998_700, np.nan, 4_998_700], equal_nan=True)
-    # 500 km east is the central meridian: 6 degrees a zone, from -177 in zone 1.
-    assert catalogue["lon_min"].values == pytest.approx([-177, -75, 15, np.nan, 177], abs=0.02, nan_ok=True)
+    corners = np.array([tile_origin(tile) for tile in TILES]) + np.array([20_000, -20_000])
+    margins = np.array([1300, 0, 1300, np.nan, 1300])
+    assert np.array_equal(catalogue["x_origin"], corners[:, 0] + margins, equal_nan=True)
+    assert np.array_equal(catalogue["y_origin"], corners[:, 1] - margins, equal_nan=True)
+    # The central meridians are 6 degrees a zone apart, from -177 in zone 1; a tile is at most a few degrees off.
+    assert catalogue["lon_min"].values == pytest.approx([-177, -75, 15, np.nan, 177], abs=5, nan_ok=True)
     assert (catalogue["lat_max"] > catalogue["lat_min"]).values.tolist() == [True, True, True, False, True]
 
 
 def test_a_scene_across_the_antimeridian_has_its_western_bound_above_its_eastern(tmp_path: Path) -> None:
-    outline = square("01NAA", SIZE + 130, left=164_620.0, top=12_000.0)  # at the equator zone 1 begins 166 km east
+    # At the equator zone 1 begins 166 km east.
+    x, y = tile_origin("01NAA")
+    outline = square("01NAA", SIZE + 130, east=164_620 - x, south=y - 12_000)
     convert(str(make(tmp_path / "release", {"01NAA": outline})), str(tmp_path / "store"))
     catalogue = s2cmc.open_catalogue(tmp_path / "store")
     assert 179.9 < catalogue["lon_min"].item() <= 180
@@ -202,3 +225,34 @@ def test_every_outline_of_another_size_is_reported_with_scene_and_size(tmp_path:
         assert "16 x 16 pixels of 20 m" in problem
         assert "2920 m wide" in problem
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("east", "south", "said"),
+    [
+        (20_010.0, 20_000.0, r"is not on the 20 m grid of its tile"),
+        (20_000.0, 20_000.5, r"is not on the 20 m grid of its tile"),
+        (20_000.0, -3_900_000.0, r"are not within its tile, which goes from 399960, 4200000"),
+        (-1_340.0, 20_000.0, r"are not within its tile"),
+    ],
+    ids=["10 m off", "half a metre off", "of another scene", "beyond the tile"],
+)
+def test_an_outline_that_no_product_of_the_tile_has_is_an_error(
+    tmp_path: Path, east: float, south: float, said: str
+) -> None:
+    release = make(tmp_path / "release", {"18SVG": square("18SVG", SIZE + 130, east=east, south=south)})
+    with pytest.raises(ReleaseError, match=said):
+        convert(str(release), str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_genuine_outlines_are_within_their_tiles() -> None:
+    folders = sorted((SHARED / "shapefiles").glob("*"))
+    if not folders:
+        pytest.skip("the published shapefiles are not here")
+    for folder in folders:
+        product = Product.parse(folder.name)
+        contents = {path.suffix: path.read_bytes() for path in folder.iterdir()}
+        outline = read_outline(contents, product)
+        edges = edges_in_tile(outline.grown(-1300), product.mgrs_tile)
+        assert edges["right"] - edges["left"] == edges["bottom"] - edges["top"] == 20_440
