@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds to wait for a scheduler, and then for its first worker."""
 
-_Outcome = tuple[list[str], list[dict[str, int]], Written, dict[str, str]]
+_Outcome = tuple[list[str], list[dict[str, Any]], Written, dict[str, str]]
 """Problems and findings of a task, objects that it has written, and digests of its shards."""
 
 _RESUME = "what is done is kept, the same command resumes"

@@ -1,13 +1,11 @@
 """Convert a release into a store: order of the steps, resuming after a kill, the report."""
 
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -16,116 +14,28 @@ from uuid import uuid4
 import numpy as np
 
 from s2cmc._redact import redacted
-from s2cmc.errors import ArgumentError, CatalogueError, ReleaseError, StoreError
+from s2cmc.errors import ArgumentError, CatalogueError, ReleaseError
 from s2cmc.schema import ReflectanceType
 from s2cmc.storage import Access, Location, locate
 
-from ..layout import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES, array_objects, store_objects
+from ..layout import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES, store_objects
 from ..source import (
     Findings,
+    compare_percentages,
     geo_coordinates,
     open_release,
     product_coordinates,
-    quality_coordinates,
     table_coordinates,
 )
-from ..targets import State, Step, Target, digests_in, writing
+from ..targets import Target, digests_in, writing
 from .cluster import check_workers, connected, make_places, run_on_workers
 from .load import encode_block
 from .plan import Options, Plan, Task, make_plan
+from .report import ConversionReport, make_report, quality_of
+from .resume import start_or_resume
 
 if TYPE_CHECKING:
     from distributed import Client
-
-
-_ODDITIES = {
-    "invalid_mask_pixels": "mask pixels are not one-hot; their bits are kept and they are shown as 255",
-    "invalid_alt_mask_pixels": "pixels of the alternative mask are not one-hot; kept and shown in the same way",
-    "zero_pixels": "pixels have DN 0 (no data) in some band",
-    "saturated_pixels": "pixels have DN 65535 (saturated) in some band",
-    "nonfinite_pixels": "pixels are NaN or infinite in some band",
-}
-_CONTRADICTIONS = {
-    "percentages_agree": "percentages of the table are not those of the mask",
-    "tags_consistent": "cloud tags contradict each other or the mask",
-    "shadows_consistent": "shadow in the mask though shadows_marked is false",
-}
-
-
-@dataclass(frozen=True)
-class ConversionReport:
-    """Summary of a conversion.
-
-    Attributes
-    ----------
-    store : str
-    scenes : int
-    seconds : float
-        Time of this run.
-    source_nbytes, nbytes : int
-        Bytes of the pixels as they were published, unpacked, and of the store.
-    resumed : int
-        Tasks that an earlier run had done.
-    warnings : tuple of str
-        Missing and extra files of the release.
-    oddities : dict of str to dict of str to int
-        By quality coordinate: the scenes in which something is odd, with the number of pixels, or false.
-        Everything odd is kept in the store.
-    """
-
-    store: str
-    scenes: int
-    seconds: float
-    source_nbytes: int
-    nbytes: int
-    resumed: int
-    warnings: tuple[str, ...]
-    oddities: dict[str, dict[str, int]]
-
-    def lines(self) -> list[str]:
-        """Return the report as lines of text."""
-        lines = [
-            f"{self.scenes} scenes in {self.seconds:.1f} s: {self.source_nbytes / 1e6:,.1f} MB of arrays are "
-            f"{self.nbytes / 1e6:,.1f} MB in {self.store}"
-        ]
-        if self.resumed:
-            lines.append(f"resumed: {self.resumed} tasks had been done before")
-        lines += list(self.warnings)
-        for name, scenes in self.oddities.items():
-            named = [f"{scene} ({count})" if count else scene for scene, count in scenes.items()]
-            shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
-            text = (_ODDITIES | _CONTRADICTIONS)[name]
-            lines.append(f"{text}, in {len(scenes)} of {self.scenes} scenes: {shown}")
-        return lines
-
-    def to_json(self) -> str:
-        """Return the report as JSON."""
-        return json.dumps(asdict(self), indent=2)
-
-
-def make_report(
-    plan: Plan, quality: Mapping[str, np.ndarray], *, store: str, nbytes: int, resumed: int, began: float
-) -> ConversionReport:
-    """Summarise a conversion from its quality coordinates."""
-    scenes = plan.release.table["scene"].to_numpy()
-    odd = {name: quality[name] > 0 for name in _ODDITIES} | {name: ~quality[name] for name in _CONTRADICTIONS}
-    height, width = plan.size
-    count, *_, bands = plan.arrays["reflectance"].shape
-    masks = count + int(quality["has_alt_mask"].sum())
-    return ConversionReport(
-        store=store,
-        scenes=count,
-        seconds=time.monotonic() - began,
-        source_nbytes=height * width * (count * bands * 4 + masks * 3),
-        nbytes=nbytes,
-        resumed=resumed,
-        warnings=plan.release.warnings,
-        oddities={
-            name: dict(zip(scenes[where], quality[name][where].tolist(), strict=True))
-            for name, where in odd.items()
-            if where.any()
-        },
-    )
 
 
 logger = logging.getLogger(__name__)
@@ -139,9 +49,11 @@ def convert(
     store: Location,
     *,
     scenes: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
     workers: int | None = None,
     reflectance: ReflectanceType = "uint16",
     thumbnails: bool = True,
+    from_dn: bool = False,
     overwrite: bool = False,
     release_options: Mapping[str, object] | None = None,
     access: Access | None = None,
@@ -150,7 +62,8 @@ def convert(
 ) -> ConversionReport:
     """Convert a published release into one Zarr store.
 
-    A run that was killed is resumed by calling it again; until it is complete, the target does not open as a
+    A run that was killed or has stopped is resumed by calling it again, also with other options or scenes left out:
+    shards that stay the same are kept. Until it is complete, the target does not open as a
     catalogue. Memory is bounded by `workers` times one scene and what is made of it on the way: at most 150 MB a
     worker for scenes as published.
 
@@ -162,14 +75,18 @@ def convert(
         Folder of the store, or ``s3://``, ``gs://`` or ``az://`` URL.
     scenes : sequence of str, optional
         Product IDs to convert; all by default.
+    skip : sequence of str, optional
+        Product IDs to leave out.
     workers : int, optional
         Threads; by default one for each core.
     reflectance : {"uint16", "float32"}
         Digital numbers, or the published floats as they are where they are no whole DN.
     thumbnails : bool
         Keep the thumbnails.
+    from_dn : bool
+        The arrays of the release hold DN as float32, 6501.0 for a reflectance of 0.6501.
     overwrite : bool
-        Replace a finished store, or a conversion that was started with other arguments.
+        Replace a finished store, or a conversion that was started from another release or with other scenes.
     release_options : mapping, optional
         Options of the fsspec file system of `release`.
     access : Access, optional
@@ -208,20 +125,24 @@ def convert(
         nullcontext() if scheduler is None else connected(scheduler) as client,
         target.claimed(),
     ):
-        source = open_release(release, scenes=scenes, release_options=release_options)
+        source = open_release(release, scenes=scenes, skip=skip, release_options=release_options)
         for line in source.warnings:
             logger.warning(line)
-        plan = make_plan(source, Options(reflectance, thumbnails))
+        plan = make_plan(source, Options(reflectance, thumbnails, from_dn))
         target.check_free(overwrite=overwrite)  # again, as listing the release may have taken minutes
         run = uuid4().hex
         target.admit(run)  # from here on workers that an earlier run left behind write nothing
         if client is not None:
             check_workers(client, make_places(plan, target, run, release))
         command = plan.command(
-            target.url, scenes, target.access.public_options(), scheduler=_scheduler_address(scheduler)
+            target.url,
+            scenes,
+            target.access.public_options(),
+            skipped_scenes=skip,
+            scheduler=_scheduler_address(scheduler),
         )
-        _start_or_resume(plan, target, {"identity": plan.identity(), "command": command}, overwrite)
-        todo = _remaining_tasks(plan, target)
+        header = {"identity": plan.identity(), "command": command}
+        todo = start_or_resume(plan, target, header, overwrite=overwrite)
         if client is None:
             done = _run_in_threads(plan, target, todo, workers or os.cpu_count() or 1)
         else:
@@ -229,9 +150,14 @@ def convert(
             done = run_on_workers(client, plan, target, places, todo)
         with closing(done):  # tasks under way end before the target is released
             _collect(plan, todo, done, progress)
-        quality = _publish(plan, target)
+        findings = _publish(plan, target)
     return make_report(
-        plan, quality, store=redacted(store), nbytes=target.nbytes(), resumed=len(plan.tasks()) - len(todo), began=began
+        plan,
+        findings,
+        store=redacted(store),
+        nbytes=target.nbytes(),
+        resumed=len(plan.tasks()) - len(todo),
+        began=began,
     )
 
 
@@ -240,35 +166,6 @@ def _scheduler_address(scheduler: "str | Client | None") -> str | None:
     if scheduler is None or isinstance(scheduler, str):
         return scheduler
     return str(scheduler.scheduler.address) if scheduler.scheduler else None
-
-
-def _start_or_resume(plan: Plan, target: Target, header: dict[str, Any], overwrite: bool) -> None:
-    started = target.header()
-    differing = _differences(plan, target, header, started) if started is not None else []
-    if target.state() is State.STARTED and started is not None and differing and not overwrite:
-        raise StoreError(
-            f"{target.url} holds a conversion that was started with another {' and '.join(differing)}; finish it "
-            f"with `{started.get('command', 'the command that started it')}`, or use --overwrite to start anew"
-        )
-    target.begin(header, array_objects(plan.arrays), same=started is not None and not differing)
-
-
-def _differences(plan: Plan, target: Target, header: Mapping[str, Any], started: Mapping[str, Any]) -> list[str]:
-    """Name the differences to the started conversion. Files that no finished task has read may have been repaired."""
-    before = started.get("identity", {})
-    differing = [key for key, value in header["identity"].items() if before.get(key) != value]
-    if not differing and started.get("step") != Step.CLEARING:
-        records = target.records()
-        changed = [
-            task for task in plan.tasks() if (r := records.get(task.name)) and r["sources"] != plan.sources(task)
-        ]
-        differing = [f"content of files ({', '.join(task.name for task in changed[:3])})"] if changed else []
-    return differing
-
-
-def _remaining_tasks(plan: Plan, target: Target) -> list[Task]:
-    records = target.records()
-    return [task for task in plan.tasks() if task.name not in records]
 
 
 def _collect(
@@ -285,11 +182,11 @@ def _collect(
         done += task.nbytes
         if progress:
             progress(done, total)
-    if problems:
+    if problems := sorted(set(problems)):
         raise ReleaseError(
             f"{len(problems)} scenes or arrays cannot be stored; what could be is kept, and the same command resumes "
-            "once the release is mended",
-            sorted(problems),
+            "once the release is mended, or with --skip for the scenes to leave out",
+            problems,
         )
 
 
@@ -315,20 +212,21 @@ def _convert_task(plan: Plan, target: Target, task: Task) -> list[str]:
     return block.problems
 
 
-def _publish(plan: Plan, target: Target) -> dict[str, np.ndarray]:
+def _publish(plan: Plan, target: Target) -> list[Findings]:
     records = target.records()
-    quality = quality_coordinates(
-        plan.release.table,
-        _findings(plan, records, target.url),
-        pixels=plan.size[0] * plan.size[1],
-        has_thumbnail=["thumbnail" in plan.arrays and source.thumbnail is not None for source in plan.release.scenes],
-    )
-    target.publish(small_objects(plan, quality, digests_in(records)))
-    return quality
+    findings = _findings(plan, records, target.url)
+    agreement = compare_percentages(plan.release.table, findings, plan.size[0] * plan.size[1])
+    if agreement.is_wrong:
+        raise ReleaseError(
+            f"{plan.release.url} contradicts itself: {agreement.text}. Mend the table or the masks; what is done is "
+            "kept, and the same command resumes"
+        )
+    target.publish(small_objects(plan, quality_of(plan, findings), digests_in(records)))
+    return findings
 
 
 def _findings(plan: Plan, records: Mapping[str, Mapping[str, Any]], url: str) -> list[Findings]:
-    findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
+    findings: list[dict[str, Mapping[str, Any]]] = [{} for _ in plan.release.scenes]
     for task in plan.tasks():
         if task.name not in records:
             raise CatalogueError(f"{url}: the record of {task.name} is gone; run the same command again")

@@ -111,16 +111,18 @@ def forecast(
     release: Location,
     *,
     scenes: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
     workers: int = 1,
     reflectance: ReflectanceType = "uint16",
     thumbnails: bool = True,
+    from_dn: bool = False,
     release_options: Mapping[str, object] | None = None,
 ) -> Forecast:
     """Plan a conversion and load and encode a few scenes in memory; see `convert`.
 
     Parameters
     ----------
-    release, scenes, reflectance, thumbnails, release_options
+    release, scenes, skip, reflectance, thumbnails, from_dn, release_options
         As `convert` takes them.
     workers : int
         Threads that will do the tasks.
@@ -130,9 +132,8 @@ def forecast(
     ReleaseError
         If the release is not whole, or the measured scenes cannot be stored.
     """
-    plan = make_plan(
-        open_release(locate(release), scenes=scenes, release_options=release_options), Options(reflectance, thumbnails)
-    )
+    source = open_release(locate(release), scenes=scenes, skip=skip, release_options=release_options)
+    plan = make_plan(source, Options(reflectance, thumbnails, from_dn))
     sizes = [_stored_nbytes(source.subscene) for source in plan.release.scenes]
     measured = sizes.index(median_low(sizes))
     # Small arrays first, so that imports and other one-time costs do not count into the time of the large one.

@@ -1,12 +1,14 @@
 """Load the checked pixels of one shard from the files of its scenes."""
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from s2cmc.errors import CatalogueError, SceneError
-from s2cmc.files import THUMBNAIL_BYTES, open_array
+from s2cmc.files import open_array
 
 from ..layout import PixelArray, shard_object
 from ..source import (
@@ -18,8 +20,12 @@ from ..source import (
     count_extremes,
     count_labels,
     fill_dn,
+    fill_floats,
+    keep_thumbnail,
+    look_at_scene,
+    look_at_thumbnail,
     open_content,
-    read_thumbnail,
+    published_dtype,
     to_labels,
 )
 from .plan import Plan, Task
@@ -31,13 +37,13 @@ class Block:
 
     Attributes
     ----------
-    findings : list of dict of str to int
-        Counts, one dict for each scene; empty for a scene without this variable.
+    findings : list of dict
+        Counts and other facts, one dict for each scene; empty for a scene without this variable.
     problems : list of str
         Reasons why scenes cannot be stored.
     """
 
-    findings: list[dict[str, int]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -99,58 +105,58 @@ def _empty_scene(array: PixelArray) -> np.ndarray:
     return np.moveaxis(np.empty((bands, height, width), array.dtype), 0, -1)
 
 
-def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, Any]:
     with open_content(source.subscene) as content:
         reflectance = open_array(content, source.subscene.path)
         check_subscene(reflectance, plan.size, source.scene)
         blocks = reflectance.blocks(CHECKED_ROWS)
         if plan.options.reflectance == "float32":
-            for i, block in enumerate(blocks):
-                out[i * CHECKED_ROWS : (i + 1) * CHECKED_ROWS] = block
+            fill_floats(out, blocks, source.scene)
         else:
-            fill_dn(np.moveaxis(out, -1, 0), blocks, source.scene)
-    return count_extremes(out)
+            fill_dn(np.moveaxis(out, -1, 0), blocks, source.scene, from_dn=plan.options.from_dn)
+    return count_extremes(out) | {"look": look_at_scene(out)}
 
 
-def _load_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
-    return _load_labels(plan, source, source.mask, "mask", out)
+def _load_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, Any]:
+    counts = _load_labels(plan, source, source.mask, "mask", out)
+    return counts | {"crc": zlib.crc32(np.ascontiguousarray(out))}
 
 
-def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+def _load_alt_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, Any]:
     if source.alt_mask is None:
         return {}
-    return _load_labels(plan, source, source.alt_mask, "alt_mask", out)
+    counts = _load_labels(plan, source, source.alt_mask, "alt_mask", out)
+    mask = np.empty_like(out)
+    _load_labels(plan, source, source.mask, "mask", mask)
+    return counts | {"agreeing": int(np.count_nonzero(mask == out))}
 
 
-def _load_labels(plan: Plan, source: SceneSource, member: Member, name: str, out: np.ndarray) -> dict[str, int]:
-    expected = plan.arrays[name].attributes["source_dtype"]
+def _load_labels(plan: Plan, source: SceneSource, member: Member, name: str, out: np.ndarray) -> dict[str, Any]:
+    expected = published_dtype(plan.arrays[name].attributes, source.scene)
     with open_content(member) as content:
         one_hot = open_array(content, member.path)
         if str(one_hot.dtype) != expected:
             raise SceneError(
                 source.scene,
-                f"its {name} is {one_hot.dtype}, the first one {expected}; one store holds masks of one dtype",
+                f"its {name} is {one_hot.dtype}, the first one {expected}; masks of several dtypes are taken from zips "
+                "and local folders only: download the release",
             )
         check_mask(one_hot, plan.size, source.scene, f"{name}s")
         out[...] = to_labels(one_hot.read(), plan.size, source.scene, f"{name}s")
     return count_labels(out)
 
 
-def _load_thumbnail(_: Plan, source: SceneSource, out: np.ndarray) -> dict[str, int]:
+def _load_thumbnail(_: Plan, source: SceneSource, out: np.ndarray) -> dict[str, Any]:
     if source.thumbnail is None:
         return {}
-    rgb = read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path)
-    if rgb.shape != out.shape:
-        raise SceneError(
-            source.scene,
-            f"its thumbnail has shape {rgb.shape}, the first one {out.shape}; one store holds thumbnails of one size: "
-            "convert with --no-thumbnails",
-        )
+    rgb, reason = keep_thumbnail(source.thumbnail, out.shape[:2])
+    if rgb is None:
+        return {"absent": reason}
     out[...] = rgb
-    return {}
+    return {"kept": True} | look_at_thumbnail(rgb)
 
 
-_LOADERS: dict[str, Callable[[Plan, SceneSource, np.ndarray], dict[str, int]]] = {
+_LOADERS: dict[str, Callable[[Plan, SceneSource, np.ndarray], dict[str, Any]]] = {
     "reflectance": _load_reflectance,
     "mask": _load_mask,
     "alt_mask": _load_alt_mask,

@@ -1,6 +1,7 @@
 """Plan of a conversion: arrays, tasks and identity, before anything is written."""
 
 import hashlib
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,21 +11,11 @@ from typing import Any
 import numpy as np
 
 from s2cmc._redact import redacted
-from s2cmc.errors import SceneError
-from s2cmc.files import SIDE, THUMBNAIL_BYTES, open_array
-from s2cmc.schema import FORMAT_VERSION, Outline, ReflectanceType
+from s2cmc.errors import ArgumentError
+from s2cmc.schema import FORMAT_VERSION, SOURCE_VALUES, Outline, ReflectanceType
 
-from ..layout import PixelArray, array_objects, pixel_arrays
-from ..source import (
-    Member,
-    Release,
-    SceneSource,
-    check_mask,
-    check_subscene,
-    open_content,
-    read_outlines,
-    read_thumbnail,
-)
+from ..layout import PixelArray, array_objects, mask_dtypes, pixel_arrays
+from ..source import Release, read_headers, read_outlines
 
 
 @dataclass(frozen=True)
@@ -37,10 +28,18 @@ class Options:
         Digital numbers, or the published floats as they are.
     thumbnails : bool
         Keep the thumbnails.
+    from_dn : bool
+        The arrays of the release hold DN as float32, not reflectance.
     """
 
     reflectance: ReflectanceType = "uint16"
     thumbnails: bool = True
+    from_dn: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the options fit each other."""
+        if self.from_dn and self.reflectance != "uint16":
+            raise ArgumentError("DN are stored as uint16; leave out reflectance='float32', or from_dn")
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,11 @@ class Plan:
         return [Task(array, first, last) for array in self.arrays.values() for first, last in array.spans()]
 
     def sources(self, task: Task) -> str:
-        """Return the fingerprint of the files that a task reads."""
-        return self.release.fingerprint(task.array.name, task.first, task.last)
+        """Return the fingerprint of all that a shard and its findings depend on: scenes, files, and encoding."""
+        scenes = [source.scene for source in self.release.scenes[task.first : task.last]]
+        variables = ("alt_mask", "mask") if task.array.name == "alt_mask" else (task.array.name,)  # both are compared
+        files = [self.release.fingerprint(name, task.first, task.last) for name in variables]
+        return hashlib.sha256(" ".join([*scenes, *files, _encoding(task.array)]).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
         """Return the facts that must be equal for a started conversion to be resumed."""
@@ -105,6 +107,7 @@ class Plan:
             "scenes": [source.scene for source in self.release.scenes],
             "reflectance": self.options.reflectance,
             "thumbnails": self.options.thumbnails,
+            "DN or reflectance": "DN" if self.options.from_dn else "reflectance",
             "layout": hashlib.sha256(b"".join(array_objects(self.arrays).values())).hexdigest(),
         }
 
@@ -114,6 +117,7 @@ class Plan:
         requested_scenes: Sequence[str] | None,
         store_options: Mapping[str, str],
         *,
+        skipped_scenes: Sequence[str] = (),
         scheduler: str | None = None,
     ) -> str:
         """Return the command that starts and resumes this conversion, without credentials: others may read it."""
@@ -123,8 +127,12 @@ class Plan:
             words += ["--reflectance", self.options.reflectance]
         if not self.options.thumbnails:
             words.append("--no-thumbnails")
+        if self.options.from_dn:
+            words.append("--from-dn")
         if requested_scenes is not None:
             words += ["--scenes", ",".join(requested_scenes)]
+        if skipped_scenes:
+            words += ["--skip", ",".join(skipped_scenes)]
         if scheduler is not None:
             words += ["--scheduler", scheduler]
         for name, value in store_options.items():
@@ -132,54 +140,28 @@ class Plan:
         return shlex.join(words)
 
 
+def _encoding(array: PixelArray) -> str:
+    """Return what the bytes of a shard depend on beside its pixels: all but the number of scenes and their dtypes."""
+    facts = (array.chunks, array.shards, array.dtype, array.compressor.to_dict(), array.fill_value)
+    return json.dumps([*facts, array.attributes.get(SOURCE_VALUES)], sort_keys=True)
+
+
 def make_plan(release: Release, options: Options) -> Plan:
-    """Plan a conversion: read the headers of the first arrays for size and dtypes, and every outline.
+    """Plan a conversion: read the headers of arrays and thumbnails, and every outline.
 
     Raises
     ------
     ReleaseError
-        If the first arrays or any outlines are not as published; one line for each.
+        If arrays or outlines are not as published; one line for each.
     """
-    first = release.scenes[0]
-    size = _subscene_size(first)
-    with_alt = [(source, source.alt_mask) for source in release.scenes if source.alt_mask]
-    mask_dtype = _mask_dtype(first, first.mask, "masks", size)
-    with_thumbnail = [source.thumbnail for source in release.scenes if source.thumbnail] if options.thumbnails else []
+    headers = read_headers(release.scenes, thumbnails=options.thumbnails)
     arrays = pixel_arrays(
         len(release.scenes),
-        size,
+        headers.size,
         reflectance=options.reflectance,
-        mask_dtype=mask_dtype,
-        alt_mask_dtype=_mask_dtype(*with_alt[0], "alt_masks", size) if with_alt else mask_dtype,
-        thumbnail=_thumbnail_size(with_thumbnail[0]) if with_thumbnail else None,
+        thumbnail=headers.thumbnail,
+        from_dn=options.from_dn,
+        **mask_dtypes(headers.masks, headers.alt_masks),
     )
-    outlines, margins = read_outlines(release.scenes, size)
+    outlines, margins = read_outlines(release.scenes, headers.size)
     return Plan(release, options, arrays, outlines, margins)
-
-
-def _subscene_size(source: SceneSource) -> tuple[int, int]:
-    """Return the pixels (y, x) of a subscene; only its header is read, unless the file is smaller than that says."""
-    with open_content(source.subscene) as content:
-        subscene = open_array(content, source.subscene.path)
-        check_subscene(subscene, subscene.shape[:2], source.scene)
-        height, width, _ = subscene.shape
-        if not (0 < height <= SIDE and 0 < width <= SIDE):
-            raise SceneError(
-                source.scene, f"its subscene has {height} x {width} pixels; expected at least 1 and at most {SIDE} each"
-            )
-        if subscene.nbytes > source.subscene.nbytes:
-            subscene.check_size()
-    return height, width
-
-
-def _mask_dtype(source: SceneSource, member: Member, part: str, size: tuple[int, int]) -> str:
-    """Return the dtype of the masks, from the header of one."""
-    with open_content(member) as content:
-        mask = open_array(content, member.path)
-        check_mask(mask, size, source.scene, part)
-    return str(mask.dtype)
-
-
-def _thumbnail_size(member: Member) -> tuple[int, int]:
-    height, width, _ = read_thumbnail(member.read(THUMBNAIL_BYTES), member.path).shape
-    return height, width

@@ -30,7 +30,7 @@ from s2cmc.store import (
 )
 
 from ..convert import Task
-from ..layout import PixelArray, array_objects, pixel_arrays, shard_objects, store_objects
+from ..layout import PixelArray, array_objects, mask_dtypes, pixel_arrays, shard_objects, store_objects
 from ..targets import State, Target, digests_in, refuse_within_store
 from ..verify import Readback
 
@@ -135,19 +135,17 @@ def _option(condition: str, value: Any) -> list[str]:
 def _arrays(stored: Readback, positions: Sequence[int]) -> dict[str, PixelArray]:
     """Return the layout that a conversion of these scenes alone would choose."""
     _, height, width, _ = stored.array("reflectance").shape
-    has_alt_mask, has_thumbnail = (
-        stored.coordinates[name][positions].any() for name in ("has_alt_mask", "has_thumbnail")
-    )
-    mask_dtype, alt_mask_dtype = (str(stored.array(name).attrs["source_dtype"]) for name in ("mask", "alt_mask"))
+    has_alt_mask, has_thumbnail = (stored.coordinates[name] for name in ("has_alt_mask", "has_thumbnail"))
+    masks = {stored.scenes[i]: stored.mask_dtype("mask", i) for i in positions}
+    alt_masks = {stored.scenes[i]: stored.mask_dtype("alt_mask", i) for i in positions if has_alt_mask[i]}
     dtype: ReflectanceType = "uint16" if stored.array("reflectance").dtype == np.uint16 else "float32"
-    thumbnail = stored.array("thumbnail").shape if has_thumbnail else None
     return pixel_arrays(
         len(positions),
         (height, width),
         reflectance=dtype,
-        mask_dtype=mask_dtype,
-        alt_mask_dtype=alt_mask_dtype if has_alt_mask else mask_dtype,
-        thumbnail=(thumbnail[1], thumbnail[2]) if thumbnail else None,
+        thumbnail=stored.thumbnail_size if has_thumbnail[positions].any() else None,
+        from_dn=stored.is_from_dn,
+        **mask_dtypes(masks, alt_masks),
     )
 
 

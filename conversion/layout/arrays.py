@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from s2cmc.schema import (
     MASK_MISSING,
     RGB_NAMES,
     SCENE_COORDINATES,
+    SOURCE_VALUES,
     ReflectanceType,
 )
 from s2cmc.store import (
@@ -191,6 +193,8 @@ def pixel_arrays(
     mask_dtype: str,
     alt_mask_dtype: str,
     thumbnail: tuple[int, int] | None,
+    other_dtypes: Mapping[str, Mapping[str, str]] | None = None,
+    from_dn: bool = False,
 ) -> dict[str, PixelArray]:
     """Return the layout of every array of pixels of a store, by name.
 
@@ -205,6 +209,10 @@ def pixel_arrays(
         dtype of the published masks, to restore them.
     thumbnail : (y, x), optional
         Pixels of a thumbnail; without it the store has no thumbnails.
+    other_dtypes : mapping of str to mapping of str to str, optional
+        By array and scene: dtype of the published masks that have another one.
+    from_dn : bool
+        The published arrays hold DN as float32, to restore them.
     """
     bands = len(BAND_NAMES)
     chunk = _side(size[0]), _side(size[1])
@@ -213,6 +221,8 @@ def pixel_arrays(
     if reflectance == "uint16":
         scaling["scale_factor"] = 1 / DN_PER_REFLECTANCE
         scaling["decoding"] = "float32(DN) / float32(10000) equals the published arrays bit for bit"
+    if from_dn:
+        scaling |= {"decoding": "float32(DN) equals the published arrays bit for bit", SOURCE_VALUES: "DN"}
     arrays = [
         PixelArray(
             "reflectance",
@@ -232,6 +242,7 @@ def pixel_arrays(
         )
     ]
     for name, source_dtype in (("mask", mask_dtype), ("alt_mask", alt_mask_dtype)):
+        others = (other_dtypes or {}).get(name)
         arrays.append(
             PixelArray(
                 name,
@@ -241,7 +252,7 @@ def pixel_arrays(
                 "uint8",
                 ZstdCodec(level=9),
                 MASK_MISSING,
-                {"source_dtype": source_dtype},
+                {"source_dtype": source_dtype} | ({"other_source_dtypes": dict(others)} if others else {}),
             )
         )
     if thumbnail:
@@ -258,6 +269,23 @@ def pixel_arrays(
             )
         )
     return {array.name: array for array in arrays}
+
+
+def mask_dtypes(masks: Mapping[str, str], alt_masks: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of `pixel_arrays` that say in which dtype each mask was published.
+
+    Parameters
+    ----------
+    masks, alt_masks : mapping of str to str
+        dtype of each published mask, by scene. The most common one is that of the array, others are noted one by one.
+    """
+    common = Counter(masks.values()).most_common(1)[0][0]
+    alt_common = Counter(alt_masks.values()).most_common(1)[0][0] if alt_masks else common
+    others = {
+        "mask": {scene: dtype for scene, dtype in masks.items() if dtype != common},
+        "alt_mask": {scene: dtype for scene, dtype in alt_masks.items() if dtype != alt_common},
+    }
+    return {"mask_dtype": common, "alt_mask_dtype": alt_common, "other_dtypes": others}
 
 
 def _side(pixels: int) -> int:

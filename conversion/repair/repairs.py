@@ -14,13 +14,13 @@ import numpy as np
 import zarr
 
 from s2cmc.errors import DamagedError, MissingObjectError, ReleaseError
-from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES
+from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES, SOURCE_VALUES
 from s2cmc.storage import Access, Location, locate
 from s2cmc.store import BUNDLE_CHECKSUM_ATTRIBUTE, ROOT, CatalogueStore, Place
 
 from ..convert import Options, Plan, Task, load_block, make_plan, small_objects
 from ..layout import array_objects, shard_object
-from ..source import count_extremes, count_labels, open_release, quality_coordinates
+from ..source import SceneSource, count_extremes, count_labels, keep_thumbnail, open_release, quality_coordinates
 from ..targets import Target, writing
 from ..verify import read_shard, unreadable_scenes
 from .survey import Remains, is_own, survey
@@ -59,8 +59,8 @@ class Shard:
     ----------
     task : Task
     digest : str
-    findings : sequence of mapping of str to int
-        Counts of its scenes.
+    findings : sequence of mapping
+        Counts and other facts of its scenes.
     affected : tuple of str
         Scenes that were damaged or wrong.
     is_new : bool
@@ -71,7 +71,7 @@ class Shard:
 
     task: Task
     digest: str
-    findings: Sequence[Mapping[str, int]]
+    findings: Sequence[Mapping[str, Any]]
     affected: tuple[str, ...] = ()
     is_new: bool = False
     problems: Sequence[str] = ()
@@ -144,15 +144,24 @@ def _inspect(job: Job, task: Task) -> Shard | None:
     return Shard(task, shard.digest, _count_scenes(job, task, shard.pixels)) if is_right else None
 
 
-def _count_scenes(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, int]]:
+def _count_scenes(job: Job, task: Task, pixels: np.ndarray) -> list[dict[str, Any]]:
     """Count the scenes of a shard, as `load_block` does."""
     sources = job.plan.release.scenes[task.first : task.last]
     if task.array.name == "reflectance":
         return [count_extremes(scene) for scene in pixels]
     if task.array.name == "thumbnail":
-        return [{} for _ in sources]
+        return [
+            {"kept": True} if _has_picture(scene, source) else {} for scene, source in zip(pixels, sources, strict=True)
+        ]
     has_labels = [source.members(task.array.name) for source in sources]
     return [count_labels(scene) if has else {} for scene, has in zip(pixels, has_labels, strict=True)]
+
+
+def _has_picture(stored: np.ndarray, source: SceneSource) -> bool:
+    """Return True if a thumbnail is kept; only a black one must be looked at in the release."""
+    if stored.any() or source.thumbnail is None:
+        return bool(stored.any())
+    return keep_thumbnail(source.thumbnail, stored.shape[:2])[0] is not None
 
 
 def _remake(job: Job, task: Task) -> Shard:
@@ -304,8 +313,13 @@ def _plan(remains: Remains, release: str, release_options: Mapping[str, object] 
         )
     if remains.scenes is not None and tuple(scene.scene for scene in source.scenes) != remains.scenes:
         raise other_release_error(remains, release, "its table has the scenes in another order")
-    dtype = remains.arrays.get("reflectance", {}).get("data_type")
-    plan = make_plan(source, Options("float32" if dtype == "float32" else "uint16", remains.has_thumbnails))
+    stored = remains.arrays.get("reflectance", {})
+    options = Options(
+        "float32" if stored.get("data_type") == "float32" else "uint16",
+        remains.has_thumbnails,
+        from_dn=stored.get("attributes", {}).get(SOURCE_VALUES) == "DN",
+    )
+    plan = make_plan(source, options)
     if remains.attributes:
         documents = {key.partition("/")[0]: json.loads(value) for key, value in array_objects(plan.arrays).items()}
         differing = [n for n in PIXEL_VARIABLES if _layout(documents.get(n)) != _layout(remains.arrays.get(n))]
@@ -349,11 +363,11 @@ def _finish(job: Job, shards: Sequence[Shard]) -> Repair:
 def _small_objects(job: Job, shards: Sequence[Shard]) -> dict[str, bytes]:
     """Make all objects except shards as the conversion wrote them, with the attributes that it recorded."""
     plan, attributes = job.plan, job.remains.attributes
-    findings: list[dict[str, Mapping[str, int]]] = [{} for _ in plan.release.scenes]
+    findings: list[dict[str, Mapping[str, Any]]] = [{} for _ in plan.release.scenes]
     for shard in shards:
         for scene, counts in zip(findings[shard.task.first : shard.task.last], shard.findings, strict=True):
             scene[shard.task.array.name] = counts
-    has_thumbnail = ["thumbnail" in plan.arrays and source.thumbnail is not None for source in plan.release.scenes]
+    has_thumbnail = [bool(scene.get("thumbnail", {}).get("kept")) for scene in findings]
     pixels = plan.size[0] * plan.size[1]
     quality = quality_coordinates(plan.release.table, findings, pixels=pixels, has_thumbnail=has_thumbnail)
     digests = {shard.task.array.key(shard.task.first): shard.digest for shard in shards}

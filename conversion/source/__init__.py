@@ -8,36 +8,50 @@ from .checks import (
     count_extremes,
     count_labels,
     fill_dn,
+    fill_floats,
+    published_dtype,
     to_labels,
     to_one_hot,
 )
 from .checksums import verify_published
 from .containers import Member, ZipMember, open_content
 from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
+from .headers import Headers, read_headers
 from .listing import Release, SceneSource, open_release
+from .looks import find_identical, find_unlike, look_at_scene, look_at_thumbnail
 from .outlines import read_outlines
-from .tables import read_thumbnail
+from .percentages import compare_percentages
+from .thumbnails import keep_thumbnail
 
 __all__ = [
     "CHECKED_ROWS",
     "VALID_LABELS",
     "Findings",
+    "Headers",
     "Member",
     "Release",
     "SceneSource",
     "ZipMember",
     "check_mask",
     "check_subscene",
+    "compare_percentages",
     "count_extremes",
     "count_labels",
     "fill_dn",
+    "fill_floats",
+    "find_identical",
+    "find_unlike",
     "geo_coordinates",
+    "keep_thumbnail",
+    "look_at_scene",
+    "look_at_thumbnail",
     "open_content",
     "open_release",
     "product_coordinates",
+    "published_dtype",
     "quality_coordinates",
+    "read_headers",
     "read_outlines",
-    "read_thumbnail",
     "table_coordinates",
     "to_labels",
     "to_one_hot",

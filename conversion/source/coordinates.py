@@ -19,8 +19,8 @@ from s2cmc.schema import (
 
 from .checks import percentages_agree, shadows_consistent, tags_consistent
 
-Findings = Mapping[str, Mapping[str, int]]
-"""Counts of one scene, by variable: see `checks.count_labels` and `checks.count_extremes`."""
+Findings = Mapping[str, Mapping[str, Any]]
+"""Facts of one scene, by variable: counts of `checks.count_labels` and `checks.count_extremes`, and others."""
 
 
 def table_coordinates(table: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -144,6 +144,7 @@ def open_release(
     url: str,
     *,
     scenes: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
     release_options: Mapping[str, object] | None = None,
     keep: Location | None = None,
     give_up: float = GIVE_UP,
@@ -157,6 +158,8 @@ def open_release(
         published layout.
     scenes : sequence of str, optional
         Product IDs to keep.
+    skip : sequence of str, optional
+        Product IDs to leave out.
     release_options : mapping, optional
         Options of its fsspec file system.
     keep : str or path, optional
@@ -180,7 +183,7 @@ def open_release(
     table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
     listing = _Listing(
         set(table["scene"]),
-        set(_choose_scenes(table, scenes)),
+        set(_choose_scenes(table, scenes, skip)),
         problems=[*layout.problems, *problems],
         warnings=layout.warnings,
     )
@@ -240,18 +243,18 @@ def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
         return scenes, [f"{TABLE_FILE}: {line}" for line in error.problems]
 
 
-def _choose_scenes(table: pd.DataFrame, scenes: Sequence[str] | None) -> Iterable[str]:
-    if scenes is None:
-        return table["scene"]
+def _choose_scenes(table: pd.DataFrame, scenes: Sequence[str] | None, skip: Sequence[str]) -> Iterable[str]:
     known = list(table["scene"])
-    if unknown := [scene for scene in scenes if scene not in set(known)]:
+    asked = [*(scenes or []), *skip]
+    if unknown := [scene for scene in asked if scene not in set(known)]:
         raise ReleaseError(
-            f"{len(unknown)} of the {len(scenes)} scenes asked for are not in the table",
+            f"{len(unknown)} of the {len(asked)} scenes asked for are not in the table",
             [f"{scene!r}{suggestion(scene, known)}" for scene in unknown],
         )
-    if not scenes:
+    chosen = [scene for scene in (known if scenes is None else scenes) if scene not in set(skip)]
+    if not chosen and known:
         raise ReleaseError("no scene was asked for; leave `scenes` out to convert all")
-    return scenes
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -329,6 +329,16 @@ class Bucket:
         except (BaseError, OSError) as error:
             raise explain(error, f"{self.url}/{name}", self._access, verb="removed") from error
 
+    def rename(self, before: str, after: str, tag: str) -> str:
+        """Move an object to another key, and return its entity tag there. The provider copies it."""
+        if self._lease:
+            self._lease.check()
+        try:
+            obstore.rename(self.store, before, after, overwrite=True)
+            return _tag(obstore.head(self.store, after)) or tag
+        except (BaseError, OSError) as error:
+            raise explain(error, f"{self.url}/{after}", self._access, verb="written") from error
+
     def adopt(self, name: str, *, last: str) -> None:
         """Move all objects below a name to the top, `last` after all others. The provider copies them."""
         keys = [key.removeprefix(f"{name}/") for key in self.sizes(name)]

@@ -126,6 +126,14 @@ class Folder:
         if path.parent.is_dir():
             _sync(path.parent)
 
+    def rename(self, before: str, after: str, tag: str) -> str:
+        """Move an object to another key, and return its tag, which stays the same."""
+        self._check_claim()
+        path = self._path / after
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (self._path / before).replace(path)
+        return tag
+
     def adopt(self, name: str, *, last: str) -> None:
         """Move the entries of a folder within this one to the top, which has none of these names; `last` goes last."""
         paths = sorted((self._path / name).iterdir(), key=lambda path: path.name == last)

@@ -14,7 +14,7 @@ within the journal, and is removed when the new one is whole::
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum, StrEnum, auto
@@ -252,6 +252,36 @@ class Target:
             {"sources": sources, "findings": findings, "objects": written, "digests": digests}
         ).encode()
         self._place.put(f"{_DONE}/{task}.json", content)
+
+    def forget(self, tasks: Iterable[str]) -> None:
+        """Remove the records of tasks, which are then done again."""
+        for task in tasks:
+            self._place.remove(f"{_DONE}/{task}.json")
+
+    def move(self, task: str, to: str, key: str) -> None:
+        """Move the shard of a finished task to another key, and its record to another task.
+
+        A run that is killed in between does the task again: the record is removed before its shard is gone.
+        """
+        record = self.recorded(task)
+        if record is None:
+            return
+        ((before, (nbytes, tag)),) = record["objects"].items()
+        below = _NEW if self.is_staged else ""
+        self.forget([task])
+        tag = self._place.rename(below + before, below + key, tag)
+        self.record(to, record["sources"], record["findings"], {key: (nbytes, tag)}, {key: record["digests"][before]})
+
+    def keep_shards(self, keys: Collection[str], arrays: Iterable[str]) -> None:
+        """Remove the shards of `arrays` whose keys are not among `keys`, and arrays that have none of these."""
+        below = _NEW if self.is_staged else ""
+        for array in arrays:
+            if not any(key.startswith(f"{array}/") for key in keys):
+                self._place.remove(f"{below}{array}")
+                continue
+            shards = self._place.sizes(f"{below}{array}/c")
+            for key in shards.keys() - {below + key for key in keys}:
+                self._place.remove(key)
 
     def recorded(self, task: str) -> dict[str, Any] | None:
         """Return the record of a task; None if it is not done."""

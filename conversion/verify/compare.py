@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from s2cmc.errors import CatalogueError
-from s2cmc.files import THUMBNAIL_BYTES, read_array
+from s2cmc.files import read_array
 
-from ..source import Release, SceneSource, geo_coordinates, product_coordinates, read_outlines, read_thumbnail
+from ..source import Release, SceneSource, geo_coordinates, keep_thumbnail, product_coordinates, read_outlines
 from .readback import Readback
 
 
@@ -96,7 +96,7 @@ def compare_scene(stored: Readback, i: int, source: SceneSource, known: Collecti
         ),
         "thumbnail": lambda: (
             stored.thumbnail(i),
-            read_thumbnail(source.thumbnail.read(THUMBNAIL_BYTES), source.thumbnail.path) if source.thumbnail else None,
+            keep_thumbnail(source.thumbnail, stored.thumbnail_size)[0] if source.thumbnail else None,
         ),
     }
     lines = []

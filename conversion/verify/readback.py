@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, TABLE_COORDINATES, Outline, check_names
+from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, SOURCE_VALUES, TABLE_COORDINATES, Outline, check_names
 from s2cmc.store import read_array
 
-from ..source import to_one_hot
+from ..source import published_dtype, to_one_hot
 
 
 class Readback:
@@ -42,10 +42,17 @@ class Readback:
         """Names of the arrays of pixels."""
         return list(self._arrays)
 
+    @property
+    def is_from_dn(self) -> bool:
+        """True if the published arrays held DN as float32."""
+        return self.array("reflectance").attrs.get(SOURCE_VALUES) == "DN"
+
     def reflectance(self, i: int) -> np.ndarray:
-        """Return the subscene (y, x, band) of scene `i`, float32."""
+        """Return the subscene (y, x, band) of scene `i` as it was published, float32."""
         stored = self._scene("reflectance", i)
-        return stored if stored.dtype == np.float32 else stored / np.float32(DN_PER_REFLECTANCE)
+        if stored.dtype == np.float32 or self.is_from_dn:
+            return stored.astype(np.float32, copy=False)
+        return stored / np.float32(DN_PER_REFLECTANCE)
 
     def mask(self, i: int) -> np.ndarray:
         """Return the one-hot mask (y, x, class) of scene `i`."""
@@ -58,6 +65,12 @@ class Readback:
     def thumbnail(self, i: int) -> np.ndarray | None:
         """Return the thumbnail (y, x, rgb) of scene `i`; None if there is none."""
         return self._scene("thumbnail", i) if self.coordinates["has_thumbnail"][i] else None
+
+    @property
+    def thumbnail_size(self) -> tuple[int, int]:
+        """Pixels (y, x) of the thumbnails."""
+        _, height, width, _ = self.array("thumbnail").shape
+        return height, width
 
     def outline(self, i: int) -> Outline | None:
         """Return the outline of scene `i` as published; None if there is none."""
@@ -74,8 +87,12 @@ class Readback:
         """Return the published table, tags and ``shadows_marked`` as bool."""
         return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in TABLE_COORDINATES})
 
+    def mask_dtype(self, name: str, i: int) -> str:
+        """Return the dtype in which ``mask`` or ``alt_mask`` of scene `i` was published."""
+        return published_dtype(self.array(name).attrs, self.scenes[i])
+
     def _one_hot(self, name: str, i: int) -> np.ndarray:
-        return to_one_hot(self._scene(name, i), np.dtype(str(self.array(name).attrs["source_dtype"])))
+        return to_one_hot(self._scene(name, i), np.dtype(self.mask_dtype(name, i)))
 
     def _scene(self, name: str, i: int) -> np.ndarray:
         return read_array(self.array(name), i)

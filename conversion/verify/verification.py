@@ -185,6 +185,10 @@ def _check_shard(
             tally.counts[i][name] = count_labels(scene)
             if unknown := sorted({int(label) for label in np.unique(scene)} - set(VALID_LABELS.tolist())):
                 problems.append(Difference(f"{name} of {affected[0]} holds {unknown}, which are no labels", affected))
+        elif name == "thumbnail":
+            if scene.any() and not stored.coordinates["has_thumbnail"][i]:
+                line = f"thumbnail of {affected[0]} holds a picture, but has_thumbnail is false"
+                problems.append(Difference(line, affected))
         elif name == "alt_mask" and not (scene == MASK_MISSING).all():
             problems.append(Difference(f"alt_mask of {affected[0]} holds labels, but has_alt_mask is false", affected))
     return problems

@@ -29,7 +29,8 @@ from helpers.mutations import damage, damage_folder
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.source.containers import zip_members
 from s2cmc.conversion.source.outlines import read_outline
-from s2cmc.conversion.source.tables import read_scenes, read_table, read_thumbnail
+from s2cmc.conversion.source.tables import read_scenes, read_table
+from s2cmc.conversion.source.thumbnails import read_thumbnail
 from s2cmc.conversion.verify.verification import verify
 from s2cmc.errors import CatalogueError, StoreError
 from s2cmc.files.npy import open_array, read_array

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from s2cmc.conversion.convert.conversion import convert
 from s2cmc.conversion.source.outlines import read_outline
-from s2cmc.conversion.source.tables import read_thumbnail
+from s2cmc.conversion.source.thumbnails import read_thumbnail
 from s2cmc.errors import CatalogueError, ReleaseError, SceneError
 from s2cmc.files.limits import SIDE
 from s2cmc.files.npy import open_array, read_array

@@ -82,11 +82,16 @@ def convert(
     release: Release,
     store: Annotated[str, typer.Argument(metavar="STORE", help="Folder, or URL of a bucket.")],
     scenes: Scenes = None,
+    skip: Annotated[
+        str | None,
+        typer.Option(metavar="IDS|FILE", help="Product IDs to leave out, separated by commas, or a file of them."),
+    ] = None,
     workers: Workers = None,
     reflectance: Annotated[
         ReflectanceType, typer.Option(help="Digital numbers, or the published floats as they are.")
     ] = "uint16",
     thumbnails: Annotated[bool, typer.Option("--thumbnails/--no-thumbnails", help="Keep the thumbnails.")] = True,
+    from_dn: Annotated[bool, typer.Option("--from-dn", help="The arrays of RELEASE hold DN, not reflectance.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
     scheduler: Annotated[
         str | None,
@@ -115,9 +120,11 @@ def convert(
             forecast(
                 release,
                 scenes=scene_list(scenes),
+                skip=scene_list(skip) or (),
                 workers=workers or _threads(scheduler),
                 reflectance=reflectance,
                 thumbnails=thumbnails,
+                from_dn=from_dn,
                 release_options=key_values(storage_option, "--storage-option"),
             )
         )
@@ -129,9 +136,11 @@ def convert(
             release,
             store,
             scenes=scene_list(scenes),
+            skip=scene_list(skip) or (),
             workers=workers,
             reflectance=reflectance,
             thumbnails=thumbnails,
+            from_dn=from_dn,
             overwrite=overwrite,
             release_options=key_values(storage_option, "--storage-option"),
             access=access_of(store_option),

@@ -17,6 +17,8 @@ PIXEL_SIZE = 20.0
 DN_PER_REFLECTANCE = 10_000
 """Digital numbers (DN) per unit of top-of-atmosphere reflectance (L1C quantification value of 2018)."""
 
+SOURCE_VALUES = "source_values"
+"""Attribute of reflectance in a store: ``DN`` where the published arrays held DN as float32, absent otherwise."""
 
 ReflectanceType = Literal["uint16", "float32"]
 """How a store holds reflectance: as DN, or as the published floats where these are no whole DN."""
@@ -237,7 +239,7 @@ QUALITY_COORDINATES = (
     SceneCoordinate("invalid_alt_mask_pixels", "int32", "pixels of `alt_mask` that are not one-hot", "1"),
     SceneCoordinate("zero_pixels", "int32", "pixels with DN 0 (no data) in any band", "1"),
     SceneCoordinate("saturated_pixels", "int32", "pixels with DN 65535 (saturated) in any band", "1"),
-    SceneCoordinate("nonfinite_pixels", "int32", "pixels that are NaN or infinite in any band", "1"),
+    SceneCoordinate("nonfinite_pixels", "int32", "pixels that are NaN, infinite or negative in any band", "1"),
     SceneCoordinate("mask_clear_percent", "float64", "clear pixels, counted in `mask`", "percent"),
     SceneCoordinate("mask_cloud_percent", "float64", "cloud pixels, counted in `mask`", "percent"),
     SceneCoordinate("mask_shadow_percent", "float64", "cloud shadow pixels, counted in `mask`", "percent"),

@@ -8,6 +8,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 
 from s2cmc._compat import array_and_key, data_of, is_lazily_indexed, lazily_indexed, read_indexed
+from s2cmc.schema import SOURCE_VALUES
 from s2cmc.store.source import Source
 
 if TYPE_CHECKING:
@@ -30,7 +31,14 @@ class Pixels(BackendArray):
         return self.source[key]
 
 
-_STORAGE_ATTRIBUTES = ("coordinates", "scale_factor", "decoding", "source_dtype")
+_STORAGE_ATTRIBUTES = (
+    "coordinates",
+    "scale_factor",
+    "decoding",
+    "source_dtype",
+    "other_source_dtypes",
+    SOURCE_VALUES,
+)
 
 
 def lazy_variable(array: "zarr.Array[Any]", *, blocks: bool = True) -> xr.Variable:

@@ -187,19 +187,17 @@ def test_lossy_values_stop_their_scene_and_float32_stores_them(tmp_path):
 def test_every_problem_is_reported_at_once(tmp_path):
     scenes = [
         scene_of(0),
-        scene_of(1, reflectance=scene_of(1, 12).reflectance),
-        scene_of(2, mask=scene_of(2).mask[..., :2]),
-        scene_of(3, mask=scene_of(3).mask * np.uint8(2)),
-        scene_of(4, thumbnail=np.zeros((5, 5, 3), "uint8")),
+        scene_of(1, reflectance=scene_of(1).reflectance - np.float32(1)),
+        scene_of(2, mask=scene_of(2).mask * np.uint8(2)),
+        scene_of(3, alt_mask=scene_of(3).mask * np.float32(0.5)),
     ]
-    with pytest.raises(s2cmc.ReleaseError, match="4 scenes or arrays cannot be stored") as caught:
+    with pytest.raises(s2cmc.ReleaseError, match="3 scenes or arrays cannot be stored") as caught:
         convert(str(write_release(tmp_path / "release", scenes)), str(tmp_path / "store.zarr"))
     for i, fault in enumerate(
         [
-            r"subscene has shape \(12, 12, 13\); expected \(16, 16, 13\)",
-            r"masks has shape \(16, 16, 2\)",
-            "its mask is uint8, the first one bool",
-            "--no-thumbnails",
+            "are no reflectance",
+            "values of its array in masks are neither 0 nor 1",
+            "values of its array in alt_masks are neither 0 nor 1",
         ],
         start=1,
     ):

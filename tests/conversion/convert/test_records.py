@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.answers import Answer
 from helpers.record_server import RecordServer
 
-import s2cmc
-from s2cmc.conversion import convert, forecast, verify
-from s2cmc.conversion.source.checksums import PublishedFile, verify_published
+from s2cmc.conversion import convert
 from s2cmc.synthetic import make_release
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]

@@ -73,28 +73,31 @@ def test_half_written_objects_are_written_again(release, interrupted):
     assert verify(str(interrupted), str(release)) == []
 
 
-def test_other_options_or_releases_do_not_resume(release, interrupted, tmp_path):
-    with pytest.raises(
-        s2cmc.StoreError, match=r"started with another reflectance and layout; finish it with `s2cmc convert .*`"
-    ):
-        convert(str(release), str(interrupted), reflectance="float32")
+def test_other_releases_do_not_resume(release, interrupted, tmp_path):
     other = make_release(tmp_path / "other", scenes=2, size=16)
-    with pytest.raises(s2cmc.StoreError, match="started with another release and scenes and layout"):
+    with pytest.raises(
+        s2cmc.StoreError, match=r"started with another release and scenes and layout; finish it with `s2cmc convert .*`"
+    ):
         convert(str(other), str(interrupted))
     convert(str(other), str(interrupted), overwrite=True)
     assert verify(str(interrupted), str(other)) == []
 
 
-def test_a_file_changed_after_it_was_read_is_refused(store, tmp_path):
+def test_a_file_changed_after_it_was_read_is_read_again(store, tmp_path, caplog):
     folder = tmp_path / "release"
     restore(str(store), str(folder), layout="folder")
     first, second = sorted((folder / "subscenes").iterdir())[:2]
     np.save(second, np.load(second) + np.float32(0.00003))
     with pytest.raises(s2cmc.ReleaseError, match="the same command resumes once the release is mended"):
         convert(str(folder), str(tmp_path / "other.zarr"))
-    np.save(first, np.load(first))
-    with pytest.raises(s2cmc.StoreError, match=r"started with another content of files \(reflectance-000000\)"):
-        convert(str(folder), str(tmp_path / "other.zarr"))
+    np.save(first, np.load(first) + np.float32(0.0001))
+    np.save(first, np.rint(np.load(first) * 10_000).astype("f4") / np.float32(10_000))
+    np.save(second, np.load(second) - np.float32(0.00003))
+    np.save(second, np.rint(np.load(second) * 10_000).astype("f4") / np.float32(10_000))
+    report = convert(str(folder), str(tmp_path / "other.zarr"))
+    assert report.resumed == 10 + 3 - 2
+    assert "1 of 12 finished tasks do not fit any more and are done again" in caplog.messages
+    assert verify(str(tmp_path / "other.zarr"), str(folder)) == []
 
 
 def test_a_mended_release_is_resumed(store, tmp_path):
@@ -139,11 +142,11 @@ def test_what_was_finished_meanwhile_is_not_overwritten_unasked(release, store, 
     assert verify(str(target), str(release)) == []
 
 
-def test_another_layout_does_not_resume(release, interrupted, monkeypatch):
+def test_shards_of_another_layout_are_made_again(release, interrupted, monkeypatch):
     """A later version may choose other chunks; shards of two layouts never mix."""
     monkeypatch.setattr("s2cmc.conversion.layout.arrays._SIDE", 16)
-    with pytest.raises(s2cmc.StoreError, match="started with another layout"):
-        convert(str(release), str(interrupted))
+    assert convert(str(release), str(interrupted)).resumed == 0
+    assert verify(str(interrupted), str(release)) == []
 
 
 @pytest.mark.parametrize("content", ["", "[}", "{}"])

@@ -14,6 +14,8 @@ from s2cmc.conversion.source.checks import (
     check_subscene,
     count_extremes,
     count_labels,
+    fill_dn,
+    fill_floats,
     percentages_agree,
     shadows_consistent,
     tags_consistent,
@@ -80,7 +82,7 @@ def test_any_float32_comes_back_in_every_bit_or_is_an_error(drawn: list[int], fi
     if whole.all():
         assert np.array_equal(bits(to_dn(reflectance, SCENE) / TEN_THOUSAND), pattern)
         return
-    with pytest.raises(SceneError, match="would be lost") as error:
+    with pytest.raises(SceneError, match=r"would be lost|no reflectance|these are DN") as error:
         to_dn(reflectance, SCENE)
     for name, wrong, band in zip(BAND_NAMES, np.moveaxis(~whole, -1, 0), np.moveaxis(reflectance, -1, 0), strict=True):
         y, x = np.unravel_index(wrong.argmax(), wrong.shape)
@@ -94,7 +96,6 @@ def test_any_float32_comes_back_in_every_bit_or_is_an_error(drawn: list[int], fi
         (float("nan"), "nan"),
         (float("inf"), "inf"),
         (float("-inf"), "-inf"),
-        (3e38, "3e+38"),
         (-0.0, "-0.0"),
         (-0.0001, "-1e-04"),
         (0.12345, "0.12345"),  # 1234.5 DN
@@ -141,15 +142,63 @@ def test_zero_and_saturated_pixels_are_counted_once_however_many_bands() -> None
     dn[0, 0] = 0
     dn[0, 1, 3] = 0
     dn[1, :, 7] = 65_535
-    expected = {"zero_pixels": 2, "saturated_pixels": 4, "nonfinite_pixels": 0}
+    expected = {"zero_pixels": 2, "saturated_pixels": 4, "nonfinite_pixels": 0, "invalid_pixels": 2}
     assert count_extremes(dn) == count_extremes(dn / TEN_THOUSAND) == expected
 
 
-def test_pixels_that_are_not_finite_are_counted() -> None:
+def test_pixels_that_are_not_finite_or_negative_are_counted() -> None:
     reflectance = np.full((4, 4, 13), 0.1, np.float32)
     reflectance[0, 0] = np.nan
     reflectance[1, 2, 5] = np.inf
-    assert count_extremes(reflectance) == {"zero_pixels": 0, "saturated_pixels": 0, "nonfinite_pixels": 2}
+    reflectance[2, 2, 5] = -0.001
+    reflectance[2, 2, 6] = 0
+    expected = {"zero_pixels": 1, "saturated_pixels": 0, "nonfinite_pixels": 3, "invalid_pixels": 3}
+    assert count_extremes(reflectance) == expected
+
+
+@pytest.mark.parametrize("fill", ["uint16", "float32"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (-9999.0, r"values from -9999 to -9999 are no reflectance \(B04: 1 pixels, .*expected -0\.1 to 6\.6.*--skip"),
+        (7.5, r"values from 7\.5 to 7\.5 are no reflectance"),
+        (6501.0, r"its reflectance is whole and goes up to 6501 .*these are DN; convert with --from-dn"),
+    ],
+    ids=["fill value", "too bright", "DN"],
+)
+def test_values_that_no_reflectance_has_stop_the_scene(fill: str, value: float, said: str) -> None:
+    """Also where floats are stored as they are: 6501 would be taken for a reflectance."""
+    with pytest.raises(SceneError, match=rf"{SCENE}: {said}"):
+        fill_as(fill, pixel(value))
+
+
+@pytest.mark.parametrize("fill", ["uint16", "float32"])
+def test_a_scene_of_small_dn_is_no_reflectance_of_1_to_6(fill: str) -> None:
+    dn = np.resize(np.arange(7, dtype=np.float32), (3, 4, 13))
+    with pytest.raises(SceneError, match=r"consists of whole numbers only: these are DN; convert with --from-dn"):
+        fill_as(fill, dn)
+    dn[2, 3, 12] = 0.5
+    fill_as(fill, dn)
+
+
+def fill_as(dtype: str, values: np.ndarray) -> None:
+    if dtype == "uint16":
+        fill_dn(np.empty((13, *values.shape[:2]), np.uint16), [values], SCENE)
+    else:
+        fill_floats(np.empty_like(values), [values], SCENE)
+
+
+def test_every_dn_held_as_float_comes_back() -> None:
+    values = ALL_DN.astype(np.float32).reshape(-1, 4, 1)[:8192].repeat(13, axis=2)
+    planes = np.empty((13, *values.shape[:2]), np.uint16)
+    fill_dn(planes, [values], SCENE, from_dn=True)
+    assert np.array_equal(np.moveaxis(planes, 0, -1).astype(np.float32), values)
+
+
+@pytest.mark.parametrize("value", [0.65, -1.0, 65_536.0, float("nan"), -0.0])
+def test_what_is_no_dn_stops_a_scene_of_dn(value: float) -> None:
+    with pytest.raises(SceneError, match=r"not whole DN in 0\.\.65535 .*convert without --from-dn if they are reflect"):
+        fill_dn(np.empty((13, 3, 2), np.uint16), [pixel(value)], SCENE, from_dn=True)
 
 
 _ONE_HOT = hnp.arrays(np.uint8, (3, 4, 3), elements=st.integers(0, 1))
