@@ -99,7 +99,7 @@ def find_identical(keys: Mapping[str, object]) -> dict[str, str]:
 
 
 def _has_looks(scene: Mapping[str, Mapping[str, Any]]) -> bool:
-    return bool(scene.get("reflectance", {}).get("look") and scene.get("thumbnail", {}).get("whole"))
+    return bool(scene["reflectance"]["look"] and scene.get("thumbnail", {}).get("centre"))
 
 
 def _turn(looks: np.ndarray, name: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event, Thread
 
+import pandas as pd
 import pytest
 from helpers import short_lease
 from helpers.paths import ENVIRONMENT, command_of
@@ -133,10 +134,15 @@ def test_a_finished_store_is_replaced_only_when_asked(bucket, url, small, tmp_pa
     assert verify(url, small, access=bucket.access) == []
 
 
-def test_other_options_do_not_resume(bucket, stopped, small):
-    with pytest.raises(s2cmc.StoreError, match="started with another reflectance and layout; finish it with"):
-        convert(small, stopped, access=bucket.access, reflectance="float32")
-    convert(small, stopped, access=bucket.access, reflectance="float32", overwrite=True)
+def test_other_options_make_other_shards(bucket, stopped, small):
+    convert(small, stopped, access=bucket.access, reflectance="float32")
+    assert verify(stopped, small, access=bucket.access) == []
+
+
+def test_shards_move_when_a_scene_before_them_is_left_out(bucket, stopped, small):
+    scenes = pd.read_csv(f"{small}/classification_tags.csv")["scene"].tolist()
+    report = convert(small, stopped, access=bucket.access, skip=scenes[:1])
+    assert report.resumed == 1  # of two finished scenes, the second is now the first
     assert verify(stopped, small, access=bucket.access) == []
 
 
