@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 
 import pytest
 import typer
@@ -39,6 +40,7 @@ def test_on_a_terminal_a_wait_is_shown_in_the_bar_until_something_arrives(monkey
     with progress("downloading", in_bytes=True) as advance:
         LOGGER.info("waiting %d s: zenodo.org allows 60 requests at a time, and all are used", 38)
         logging.getLogger("s2cmc.store").info("something else")
+        time.sleep(0.3)  # it is drawn ten times a second
         advance(1, 2)
     assert "downloading (waiting 38 s: zenodo.org allows 60 requests at a time, and all are used)" in shown.getvalue()
     assert shown.getvalue().rpartition("downloading")[2].startswith(" \x1b")
