@@ -53,6 +53,13 @@ def shorten(lines: list[str], rest: str) -> list[str]:
     return [*lines[:SHOWN], rest.format(more)] if more > 0 else lines
 
 
+def join_names(names: list[str], word: str) -> str:
+    """Join names; of many, the first ones."""
+    if len(names) > SHOWN:
+        names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 @dataclass
 class Layout:
     """A release as it was found.
@@ -278,7 +285,7 @@ def _search(top: _Place, url: str) -> tuple[_Place, str] | None:
         found = [(place, name) for place in places for name in _tables(place)]
         if len(found) > 1:
             names = [printable(place.name + name) for place, name in found]
-            raise ReleaseError(f"{url}: which is the table, {_some(names, 'or')}? Give the folder of one release")
+            raise ReleaseError(f"{url}: which is the table, {join_names(names, 'or')}? Give the folder of one release")
         if found:
             return found[0]
         folders = [(place, name) for place in places for name in _other_folders(place)]
@@ -358,7 +365,7 @@ def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> t
         if len(held) > 1:
             counted = [f"{shown[name]} ({len(members)} files)" for name, members in held.items()]
             layout.problems.append(
-                f"several: {_some(counted, 'and')} are there; which is {part}? Move the others elsewhere"
+                f"several: {join_names(counted, 'and')} are there; which is {part}? Move the others elsewhere"
             )
             return [], seen
         for name, members in held.items():
@@ -411,14 +418,7 @@ def _warn_of_others(layout: Layout, places: Mapping[str, _Place], known: set[str
             elif name not in known | others:
                 unknown.append(f"{printable(name)}{'/' * is_folder}")
     if unknown:
-        layout.warnings.append(f"not part of a release, left alone: {_some(unknown, 'and')}")
+        layout.warnings.append(f"not part of a release, left alone: {join_names(unknown, 'and')}")
     if strays:
         first = printable(strays[0])
         layout.warnings.append(f"ignored: {len(strays)} files and folders of operating systems, {first} first")
-
-
-def _some(names: list[str], word: str) -> str:
-    """Join names; of many, the first ones."""
-    if len(names) > SHOWN:
-        names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
-    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

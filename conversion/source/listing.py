@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -18,9 +17,9 @@ from s2cmc.schema import SPLITS, Product
 from s2cmc.storage import Location, unreadable
 
 from ..records import GIVE_UP, KeptRecord
-from .containers import Member, PassingMember, ZipMember, inner_members
+from .containers import Member, PassingMember, ZipMember, inner_members, printable
 from .filesystems import release_filesystem
-from .layouts import REQUIRED_PARTS, SHOWN, AnyMember, find_layout, is_stray, shorten
+from .layouts import REQUIRED_PARTS, SHOWN, AnyMember, find_layout, is_stray, join_names, shorten
 from .tables import read_scenes, read_table
 
 FILE_NAMES = {
@@ -257,6 +256,10 @@ def _choose_scenes(table: pd.DataFrame, scenes: Sequence[str] | None, skip: Sequ
     return chosen
 
 
+def _shown(member: Member) -> str:
+    return printable(member.path)
+
+
 @dataclass(frozen=True)
 class _Named:
     """A file whose name is that of a scene.
@@ -283,7 +286,7 @@ class _Named:
     def place(self) -> str:
         """Container and folders, for messages."""
         own = self.member.name[len(self.folder) :]
-        return self.member.path.replace("\\", "/").removesuffix(own)
+        return _shown(self.member).replace("\\", "/").removesuffix(own)
 
 
 def _named(part: str, member: Member) -> _Named | None:
@@ -303,7 +306,7 @@ def _files_of_outline(member: AnyMember) -> list[AnyMember]:
     """List the files of a zip of one outline, as if they were where the zip is."""
     if member.nbytes > OUTLINE_BYTES:
         raise ReleaseError(
-            f"{member.path} has {member.nbytes} bytes, which is more than the {OUTLINE_BYTES} that are taken"
+            f"{_shown(member)} has {member.nbytes} bytes, which is more than the {OUTLINE_BYTES} that are taken"
         )
     folder = dirname(member.name)
     return [
@@ -343,13 +346,13 @@ class _Listing:
         folder = self._find_folder(part, [file for _, file in named if file and file.scene in self.known])
         for member, file in named:
             if file is None or file.folder != folder:
-                warnings.append(f"misnamed: {member.path} is not a name of {part} ({FILE_FORMS[part]})")
+                warnings.append(f"misnamed: {_shown(member)} is not a name of {part} ({FILE_FORMS[part]})")
             elif file.scene not in self.known:
                 (problems if self._is_problem(part, file.scene) else warnings).append(self._unknown(file.scene, member))
             elif file.scene in self.chosen and file.suffix in ("", *_READ_SUFFIXES):
                 first = scenes.setdefault(file.scene, {}).setdefault(file.suffix, member)
                 if first is not member:
-                    problems.append(f"duplicated: {first.path} and {member.path} hold the same of one scene")
+                    problems.append(f"duplicated: {_shown(first)} and {_shown(member)} hold the same of one scene")
         if members and not scenes and part in REQUIRED_PARTS:
             problems.append(f"missing: none of the {len(members)} files of {part} is of a scene that is wanted")
         self.warnings += shorten(warnings, f"misnamed or extra: {{}} more files of {part}")
@@ -366,7 +369,7 @@ class _Listing:
         for member in members:
             scene, ending = splitext(basename(member.name))
             if ending.lower() in _OTHER_OUTLINES:
-                others.append(member.path)
+                others.append(_shown(member))
             elif ending.lower() != ".zip" or scene not in self.known:
                 files.append(member)
             elif scene in self.chosen:  # only these are opened
@@ -382,28 +385,35 @@ class _Listing:
         return files
 
     def _find_folder(self, part: str, files: Sequence[_Named]) -> str:
-        """Return the folder in which most files of a part are; say where its name, or that of its files, is another."""
-        folders = Counter(
-            file.folder for file in files if _FOLDERS.fullmatch(file.folder) and file.folder.isprintable()
-        )
-        folder = max(folders, key=folders.__getitem__, default="")
-        inside = [file for file in files if file.folder == folder]
+        """Return the folder that the files of a part are in; say where its name, or theirs, is not as published."""
+        folders: dict[str, list[_Named]] = {}
+        for file in files:
+            if _FOLDERS.fullmatch(file.folder) and file.folder.isprintable():
+                folders.setdefault(file.folder, []).append(file)
         # The published zips have a top folder of their own name.
-        usual = {"", f"{part}/"} if inside and isinstance(inside[0].member, ZipMember) else {""}
-        if folder not in usual:
-            self.warnings.append(f"found {inside[0].place}; taken as {part}/")
-        if part == "alt_masks" and (bare := [file for file in inside if not file.prefixed]):
+        usual = ("", f"{part}/") if files and isinstance(files[0].member, ZipMember) else ("",)
+        folder = max(usual, key=lambda name: len(folders.get(name, ())))
+        if folder not in folders and folders:
+            folder, *others = folders
+            if others:
+                counted = [f"{folders[name][0].place} ({len(folders[name])} files)" for name in folders]
+                self.problems.append(
+                    f"several: {join_names(counted, 'and')} are there; which is {part}? Move the others elsewhere"
+                )
+            else:
+                self.warnings.append(f"found {folders[folder][0].place}; taken as {part}/")
+        bare = [_shown(file.member) for file in folders.get(folder, ()) if not file.prefixed]
+        if part == "alt_masks" and bare:
             self.warnings.append(
-                f"found {len(bare)} files of alt_masks without {ALT_PREFIX} in their names, {bare[0].member.path} "
-                "first; taken"
+                f"found {len(bare)} files of alt_masks without {ALT_PREFIX} in their names, {bare[0]} first; taken"
             )
         return folder
 
     def _unknown(self, scene: str, member: Member) -> str:
         """Describe a file of a scene that is not in the table."""
         if not _is_product(scene):
-            return f"misnamed: {member.path} names no scene{self._suggestion(scene)}"
-        return f"extra: {member.path} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
+            return f"misnamed: {_shown(member)} names no scene{self._suggestion(scene)}"
+        return f"extra: {_shown(member)} is of a scene without a row in {TABLE_FILE}{self._suggestion(scene)}"
 
     def _is_problem(self, part: str, scene: str) -> bool:
         """Return True for a scene with pixels and no row, unless only some scenes were requested."""

@@ -92,11 +92,34 @@ def test_a_top_folder_by_another_name_is_found_and_said(folder: Path, pristine: 
     assert taken(folder, pristine) == [f"found subscenes.zip!{top}; taken as subscenes/"]
 
 
+def test_two_other_top_folders_are_a_question(folder: Path) -> None:
+    shutil.copytree(folder / "masks", folder / "aside" / "v1")
+    shutil.copytree(folder / "masks", folder / "aside" / "v2")
+    shutil.rmtree(folder / "masks")
+    pack(folder / "aside", folder / "masks.zip")
+    assert problems(folder) == [
+        "several: masks.zip!v1/ (4 files) and masks.zip!v2/ (4 files) are there; which is masks? Move the others "
+        "elsewhere"
+    ]
+
+
+def test_the_published_top_folder_goes_before_others(folder: Path, pristine: Path) -> None:
+    shutil.copytree(folder / "masks", folder / "masks" / "old")
+    warnings = taken(folder, pristine)
+    assert [line.partition("masks/old/")[0] for line in warnings] == ["misnamed: "] * 4
+
+
+def test_names_of_files_are_shown_without_what_a_terminal_obeys(folder: Path) -> None:
+    (folder / "masks" / "\x1b[2J\n.npy").write_bytes(b"")
+    (warning,) = open_release(str(folder)).warnings
+    assert warning.endswith(r"masks/\x1b[2J\n.npy is not a name of masks (SCENE.npy)")
+
+
 def test_a_doubled_folder_is_found_and_said(folder: Path, pristine: Path) -> None:
     for part in ("alt_masks", "shapefiles"):
         (folder / part).rename(folder / "aside")
-        (folder / "aside").rename((folder / part).joinpath(part)) if (folder / part).mkdir() else None
-        shutil.move(folder / "aside", folder / part / part)
+        (folder / part).mkdir()
+        (folder / "aside").rename(folder / part / part)
     assert taken(folder, pristine) == [
         "found alt_masks/alt_masks/; taken as alt_masks/",
         "found shapefiles/shapefiles/; taken as shapefiles/",
