@@ -358,8 +358,8 @@ def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> t
             layout.streamed = place.file(names[0]).path
             return [], seen
         except ReleaseError as error:
-            layout.problems.append("; ".join([str(error), *others]))
-            return [], seen
+            layout.problems.append("; ".join([str(error), *[*others.values()][:1]]))
+            return [], [*seen, *others]
         held = {name: members for name, members in listed.items() if members}
         shown = {name: f"{printable(name)}{'/' * place.entries[name]}" for name in held}
         if len(held) > 1:
@@ -373,8 +373,8 @@ def _list_part(part: str, place: _Place, layout: Layout, strays: list[str]) -> t
                 layout.warnings.append(f"found {shown[name]}; taken as {part}")
             return members, seen
     missing = [f"missing: neither {part}.zip nor folder {part}/ holds a file"] if part in REQUIRED_PARTS else []
-    layout.problems += others or missing
-    return [], seen
+    layout.problems += [*others.values()][:1] or missing
+    return [], [*seen, *others]
 
 
 def _members(place: _Place, name: str, layout: Layout, strays: list[str]) -> list[AnyMember]:
@@ -395,16 +395,15 @@ def _without_strays(members: Iterable[AnyMember], strays: list[str]) -> Iterator
             yield member
 
 
-def _other_forms(place: _Place, part: str) -> list[str]:
-    """Say which files hold a part in a form that is not read, and what to do."""
-    lines = []
+def _other_forms(place: _Place, part: str) -> dict[str, str]:
+    """Return the files that hold a part in a form that is not read, and for each what to do."""
+    forms: dict[str, str] = {}
     for name, is_folder in _entries(place).items():
         for endings, text in _OTHER_FORMS.items():
             match = re.fullmatch(rf"(.+?)\.(?:{endings})", name, re.IGNORECASE | re.DOTALL)
             if match and not is_folder and _spelling(match[1]) == _spelling(part):
-                lines.append(f"{printable(name)} {text.format(part=part)}")
-                break
-    return lines[:1]
+                forms[name] = f"{printable(name)} {text.format(part=part)}"
+    return forms
 
 
 def _warn_of_others(layout: Layout, places: Mapping[str, _Place], known: set[str], strays: list[str]) -> None:

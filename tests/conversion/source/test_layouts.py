@@ -370,6 +370,11 @@ def test_a_part_in_another_form_is_named(folder: Path, part: str, name: str, sai
     assert problems(folder) == [f"{path.name} {said.format(part=part)}"]
 
 
+def test_an_unfinished_download_beside_the_whole_zip_is_left_alone(folder: Path, pristine: Path) -> None:
+    (folder / "masks.zip.part").write_bytes(b"")
+    assert taken(folder, pristine) == ["not part of a release, left alone: masks.zip.part"]
+
+
 def test_the_last_piece_of_a_split_zip_says_so(folder: Path) -> None:
     path = zipped(folder) / "masks.zip"
     whole = path.read_bytes()
