@@ -12,7 +12,7 @@ import xarray as xr
 from s2cmc.errors import QueryError, StoreError, name_hint
 from s2cmc.geo import position
 from s2cmc.query import select
-from s2cmc.release import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, encode_table
+from s2cmc.release import SYNTHETIC_FILE, SYNTHETIC_TEXT, TABLE_FILE, ArrayFormat, encode_table
 from s2cmc.schema import BAND_NAMES, JOURNAL_PLAN, ExportFormat
 from s2cmc.storage import Access, Location, locate
 from s2cmc.store import CHECKSUM_ATTRIBUTE, open_catalogue, open_group
@@ -21,7 +21,7 @@ from ..targets import Bucket, Folder, place_to_write, refuse_within_store, writi
 from ..verify import Readback
 from .geotiff import geotiff_files, refuse_unplaced
 from .png import png_files
-from .releases import published_files
+from .releases import check_parts, published_files
 from .subset import export_command, write_subset
 
 Progress = Callable[[int, int], None]
@@ -32,6 +32,9 @@ _Files = Mapping[str, Callable[[], bytes]]
 
 _CONDITIONS = ("difficulty", "dataset", "annotator", "shadows_marked", "has_alt_mask", "time", "bbox")
 """Conditions of select that a command line can state too."""
+
+_RELEASE_FORMATS = get_args(ArrayFormat)
+"""Formats whose files are a release in the published layout."""
 
 _JOURNAL = ".s2cmc-export"
 _PLAN = f"{_JOURNAL}/plan.json"
@@ -69,6 +72,7 @@ def export(
     split: str | None = None,
     scenes: Sequence[str] | None = None,
     bands: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     access: Access | None = None,
@@ -99,6 +103,9 @@ def export(
         Product IDs, or anything else that `CloudsAccessor.scene` takes; all conditions hold together.
     bands : sequence of str, optional
         Bands of the GeoTIFFs, in this order; all by default.
+    parts : sequence of str, optional
+        Parts of the published layout, for npz and npy, e.g. ``["subscenes", "masks"]``; all by default. A loader that
+        finds two masks of a scene, one in ``alt_masks``, may drop this scene.
     workers : int, optional
         Threads; by default one for each core.
     overwrite : bool
@@ -121,7 +128,7 @@ def export(
     Raises
     ------
     QueryError
-        If no scene is chosen, a condition is unknown, or a requested scene, band or format does not exist.
+        If no scene is chosen, a condition is unknown, or a requested scene, band, part or format does not exist.
     CatalogueError
         If GeoTIFFs are requested of scenes without a georeference.
     StoreError
@@ -130,6 +137,9 @@ def export(
     if format not in get_args(ExportFormat):
         raise QueryError(f"format {format!r} is none of {', '.join(map(repr, get_args(ExportFormat)))}")
     _check_bands(bands, format)
+    if parts is not None and format not in _RELEASE_FORMATS:
+        raise QueryError(f"format {format!r} has no parts of a release, as npz and npy have; leave out `parts`")
+    parts = check_parts(parts)
     if unknown := conditions.keys() - _CONDITIONS:
         raise QueryError(f"no condition {min(unknown)!r}; {name_hint(min(unknown), _CONDITIONS)}")
     conditions = {"split": split, **conditions}
@@ -160,11 +170,11 @@ def export(
             )
         else:
             stored = Readback(group)
-            files = _scene_files(stored, group.attrs, positions, format, bands or BAND_NAMES)
+            files = _scene_files(stored, group.attrs, positions, format, bands or BAND_NAMES, parts)
             common = _common_files(stored, group.attrs, positions, format)
             identity = {"store": group.attrs[CHECKSUM_ATTRIBUTE], "format": format, "bands": list(bands or BAND_NAMES)}
             if common:
-                identity["scenes"] = [stored.scenes[i] for i in positions]
+                identity |= {"scenes": [stored.scenes[i] for i in positions], "parts": sorted(set(parts))}
             refuse_within_store(out, out_access or access)
             done = _export_files(place, identity, files, common, workers, overwrite, progress)
     return Exported(len(positions), *done)
@@ -216,10 +226,11 @@ def _scene_files(
     positions: Sequence[int],
     output: ExportFormat,
     bands: Sequence[str],
+    parts: Sequence[str],
 ) -> list[_Files]:
     match output:
         case "npz" | "npy":
-            return [published_files(stored, i, output) for i in positions]
+            return [published_files(stored, i, output, parts) for i in positions]
         case "png":
             return [png_files(stored, i) for i in positions]
         case _:
@@ -231,7 +242,7 @@ def _common_files(
     stored: Readback, attributes: Mapping[str, Any], positions: Sequence[int], output: ExportFormat
 ) -> _Files:
     """Return the files of all scenes together: with them NumPy arrays are a release."""
-    if output not in ("npz", "npy"):
+    if output not in _RELEASE_FORMATS:
         return {}
     files: dict[str, Callable[[], bytes]] = {TABLE_FILE: lambda: encode_table(stored.table().iloc[list(positions)])}
     return files | {SYNTHETIC_FILE: SYNTHETIC_TEXT.encode} if attributes.get("synthetic") else files

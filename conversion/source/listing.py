@@ -183,6 +183,7 @@ def open_release(
     listing = _Listing(
         set(table["scene"]),
         set(_choose_scenes(table, scenes, skip)),
+        all_wanted=scenes is None and not skip,
         problems=[*layout.problems, *problems],
         warnings=layout.warnings,
     )
@@ -330,6 +331,7 @@ class _Listing:
 
     known: set[str]
     chosen: set[str]
+    all_wanted: bool
     files: dict[str, dict[str, dict[str, Member]]] = field(default_factory=dict)  # part -> scene -> suffix
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -417,7 +419,7 @@ class _Listing:
 
     def _is_problem(self, part: str, scene: str) -> bool:
         """Return True for a scene with pixels and no row, unless only some scenes were requested."""
-        return part in REQUIRED_PARTS and self.chosen == self.known and _is_product(scene)
+        return part in REQUIRED_PARTS and self.all_wanted and _is_product(scene)
 
     def _suggestion(self, scene: str) -> str:
         """Return the nearest scene for the first unknown names only, as each is compared with all scenes."""

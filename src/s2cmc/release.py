@@ -64,9 +64,12 @@ def encode_thumbnail(rgb: np.ndarray) -> bytes:
 
 
 def encode_outline(outline: Outline) -> dict[str, bytes]:
-    """Encode an outline as the files of a shapefile of one polygon, by suffix; the bytes do not depend on the date."""
+    """Encode an outline as the files of a shapefile of one polygon, by suffix.
+
+    The ``.shp`` and the ``.prj`` have the bytes of the published files; the others are not known byte for byte. No byte
+    depends on the date.
+    """
     import shapefile  # imported in the function: pyshp comes with the `convert` extra
-    from pyproj import CRS
 
     buffers = {suffix: io.BytesIO() for suffix in (".shp", ".shx", ".dbf")}
     with shapefile.Writer(**{suffix[1:]: buffer for suffix, buffer in buffers.items()}) as writer:
@@ -75,9 +78,33 @@ def encode_outline(outline: Outline) -> dict[str, bytes]:
         writer.record(0)
     contents = {suffix: buffer.getvalue() for suffix, buffer in buffers.items()}
     contents[".dbf"] = contents[".dbf"][:1] + _UNDATED + contents[".dbf"][4:]  # pyshp writes today's date
-    contents[".prj"] = CRS.from_epsg(outline.epsg).to_wkt("WKT1_ESRI").encode()
+    contents[".prj"] = _encode_crs(outline.epsg).encode()
     contents[".cpg"] = b"UTF-8"
     return contents
+
+
+# The published .prj, whose writer is not known: PROJ and GDAL write other numbers and another order of parameters.
+_UTM = (
+    'PROJCS["WGS_1984_UTM_Zone_{zone}{hemisphere}",GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",'
+    'SPHEROID["WGS_1984",6378137,298.257223563]],PRIMEM["Greenwich",0],UNIT["Degree",0.017453292519943295]],'
+    'PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",{meridian}],'
+    'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],PARAMETER["false_northing",{northing}],'
+    'UNIT["Meter",1]]'
+)
+
+
+def _encode_crs(epsg: int) -> str:
+    """Return the published text of a UTM zone on WGS 84: EPSG:32601 to 32660 in the north, 32701 to 32760 in the south.
+
+    It is derived from three published files (46N, 20N, 37S).
+    """
+    southern, zone = epsg // 100 == 327, epsg % 100
+    return _UTM.format(
+        zone=zone,
+        hemisphere="S" if southern else "N",
+        meridian=6 * zone - 183,  # of the middle of a zone of 6 degrees; zone 1 begins at 180 degrees west
+        northing=10_000_000 if southern else 0,
+    )
 
 
 def encode_table(table: pd.DataFrame) -> bytes:
@@ -133,6 +160,20 @@ class ReleaseWriter:
             if isinstance(error, OSError) and not isinstance(error, CatalogueError):
                 raise ReleaseError(f"{self._out} cannot be written: {error}; nothing was left there") from error
 
+    def add(self, path: str, content: bytes) -> None:
+        """Add a file by its path in the release, e.g. ``masks/SCENE.npy``."""
+        if self._layout == "folder":
+            file = self._out / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            return
+        part, _, _ = path.partition("/")
+        folder = path.rpartition("/")[0]
+        if f"{folder}/" not in self._zip(part).NameToInfo:
+            self._zip(part).mkdir(folder)  # the published zips have an entry for every folder
+        with self._zip(part).open(path, "w") as member:
+            member.write(content)
+
     def add_subscene(self, scene: str, reflectance: np.ndarray) -> None:
         """Add the reflectance (y, x, band) of a scene, float32."""
         self._add_array("subscenes", scene, reflectance)
@@ -147,14 +188,13 @@ class ReleaseWriter:
 
     def add_thumbnail(self, scene: str, rgb: np.ndarray) -> None:
         """Add the thumbnail (y, x, rgb) of a scene, uint8, as PNG."""
-        self._add(thumbnail_path(scene), encode_thumbnail(rgb))
+        self.add(thumbnail_path(scene), encode_thumbnail(rgb))
 
     def add_outline(self, scene: str, outline: Outline) -> None:
         """Add the outline of a scene as a shapefile of one polygon."""
         contents = encode_outline(outline)
-        self._add_folder("shapefiles", scene)
         for suffix in SHAPEFILE_SUFFIXES:
-            self._add(outline_path(scene, suffix), contents[suffix])
+            self.add(outline_path(scene, suffix), contents[suffix])
 
     def write_table(self, table: pd.DataFrame) -> None:
         """Write the table; booleans as 0 and 1, as published."""
@@ -165,21 +205,7 @@ class ReleaseWriter:
         (self._out / SYNTHETIC_FILE).write_text(SYNTHETIC_TEXT, encoding="utf-8")
 
     def _add_array(self, part: str, scene: str, array: np.ndarray) -> None:
-        self._add(array_path(part, scene, self._arrays), encode_array(array, self._arrays))
-
-    def _add(self, path: str, data: bytes) -> None:
-        if self._layout == "folder":
-            file = self._out / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
-            return
-        with self._zip(path.partition("/")[0]).open(path, "w") as member:
-            member.write(data)
-
-    def _add_folder(self, part: str, name: str) -> None:
-        """Add the entry that the published zips have for every folder."""
-        if self._layout == "zip":
-            self._zip(part).mkdir(f"{part}/{name}")
+        self.add(array_path(part, scene, self._arrays), encode_array(array, self._arrays))
 
     def _zip(self, part: str) -> zipfile.ZipFile:
         if part not in self._zips:

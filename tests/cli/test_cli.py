@@ -54,7 +54,7 @@ def test_version_is_that_of_the_package(run: Callable[..., Answer]) -> None:
         ["convert", "release", "store", "--workers", "0"],
         ["convert", "release", "store", "--reflectance", "float16"],
         ["convert", "release", "store", "--storage-option", "anon"],
-        ["restore", "store", "out", "--layout", "tar"],
+        ["restore", "store", "out", "--arrays", "tar"],
     ],
     ids=" ".join,
 )
@@ -67,13 +67,13 @@ def test_a_wrong_line_ends_with_2(line: list[str], run: Callable[..., Answer]) -
 
 def test_sample_convert_verify_and_restore_go_round(tmp_path: Path, run: Callable[..., Answer]) -> None:
     first, store, again = tmp_path / "release", tmp_path / "store", tmp_path / "again"
-    answer = run("sample", first, "--scenes", 3, "--size", 16, "--seed", 5, "--layout", "folder", "--arrays", "npz")
+    answer = run("sample", first, "--scenes", 3, "--size", 16, "--seed", 5, "--unpacked", "--arrays", "npz")
     assert answer == Answer(0, f"synthetic release of 3 scenes of 16 x 16 pixels in {first}\n", "")
     answer = run("convert", first, store, "--workers", 1)
     assert answer.code == 0
     assert answer.out.startswith("conversion report\n  3 scenes in ")
     assert run("verify", store).out == f"{store}: every object is there, every checksum holds\n"
-    answer = run("restore", store, again, "--layout", "folder", "--arrays", "npz")
+    answer = run("restore", store, again, "--unpacked", "--arrays", "npz")
     assert (answer.code, answer.out) == (0, f"{store} restored into {again}\n")
     answer = run("verify", store, again)
     assert (answer.code, answer.out) == (

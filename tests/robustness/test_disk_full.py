@@ -146,7 +146,7 @@ def test_a_disk_that_is_really_full_is_one_message_and_resumes_once_there_is_roo
 WRITERS = {
     "sample": ["sample", "{disk}/out", "--scenes", "3", "--size", "64"],
     "restore": ["restore", "{store}", "{disk}/out"],
-    "restore into folders": ["restore", "{store}", "{disk}/out", "--layout", "folder"],
+    "restore into folders": ["restore", "{store}", "{disk}/out", "--unpacked"],
     "export": ["export", "{store}", "{disk}/out"],
     "export as a release": ["export", "{store}", "{disk}/out", "--format", "npz"],
     "export as a store": ["export", "{store}", "{disk}/out", "--format", "zarr"],

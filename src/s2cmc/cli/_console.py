@@ -106,6 +106,10 @@ Scenes = Annotated[
     str | None,
     typer.Option(metavar="IDS|FILE", help="Product IDs, separated by commas, or a file with one a line."),
 ]
+Parts = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Parts of the published layout, e.g. subscenes,masks; all by default."),
+]
 StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", metavar="KEY=VALUE", help="Option of RELEASE's file system, e.g. anon=true."),
@@ -146,6 +150,11 @@ def access_of(pairs: list[str] | None, option: str = "--store-option") -> "Acces
     from s2cmc.storage import make_access
 
     return make_access(key_values(pairs, option))
+
+
+def name_list(text: str | None) -> list[str] | None:
+    """Return names that are separated by commas."""
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def key_values(pairs: list[str] | None, option: str) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from s2cmc.cli._console import (
+    Parts,
     Scenes,
     Store,
     StoreOption,
     Workers,
     access_of,
+    name_list,
     needs_convert,
     out,
     progress,
@@ -42,6 +44,7 @@ def export(
     bands: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Of cog and geotiff, e.g. B04,B03,B02; all by default.")
     ] = None,
+    parts: Parts = None,
     workers: Workers = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another export left in OUT.")] = False,
     store_option: StoreOption = None,
@@ -58,7 +61,8 @@ def export(
             where=conditions.pop("expression", None),
             format=format,
             scenes=scene_list(scenes),
-            bands=None if bands is None else [band.strip() for band in bands.split(",")],
+            bands=name_list(bands),
+            parts=name_list(parts),
             workers=workers,
             overwrite=overwrite,
             access=access_of(store_option),

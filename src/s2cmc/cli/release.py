@@ -11,6 +11,7 @@ from rich.table import Table
 from s2cmc._redact import redacted
 from s2cmc.cli._console import (
     GiveUp,
+    Parts,
     Release,
     Scenes,
     StorageOption,
@@ -20,6 +21,7 @@ from s2cmc.cli._console import (
     access_of,
     err,
     key_values,
+    name_list,
     needs_convert,
     out,
     progress,
@@ -35,6 +37,12 @@ from s2cmc.schema import ReflectanceType
 if TYPE_CHECKING:
     from s2cmc.conversion.convert import Forecast
 
+Unpacked = Annotated[bool, typer.Option("--unpacked", help="Write folders in place of one zip for each part.")]
+
+
+def _layout(unpacked: bool) -> Layout:
+    return "folder" if unpacked else "zip"
+
 
 def sample(
     folder: Annotated[str, typer.Argument(metavar="OUT", help="New or empty folder.")],
@@ -42,7 +50,7 @@ def sample(
     size: Annotated[int, typer.Option(min=16, help="Pixels along y and x; 1022 as published.")] = 256,
     seed: Annotated[int, typer.Option(help="Same seed, same release.")] = 0,
     quirks: Annotated[bool, typer.Option("--quirks", help="Plant the known quirks of the real release.")] = False,
-    layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
+    unpacked: Unpacked = False,
     arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
 ) -> None:
     """Write a small synthetic release in the published layout."""
@@ -50,7 +58,8 @@ def sample(
     from s2cmc.storage import locate
     from s2cmc.synthetic import make_release
 
-    make_release(Path(locate(folder)), scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
+    out_folder, layout = Path(locate(folder)), _layout(unpacked)
+    make_release(out_folder, scenes=scenes, size=size, seed=seed, quirks=quirks, layout=layout, arrays=arrays)
     out.print(
         f"synthetic release of {scenes} scenes of {size} x {size} pixels in {folder}", highlight=False, soft_wrap=True
     )
@@ -291,8 +300,9 @@ def _show_hit(pairs: Sequence[tuple[str, str]]) -> None:
 def restore(
     store: Store,
     folder: Annotated[str, typer.Argument(metavar="OUT", help="New or empty folder.")],
-    layout: Annotated[Layout, typer.Option(help="One zip for each part, as published, or folders.")] = "zip",
+    unpacked: Unpacked = False,
     arrays: Annotated[ArrayFormat, typer.Option(help="Format of the arrays.")] = "npy",
+    parts: Parts = None,
     store_option: StoreOption = None,
 ) -> None:
     """Write the release that STORE was converted from."""
@@ -300,7 +310,15 @@ def restore(
     from s2cmc.conversion.export import restore as run
 
     with progress("restoring") as advance:
-        run(store, folder, layout=layout, arrays=arrays, access=access_of(store_option), progress=advance)
+        run(
+            store,
+            folder,
+            layout=_layout(unpacked),
+            arrays=arrays,
+            parts=name_list(parts),
+            access=access_of(store_option),
+            progress=advance,
+        )
     out.print(f"{redacted(store)} restored into {folder}", highlight=False, soft_wrap=True)
 
 

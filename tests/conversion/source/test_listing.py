@@ -303,3 +303,14 @@ def test_a_part_that_a_server_refuses_is_an_error_and_not_absent(pristine: Path)
 def test_a_url_that_nothing_can_read_is_an_error(url: str, said: str) -> None:
     with pytest.raises(ReleaseError, match=said):
         open_release(url)
+
+
+def test_scenes_may_name_all_rows_of_a_shorter_table(folder: Path) -> None:
+    """Files of other scenes are warnings where scenes are asked for, and errors where the whole release is."""
+    table = TABLE[TABLE["scene"].isin([FIRST, THIRD])]
+    (folder / TABLE_FILE).write_text(table.to_csv(index=False))
+    release = open_release(str(folder), scenes=[FIRST, THIRD])
+    assert [scene.scene for scene in release.scenes] == [FIRST, THIRD]
+    assert f"extra: {folder}/subscenes/{SECOND}.npy is of a scene without a row in {TABLE_FILE}" in release.warnings
+    assert [scene.scene for scene in open_release(str(folder), scenes=[THIRD]).scenes] == [THIRD]
+    assert f"extra: subscenes/{SECOND}.npy is of a scene without a row in {TABLE_FILE}" in problems(folder)
