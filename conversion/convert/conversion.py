@@ -24,6 +24,7 @@ from ..source import (
     compare_percentages,
     geo_coordinates,
     open_release,
+    own_coordinates,
     product_coordinates,
     table_coordinates,
 )
@@ -54,6 +55,7 @@ def convert(
     reflectance: ReflectanceType = "uint16",
     thumbnails: bool = True,
     from_dn: bool = False,
+    keep_columns: bool = False,
     overwrite: bool = False,
     release_options: Mapping[str, object] | None = None,
     access: Access | None = None,
@@ -85,6 +87,8 @@ def convert(
         Keep the thumbnails.
     from_dn : bool
         The arrays of the release hold DN as float32, 6501.0 for a reflectance of 0.6501.
+    keep_columns : bool
+        Keep columns of the table that the published one does not have, as coordinates of the scenes.
     overwrite : bool
         Replace a finished store, or a conversion that was started from another release or with other scenes.
     release_options : mapping, optional
@@ -125,7 +129,9 @@ def convert(
         nullcontext() if scheduler is None else connected(scheduler) as client,
         target.claimed(),
     ):
-        source = open_release(release, scenes=scenes, skip=skip, release_options=release_options)
+        source = open_release(
+            release, scenes=scenes, skip=skip, keep_columns=keep_columns, release_options=release_options
+        )
         for line in source.warnings:
             logger.warning(line)
         plan = make_plan(source, Options(reflectance, thumbnails, from_dn))
@@ -277,4 +283,5 @@ def small_objects(
         | geo_coordinates(plan.outlines, plan.margins)
         | dict(quality)
     )
-    return store_objects(plan.arrays, coordinates, attributes | dict(kept or {}), digests)
+    own = own_coordinates(release.table)
+    return store_objects(plan.arrays, coordinates, attributes | dict(kept or {}), digests, own)

@@ -12,7 +12,15 @@ from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
 from s2cmc.storage import Location, locate
 
 from ..layout import store_objects
-from ..source import Member, ZipMember, geo_coordinates, open_release, product_coordinates, table_coordinates
+from ..source import (
+    Member,
+    ZipMember,
+    geo_coordinates,
+    open_release,
+    own_coordinates,
+    product_coordinates,
+    table_coordinates,
+)
 from .load import encode_block
 from .plan import Options, Plan, Task, make_plan
 
@@ -116,13 +124,14 @@ def forecast(
     reflectance: ReflectanceType = "uint16",
     thumbnails: bool = True,
     from_dn: bool = False,
+    keep_columns: bool = False,
     release_options: Mapping[str, object] | None = None,
 ) -> Forecast:
     """Plan a conversion and load and encode a few scenes in memory; see `convert`.
 
     Parameters
     ----------
-    release, scenes, skip, reflectance, thumbnails, from_dn, release_options
+    release, scenes, skip, reflectance, thumbnails, from_dn, keep_columns, release_options
         As `convert` takes them.
     workers : int
         Threads that will do the tasks.
@@ -132,14 +141,16 @@ def forecast(
     ReleaseError
         If the release is not whole, or the measured scenes cannot be stored.
     """
-    source = open_release(locate(release), scenes=scenes, skip=skip, release_options=release_options)
+    source = open_release(
+        locate(release), scenes=scenes, skip=skip, keep_columns=keep_columns, release_options=release_options
+    )
     plan = make_plan(source, Options(reflectance, thumbnails, from_dn))
     sizes = [_stored_nbytes(source.subscene) for source in plan.release.scenes]
     measured = sizes.index(median_low(sizes))
     # Small arrays first, so that imports and other one-time costs do not count into the time of the large one.
     arrays = [_array_forecast(plan, name, measured) for name in sorted(plan.arrays, key=lambda n: n == "reflectance")]
     digests = {task.array.key(task.first): "0" * 64 for task in plan.tasks()}
-    metadata = store_objects(plan.arrays, _coordinates(plan), {}, digests)
+    metadata = store_objects(plan.arrays, _coordinates(plan), {}, digests, own_coordinates(source.table))
     return Forecast(
         scenes=len(plan.release.scenes),
         workers=workers,

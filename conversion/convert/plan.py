@@ -15,7 +15,7 @@ from s2cmc.errors import ArgumentError
 from s2cmc.schema import FORMAT_VERSION, SOURCE_VALUES, Outline, ReflectanceType
 
 from ..layout import PixelArray, array_objects, mask_dtypes, pixel_arrays
-from ..source import Release, read_headers, read_outlines
+from ..source import Release, own_coordinates, read_headers, read_outlines
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ class Plan:
             words.append("--no-thumbnails")
         if self.options.from_dn:
             words.append("--from-dn")
+        if own_coordinates(self.release.table):
+            words.append("--keep-columns")
         if requested_scenes is not None:
             words += ["--scenes", ",".join(requested_scenes)]
         if skipped_scenes:

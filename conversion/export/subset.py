@@ -95,7 +95,8 @@ def write_subset(
         todo = [task for task in tasks if target.recorded(task.name) is None]
         _run_tasks(stored, positions, target, todo, len(tasks), workers, progress)
         attributes = _attributes(stored, positions, group)
-        target.publish(store_objects(arrays, _coordinates(stored, positions), attributes, digests_in(target.records())))
+        coordinates, digests = _coordinates(stored, positions), digests_in(target.records())
+        target.publish(store_objects(arrays, coordinates, attributes, digests, stored.own))
     return len(todo), len(tasks) - len(todo), target.nbytes()
 
 
@@ -216,7 +217,7 @@ def _copy(stored: Readback, positions: Sequence[int], target: Target, task: Task
 
 
 def _coordinates(stored: Readback, positions: Sequence[int]) -> dict[str, np.ndarray]:
-    coordinates = {c.name: stored.coordinates[c.name][positions] for c in SCENE_COORDINATES}
+    coordinates = {c.name: stored.coordinates[c.name][positions] for c in (*SCENE_COORDINATES, *stored.own)}
     coordinates["time"] = coordinates["time"].astype("datetime64[s]")
     coordinates["group"] = np.array(dependence_groups([Product.parse(stored.scenes[i]) for i in positions]))
     return coordinates

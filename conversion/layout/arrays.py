@@ -4,7 +4,7 @@ import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ from s2cmc.schema import (
     SCENE_COORDINATES,
     SOURCE_VALUES,
     ReflectanceType,
+    SceneCoordinate,
+    bundled_names,
 )
 from s2cmc.store import (
     BUNDLE,
@@ -331,6 +333,7 @@ def store_objects(
     scene_coordinates: Mapping[str, np.ndarray],
     attributes: Mapping[str, Any],
     digests: Mapping[str, str],
+    own: Sequence[SceneCoordinate] = (),
 ) -> dict[str, bytes]:
     """Make every object of a store except its shards: consolidated metadata, coordinates twice, digests.
 
@@ -338,11 +341,13 @@ def store_objects(
     ----------
     arrays : mapping of str to PixelArray
     scene_coordinates : mapping of str to ndarray (scene,)
-        All of `schema.SCENE_COORDINATES`.
+        All of `schema.SCENE_COORDINATES`, and those of `own`.
     attributes : mapping
         Attributes of the root group.
     digests : mapping of str to str
         Digests of every shard, by key.
+    own : sequence of SceneCoordinate
+        Coordinates of columns of the user's own.
 
     Returns
     -------
@@ -352,12 +357,14 @@ def store_objects(
     content: dict[str, Any] = {}
     memory = MemoryStore(content)
     group = zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
-    for c in SCENE_COORDINATES:
-        values = scene_coordinates[c.name].astype(c.dtype)
-        _add_coordinate(group, Coordinate(c.name, "scene", values, c.attributes))
-    for coordinate in _axis_coordinates(arrays):
-        _add_coordinate(group, coordinate)
-    _add_pixel_arrays(group, arrays)
+    coordinates = {
+        c.name: Coordinate(c.name, "scene", scene_coordinates[c.name].astype(c.dtype), c.attributes)
+        for c in (*SCENE_COORDINATES, *own)
+    }
+    coordinates |= {coordinate.name: coordinate for coordinate in _axis_coordinates(arrays)}
+    for name in bundled_names(coordinates):
+        _add_coordinate(group, coordinates[name])
+    _add_pixel_arrays(group, arrays, own)
     with warnings.catch_warnings():
         # zarr-python, xarray, GDAL and zarrita all read them; without them a remote store must be listed to be opened.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
@@ -380,8 +387,8 @@ def _axis_coordinates(arrays: Mapping[str, PixelArray]) -> list[Coordinate]:
     return fixed_coordinates((height, width), (rows, columns))
 
 
-def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray]) -> None:
-    dims = {c.name: "scene" for c in SCENE_COORDINATES} | {c.name: c.dim for c in _axis_coordinates(arrays)}
+def _add_pixel_arrays(group: zarr.Group, arrays: Mapping[str, PixelArray], own: Sequence[SceneCoordinate] = ()) -> None:
+    dims = {c.name: "scene" for c in (*SCENE_COORDINATES, *own)} | {c.name: c.dim for c in _axis_coordinates(arrays)}
     for array in arrays.values():
         auxiliary = [name for name, dim in dims.items() if dim in DIMS[array.name] and name != dim]
         _create_array(

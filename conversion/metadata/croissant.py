@@ -206,8 +206,14 @@ def _inline(
 
 
 def _scenes(catalogue: "xr.Dataset") -> dict[str, Any]:
-    known = [c for c in SCENE_COORDINATES if c.name in catalogue.coords]
-    fields = [_column(c, catalogue[c.name].dtype) for c in known]
+    described = {c.name: c for c in SCENE_COORDINATES}
+    own = [
+        SceneCoordinate(str(name), str(c.dtype), str(c.attrs.get("long_name", name)))
+        for name, c in catalogue.coords.items()
+        if c.dims == ("scene",) and name not in described
+    ]
+    known = [c for c in described.values() if c.name in catalogue.coords]
+    fields = [_column(c, catalogue[c.name].dtype) for c in (*known, *own)]
     for field in fields:
         if field["name"] == "dataset":
             field["references"] = {"field": {"@id": "parts/dataset"}}

@@ -4,7 +4,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numcodecs import zstd
 from numcodecs.vlen import VLenUTF8
 
 from s2cmc.errors import DamagedError, StoreError, UnfinishedStoreError
-from s2cmc.schema import FIXED_COORDINATES, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.schema import FIXED_COORDINATES, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES, bundled_names
 from s2cmc.storage import Access
 from s2cmc.store import (
     BUNDLE,
@@ -107,10 +107,10 @@ def survey(url: str, access: Access | None) -> Remains:
     keys = frozenset(place.sizes())
     if not document and not any(key.startswith("reflectance/c/") for key in keys):
         raise StoreError(f"{url} holds no catalogue, nor what is left of one; convert the release into it")
-    proved = _proved_coordinates(place, attributes)
+    metadata = document.get("consolidated_metadata", {}).get("metadata", {})
+    proved = _proved_coordinates(place, attributes, bundled_names(metadata))
     if proved:
         scenes = _decode_scenes(proved[_SCENES])
-        metadata = document["consolidated_metadata"]["metadata"]
         arrays = {name: metadata[name] for name in PIXEL_VARIABLES if name in metadata}
         return Remains(url, attributes, arrays, scenes, _proved_digests(place, attributes), keys)
     documents = {name: _parse_json(place.read(f"{name}/{ROOT}")) for name in PIXEL_VARIABLES}
@@ -130,12 +130,14 @@ def _root_document(root: bytes | None, name: str) -> dict[str, Any]:
     return _parse_json(root) or {"attributes": {}}
 
 
-def _proved_coordinates(place: Folder | Bucket, attributes: Mapping[str, Any]) -> dict[str, bytes]:
+def _proved_coordinates(
+    place: Folder | Bucket, attributes: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, bytes]:
     """Return the objects of the coordinates by key, from the bundle or beside it; none unless the root proves them."""
     if not attributes:
         return {}
     packed = place.read(BUNDLE)
-    beside = {key: place.read(key) for key in (f"{name}/c/0" for name in _COORDINATES)}
+    beside = {key: place.read(key) for key in (f"{name}/c/0" for name in names)}
     whole = {key: content if _is_whole(content) else _read_from_bundle(packed, key) for key, content in beside.items()}
     together = pack_bundle({key: content for key, content in whole.items() if content is not None})
     for content in (packed, together):

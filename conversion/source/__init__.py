@@ -15,7 +15,14 @@ from .checks import (
 )
 from .checksums import verify_published
 from .containers import Member, ZipMember, open_content
-from .coordinates import Findings, geo_coordinates, product_coordinates, quality_coordinates, table_coordinates
+from .coordinates import (
+    Findings,
+    geo_coordinates,
+    own_coordinates,
+    product_coordinates,
+    quality_coordinates,
+    table_coordinates,
+)
 from .headers import Headers, read_headers
 from .listing import Release, SceneSource, open_release
 from .looks import find_identical, find_unlike, look_at_scene, look_at_thumbnail
@@ -47,6 +54,7 @@ __all__ = [
     "look_at_thumbnail",
     "open_content",
     "open_release",
+    "own_coordinates",
     "product_coordinates",
     "published_dtype",
     "quality_coordinates",

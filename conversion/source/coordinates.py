@@ -9,12 +9,15 @@ import pandas as pd
 from s2cmc.schema import (
     PIXEL_SIZE,
     QUALITY_COORDINATES,
+    TABLE_COLUMNS,
     TABLE_COORDINATES,
     MaskClass,
     Outline,
     Product,
+    SceneCoordinate,
     dependence_groups,
     lonlat_bounds,
+    own_coordinate,
 )
 
 from .checks import percentages_agree, shadows_consistent, tags_consistent
@@ -23,9 +26,19 @@ Findings = Mapping[str, Mapping[str, Any]]
 """Facts of one scene, by variable: counts of `checks.count_labels` and `checks.count_extremes`, and others."""
 
 
+def own_coordinates(table: pd.DataFrame) -> list[SceneCoordinate]:
+    """Return the coordinates of the columns of the user's own, which the published table does not have."""
+    own = table.drop(columns=list(TABLE_COLUMNS))
+    return [
+        own_coordinate(str(name), "O" if values.dtype.kind == "O" else str(values.dtype))
+        for name, values in own.items()
+    ]
+
+
 def table_coordinates(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return every column of the table under its coordinate name."""
-    return {c.name: table[c.published].to_numpy(dtype=c.dtype) for c in TABLE_COORDINATES}
+    columns = (*TABLE_COORDINATES, *own_coordinates(table))
+    return {c.name: table[c.published].to_numpy(dtype=c.dtype) for c in columns}
 
 
 def product_coordinates(products: Sequence[Product]) -> dict[str, np.ndarray]:

@@ -100,7 +100,7 @@ class Release:
     ----------
     url : str
     table : DataFrame
-        Rows of its scenes in the order of the table, columns as published.
+        Rows of its scenes in the order of the table, columns as published; then those of the user's own that are kept.
     table_file : Member
     table_md5 : str
         MD5 of the whole published table file.
@@ -144,6 +144,7 @@ def open_release(
     *,
     scenes: Sequence[str] | None = None,
     skip: Sequence[str] = (),
+    keep_columns: bool = False,
     release_options: Mapping[str, object] | None = None,
     keep: Location | None = None,
     give_up: float = GIVE_UP,
@@ -159,6 +160,8 @@ def open_release(
         Product IDs to keep.
     skip : sequence of str, optional
         Product IDs to leave out.
+    keep_columns : bool
+        Keep columns of the table that are not published ones.
     release_options : mapping, optional
         Options of its fsspec file system.
     keep : str or path, optional
@@ -179,13 +182,13 @@ def open_release(
             raise
         raise ReleaseError(f"{url} cannot be read: {error}") from without_secrets(error)
     content = layout.table.read(TABLE_BYTES)
-    table, problems = _read_table(content, f"{url}/{TABLE_FILE}")
+    table, notes, problems = _read_table(content, f"{url}/{TABLE_FILE}", keep_columns)
     listing = _Listing(
         set(table["scene"]),
         set(_choose_scenes(table, scenes, skip)),
         all_wanted=scenes is None and not skip,
         problems=[*layout.problems, *problems],
-        warnings=layout.warnings,
+        warnings=[*layout.warnings, *notes],
     )
     for part, members in layout.parts.items():
         listing.add_part(part, members)
@@ -232,15 +235,16 @@ def scene_of_subscene(name: str) -> str | None:
     return match["scene"] if match and not is_stray(name) else None
 
 
-def _read_table(content: bytes, path: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table and its problems; the files are listed in any case, so that one report holds everything."""
+def _read_table(content: bytes, path: str, keep_columns: bool) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the table, notes and problems; files are listed in any case, so that one report holds everything."""
     try:
-        return read_table(content, path), []
+        table = read_table(content, path, keep_columns=keep_columns)
+        return table.rows, [f"{TABLE_FILE}: {line}" for line in table.notes], []
     except ReleaseError as error:
         scenes = read_scenes(content)
         if scenes is None:
             raise
-        return scenes, [f"{TABLE_FILE}: {line}" for line in error.problems]
+        return scenes, [], [f"{TABLE_FILE}: {line}" for line in error.problems]
 
 
 def _choose_scenes(table: pd.DataFrame, scenes: Sequence[str] | None, skip: Sequence[str]) -> Iterable[str]:

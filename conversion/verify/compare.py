@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from s2cmc.errors import CatalogueError
 from s2cmc.files import read_array
@@ -39,9 +40,11 @@ def compare_coordinates(stored: Readback, release: Release) -> Iterator[Differen
         With the same scenes in the same order.
     """
     table = stored.table()
-    for column in release.table:
+    for column in table.columns.symmetric_difference(release.table.columns):
+        yield Difference(f"column {column!r} is only in the {'store' if column in table else 'published table'}")
+    for column in table.columns.intersection(release.table.columns):
         for scene, actual, published in zip(stored.scenes, table[column], release.table[column], strict=True):
-            if actual != published:
+            if actual != published and not (pd.isna(actual) and pd.isna(published)):
                 line = f"{scene}: {column} is {actual!r} in the store and {published!r} in the published table"
                 yield Difference(line, (scene, "coordinates"))
     _, height, width = stored.array("mask").shape

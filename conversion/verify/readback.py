@@ -6,10 +6,23 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from s2cmc.schema import DN_PER_REFLECTANCE, PIXEL_SIZE, SOURCE_VALUES, TABLE_COORDINATES, Outline, check_names
+from s2cmc.schema import (
+    DN_PER_REFLECTANCE,
+    FIXED_COORDINATES,
+    PIXEL_SIZE,
+    SCENE_COORDINATES,
+    SOURCE_VALUES,
+    TABLE_COORDINATES,
+    Outline,
+    SceneCoordinate,
+    bundled_names,
+    check_names,
+)
 from s2cmc.store import read_array
 
 from ..source import published_dtype, to_one_hot
+
+_KNOWN = {*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES}
 
 
 class Readback:
@@ -19,6 +32,15 @@ class Readback:
     ----------
     group : zarr.Group
         Group that `s2cmc.store.open_group` returned.
+
+    Attributes
+    ----------
+    coordinates : dict of str to ndarray
+        Values of all coordinates, as stored.
+    own : list of SceneCoordinate
+        Coordinates of columns of the user's own.
+    scenes : list of str
+        Product IDs.
 
     Raises
     ------
@@ -30,6 +52,7 @@ class Readback:
         arrays = dict(group.arrays())
         self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
         self.coordinates = {name: read_array(array, slice(None)) for name, array in arrays.items() if array.ndim == 1}
+        self.own = [_own_coordinate(arrays[name]) for name in bundled_names(self.coordinates) if name not in _KNOWN]
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
         check_names(self.scenes, str(group.store))
 
@@ -84,8 +107,9 @@ class Readback:
         return array.grown(margin * PIXEL_SIZE)
 
     def table(self) -> pd.DataFrame:
-        """Return the published table, tags and ``shadows_marked`` as bool."""
-        return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in TABLE_COORDINATES})
+        """Return the published table, tags and ``shadows_marked`` as bool, and columns of the user's own behind it."""
+        columns = (*TABLE_COORDINATES, *self.own)
+        return pd.DataFrame({c.published: self.coordinates[c.name].astype(c.dtype) for c in columns})
 
     def mask_dtype(self, name: str, i: int) -> str:
         """Return the dtype in which ``mask`` or ``alt_mask`` of scene `i` was published."""
@@ -96,3 +120,14 @@ class Readback:
 
     def _scene(self, name: str, i: int) -> np.ndarray:
         return read_array(self.array(name), i)
+
+
+def _own_coordinate(array: "zarr.Array[Any]") -> SceneCoordinate:
+    attributes = {name: str(value) for name, value in array.attrs.items()}
+    dtype = np.dtype(array.dtype)
+    return SceneCoordinate(
+        array.basename,
+        dtype.str if dtype.kind in "bif" else "O",
+        attributes.get("long_name", ""),
+        published=attributes.get("published_name", array.basename),
+    )

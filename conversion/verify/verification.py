@@ -79,7 +79,11 @@ def verify(
     if missing := [Difference(line) for line in _missing_names(stored)]:
         return problems + missing
     # Before the long part, so that a wrong release is reported at once.
-    source = open_release(locate(release), scenes=stored.scenes, release_options=release_options) if release else None
+    source = (
+        open_release(locate(release), scenes=stored.scenes, keep_columns=True, release_options=release_options)
+        if release
+        else None
+    )
     problems += map(Difference, _check_fixed(stored))
     workers = workers or os.cpu_count() or 1
     tally = _Tally([{} for _ in stored.scenes], [set() for _ in stored.scenes])

@@ -11,7 +11,7 @@ from s2cmc._compat import is_lazily_indexed
 from s2cmc._display import Description
 from s2cmc.accessor._shape import scene_dim
 from s2cmc.errors import CatalogueError
-from s2cmc.schema import CLASS_NAMES, PIXEL_VARIABLES, SPLITS, TAGS, TagGroup
+from s2cmc.schema import CLASS_NAMES, PIXEL_VARIABLES, SPLITS, TABLE_COLUMNS, TAGS, TagGroup
 
 TOPICS = {
     "scenes": ("select", "tags", "tag_groups", "groups", "random_split"),
@@ -77,6 +77,14 @@ def _facts(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
         tags = {tag.name: _counts(dataset, tag.name, count).get("True", 0) for tag in TAGS if tag.group is group}
         if any(tags.values()):
             yield str(group), _listed({name: n for name, n in tags.items() if n})
+    yield from _own_columns(dataset)
+
+
+def _own_columns(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
+    """Yield the coordinates of columns that the published table does not have, if there are any."""
+    published = {str(name): c.attrs.get("published_name") for name, c in dataset.variables.items()}
+    if own := [name for name, column in published.items() if column and column not in TABLE_COLUMNS]:
+        yield "own columns", ", ".join(own)
 
 
 def _period(dataset: xr.Dataset) -> str:

@@ -101,6 +101,9 @@ def convert(
     ] = "uint16",
     thumbnails: Annotated[bool, typer.Option("--thumbnails/--no-thumbnails", help="Keep the thumbnails.")] = True,
     from_dn: Annotated[bool, typer.Option("--from-dn", help="The arrays of RELEASE hold DN, not reflectance.")] = False,
+    keep_columns: Annotated[
+        bool, typer.Option("--keep-columns", help="Keep columns of your own in the table as coordinates.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
     scheduler: Annotated[
         str | None,
@@ -134,6 +137,7 @@ def convert(
                 reflectance=reflectance,
                 thumbnails=thumbnails,
                 from_dn=from_dn,
+                keep_columns=keep_columns,
                 release_options=key_values(storage_option, "--storage-option"),
             )
         )
@@ -150,6 +154,7 @@ def convert(
             reflectance=reflectance,
             thumbnails=thumbnails,
             from_dn=from_dn,
+            keep_columns=keep_columns,
             overwrite=overwrite,
             release_options=key_values(storage_option, "--storage-option"),
             access=access_of(store_option),

@@ -33,7 +33,9 @@ from s2cmc.schema.catalogue import (
     ReflectanceType,
     SceneCoordinate,
     TagGroup,
+    bundled_names,
     coordinate_name,
+    own_coordinate,
 )
 from s2cmc.schema.dates import Moment, interval
 from s2cmc.schema.geometry import (
@@ -115,6 +117,7 @@ __all__ = [
     "TagGroup",
     "bands_of",
     "boxes_intersect",
+    "bundled_names",
     "centres",
     "check_names",
     "coordinate_name",
@@ -128,6 +131,7 @@ __all__ = [
     "lonlat_bounds",
     "outline_margin",
     "outlines",
+    "own_coordinate",
     "square_corner",
     "tile_name",
     "tile_origin",

@@ -4,9 +4,14 @@ Source of classes and tags: the catalogue's own description (doi 10.5281/zenodo.
 `s2cmc.schema.bands`.
 """
 
+import keyword
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
+
+from s2cmc.errors import CatalogueError
 
 FORMAT_VERSION = "2.0"
 """Version of the store's format, ``major.minor``. A reader opens every store of its own major version."""
@@ -101,8 +106,8 @@ class Tag:
 
 
 def coordinate_name(published: str) -> str:
-    """Coordinate name of a published column: ``snow/ice`` is ``snow_ice``."""
-    return published.replace("/", "_")
+    """Coordinate name of a published column, or of one of the user's own: ``snow/ice`` is ``snow_ice``."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", published)
 
 
 _SURFACE, _TYPE = TagGroup.SURFACE_TYPE, TagGroup.CLOUD_TYPE
@@ -257,9 +262,55 @@ FIXED_COORDINATES = (
     *("band", "common_name", "wavelength", "bandwidth", "native_resolution"),
     *("y", "x", "thumbnail_y", "thumbnail_x", "rgb"),
 )
-"""Coordinates that do not depend on the scenes, in the order in which a store bundles them, behind those that do."""
+"""Coordinates that do not depend on the scenes."""
+
+
+def bundled_names(names: Collection[str]) -> list[str]:
+    """Return coordinates in the order in which a store bundles them: of the scenes, fixed ones, the user's own."""
+    known = [*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES]
+    return [name for name in known if name in names] + sorted({*names}.difference(known, PIXEL_VARIABLES))
+
 
 TABLE_COLUMNS = tuple(c.published for c in TABLE_COORDINATES if c.published)
+
+_MAX_NAME = 100  # characters of a name that is a folder of the store
+_RESERVED = {
+    *(c.name for c in SCENE_COORDINATES),
+    *(*FIXED_COORDINATES, *PIXEL_VARIABLES, CLASS_DIM),
+    *("geometry", "bbox"),  # columns of the footprints
+}
+
+
+def own_coordinate(published: str, dtype: str) -> SceneCoordinate:
+    """Return the coordinate of a column of the user's own, which the published table does not have.
+
+    Parameters
+    ----------
+    published : str
+        Name of the column.
+    dtype : str
+        NumPy dtype as stored; ``O`` stands for text.
+
+    Raises
+    ------
+    CatalogueError
+        If a coordinate cannot have this name, or the store has another one of it.
+
+    Examples
+    --------
+    >>> own_coordinate("sun glint?", "bool").name
+    'sun_glint_'
+    """
+    name = coordinate_name(published)
+    if not name.isidentifier() or keyword.iskeyword(name) or len(published) > _MAX_NAME:
+        raise CatalogueError(
+            f"column {published[:_MAX_NAME]!r} cannot be a coordinate of the scenes; rename it: a name begins with a "
+            f"letter, has at most {_MAX_NAME} characters, and is no word of Python"
+        )
+    if name.casefold() in _RESERVED:
+        raise CatalogueError(f"column {published!r} would be the coordinate {name!r}, which is another one; rename it")
+    return SceneCoordinate(name, dtype, f"column {published!r} of the user's own", published=published)
+
 
 DATASETS = ("MAIN", "VALIDATION", "CALIBRATION")
 ANNOTATORS = ("A", "B")

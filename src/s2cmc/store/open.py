@@ -20,7 +20,7 @@ from s2cmc.errors import (
     StoreError,
     UnfinishedStoreError,
 )
-from s2cmc.schema import FIXED_COORDINATES, JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES
+from s2cmc.schema import JOURNAL_PLAN, PIXEL_VARIABLES, SCENE_COORDINATES, bundled_names
 from s2cmc.storage import Access, Location, locate, make_access, survive_forks
 from s2cmc.store.format import (
     BUNDLE,
@@ -252,8 +252,7 @@ def _coordinates_beside_bundle(
     SHA-256: so all of them are proved at once.
     """
     stored = json.loads(root).get("consolidated_metadata", {}).get("metadata", {})
-    names = [name for name in (*(c.name for c in SCENE_COORDINATES), *FIXED_COORDINATES) if name in stored]
-    keys = [f"{name}/c/0" for name in names]
+    keys = [f"{name}/c/0" for name in bundled_names(stored)]
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
             contents = pool.map(lambda key: bytes(run_in_loop(store.fetch(key))), keys)

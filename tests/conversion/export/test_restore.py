@@ -83,7 +83,8 @@ def test_parts_are_exported_alone(tiny_store: Path, tmp_path: Path, form: str) -
     }
     assert done.scenes == everything.scenes == 3
     convert(tmp_path / "some", tmp_path / "back.zarr")
-    assert s2cmc.open_catalogue(tmp_path / "back.zarr").mask.equals(s2cmc.open_catalogue(tiny_store).mask)
+    back, first = (s2cmc.open_catalogue(path) for path in (tmp_path / "back.zarr", tiny_store))
+    np.testing.assert_array_equal(back.mask, first.mask)
     with pytest.raises(s2cmc.StoreError, match="holds an export of another parts; choose another place"):
         export(tiny_store, tmp_path / "some", format=form)
 
@@ -92,7 +93,7 @@ def test_parts_are_exported_alone(tiny_store: Path, tmp_path: Path, form: str) -
     ("parts", "said"),
     [
         (["subscenes", "mask"], r"no part 'mask' of a release; did you mean masks or alt_masks\?"),
-        (["bands/B02"], "no part 'bands/B02' of a release; there are subscenes, masks, alt_masks, shapefiles, thumbnails"),
+        (["B02"], "no part 'B02' of a release; there are subscenes, masks, alt_masks, shapefiles"),
         ([], r"parts \[\] is no list of names"),
         ("masks", "parts 'masks' is no list of names"),
     ],
