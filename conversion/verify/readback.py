@@ -52,7 +52,11 @@ class Readback:
         arrays = dict(group.arrays())
         self._arrays = {name: array for name, array in arrays.items() if array.ndim > 1}
         self.coordinates = {name: read_array(array, slice(None)) for name, array in arrays.items() if array.ndim == 1}
-        self.own = [_own_coordinate(arrays[name]) for name in bundled_names(self.coordinates) if name not in _KNOWN]
+        self.own = [
+            _own_coordinate(arrays[name])
+            for name in bundled_names(self.coordinates)
+            if name not in _KNOWN and arrays[name].shape == arrays["scene"].shape
+        ]
         self.scenes = [str(scene) for scene in self.coordinates["scene"]]
         check_names(self.scenes, str(group.store))
 
