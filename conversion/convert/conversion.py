@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,21 +20,28 @@ from s2cmc.schema import ReflectanceType
 from s2cmc.storage import Access, Location, locate
 
 from ..layout import GLOBAL_ATTRIBUTES, SYNTHETIC_ATTRIBUTES, store_objects
+from ..records import GIVE_UP
 from ..source import (
+    SUBSCENES,
     Findings,
+    Member,
+    Release,
     compare_percentages,
     geo_coordinates,
     open_release,
     own_coordinates,
     product_coordinates,
+    scene_of_subscene,
+    stream_members,
     table_coordinates,
+    work_on_members,
 )
 from ..targets import Target, digests_in, writing
 from .cluster import check_workers, connected, make_places, run_on_workers
 from .load import encode_block
 from .plan import Options, Plan, Task, make_plan
 from .report import ConversionReport, make_report, quality_of
-from .resume import start_or_resume
+from .resume import start_or_resume, with_known_identities
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -57,6 +65,8 @@ def convert(
     from_dn: bool = False,
     keep_columns: bool = False,
     overwrite: bool = False,
+    keep: Location | None = None,
+    give_up: float = GIVE_UP,
     release_options: Mapping[str, object] | None = None,
     access: Access | None = None,
     scheduler: "str | Client | None" = None,
@@ -72,7 +82,8 @@ def convert(
     Parameters
     ----------
     release : str or path
-        Folder, zip or URL in the published layout: zips or folders of npy or npz arrays.
+        Folder, zip or URL in the published layout: zips or folders of npy or npz arrays. Or the address of a published
+        record, such as ``zenodo:4172871``, its DOI or its page, which is read politely and stubbornly.
     store : str or path
         Folder of the store, or ``s3://``, ``gs://`` or ``az://`` URL.
     scenes : sequence of str, optional
@@ -91,6 +102,10 @@ def convert(
         Keep columns of the table that the published one does not have, as coordinates of the scenes.
     overwrite : bool
         Replace a finished store, or a conversion that was started from another release or with other scenes.
+    keep : str or path, optional
+        Folder that keeps what is fetched of a record; `convert` takes it as a release when all of it is there.
+    give_up : float
+        Seconds in which nothing of a record arrives, after which it is given up.
     release_options : mapping, optional
         Options of the fsspec file system of `release`.
     access : Access, optional
@@ -130,11 +145,22 @@ def convert(
         target.claimed(),
     ):
         source = open_release(
-            release, scenes=scenes, skip=skip, keep_columns=keep_columns, release_options=release_options
+            release,
+            scenes=scenes,
+            skip=skip,
+            keep_columns=keep_columns,
+            release_options=release_options,
+            keep=keep,
+            give_up=give_up,
         )
+        if source.record and scheduler is not None:
+            raise ArgumentError(
+                f"{release} is a record, whose host counts requests, so that one process reads it; download it to "
+                "where all workers see it (s2cmc download), and convert the folder"
+            )
         for line in source.warnings:
             logger.warning(line)
-        plan = make_plan(source, Options(reflectance, thumbnails, from_dn))
+        plan = with_known_identities(make_plan(source, Options(reflectance, thumbnails, from_dn)), target)
         target.check_free(overwrite=overwrite)  # again, as listing the release may have taken minutes
         run = uuid4().hex
         target.admit(run)  # from here on workers that an earlier run left behind write nothing
@@ -150,13 +176,14 @@ def convert(
         header = {"identity": plan.identity(), "command": command}
         todo = start_or_resume(plan, target, header, overwrite=overwrite)
         if client is None:
-            done = _run_in_threads(plan, target, todo, workers or os.cpu_count() or 1)
+            done = _run_here(plan, target, todo, workers or os.cpu_count() or 1)
         else:
             places = make_places(plan, target, run, release)
             done = run_on_workers(client, plan, target, places, todo)
         with closing(done):  # tasks under way end before the target is released
             _collect(plan, todo, done, progress)
-        findings = _publish(plan, target)
+        _prove_whole(plan.release)
+        findings = _publish(with_known_identities(plan, target), target)
     return make_report(
         plan,
         findings,
@@ -196,6 +223,44 @@ def _collect(
         )
 
 
+def _run_here(plan: Plan, target: Target, tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, list[str]]]:
+    """Run tasks in this process, those of the small arrays first; yield each, and why scenes cannot be stored."""
+    small = [task for task in tasks if task.array.name != "reflectance"]
+    large = [task for task in tasks if task.array.name == "reflectance"]
+    if plan.release.streamed:
+        yield from _run_in_threads(plan, target, small, workers)
+        yield from _run_streaming(plan, target, large, workers)
+    else:
+        yield from _run_in_threads(plan, target, [*small, *large], workers)
+
+
+def _run_streaming(
+    plan: Plan, target: Target, tasks: Sequence[Task], workers: int
+) -> Generator[tuple[Task, list[str]]]:
+    """Run the tasks of reflectance while the zip of all subscenes streams by."""
+    release = plan.release
+    if release.record is None or not tasks:
+        return
+    pieces = release.record.stream(release.streamed)
+
+    def work(task: Task, member: Member) -> list[str]:
+        scenes = list(release.scenes)
+        scenes[task.first] = replace(scenes[task.first], subscene=member)
+        return _convert_task(replace(plan, release=replace(release, scenes=tuple(scenes))), target, task)
+
+    by_scene = {release.scenes[task.first].scene: task for task in tasks}
+    yield from work_on_members(stream_members(pieces, release.streamed), by_scene, scene_of_subscene, work, workers)
+    if release.is_whole:  # what is left is the directory, and the MD5 of the whole is proved
+        for _ in pieces:
+            pass
+
+
+def _prove_whole(release: Release) -> None:
+    """Complete the large file of a record that is kept: a few bytes are between its members."""
+    if release.record and release.record.keeps_all and release.is_whole:
+        release.record.complete(SUBSCENES)
+
+
 def _run_in_threads(
     plan: Plan, target: Target, tasks: Sequence[Task], workers: int
 ) -> Generator[tuple[Task, list[str]]]:
@@ -205,6 +270,10 @@ def _run_in_threads(
         futures = {pool.submit(_convert_task, plan, target, task): task for task in tasks}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except BaseException:
+        if plan.release.record:
+            plan.release.record.stop()  # threads may wait for minutes
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -114,7 +114,8 @@ def _load_reflectance(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[
             fill_floats(out, blocks, source.scene)
         else:
             fill_dn(np.moveaxis(out, -1, 0), blocks, source.scene, from_dn=plan.options.from_dn)
-    return count_extremes(out) | {"look": look_at_scene(out)}
+    # Read to its end, also a member that streamed by has its identity.
+    return count_extremes(out) | {"look": look_at_scene(out), "source": source.subscene.identity}
 
 
 def _load_mask(plan: Plan, source: SceneSource, out: np.ndarray) -> dict[str, Any]:

@@ -121,8 +121,8 @@ class Plan:
         scheduler: str | None = None,
     ) -> str:
         """Return the command that starts and resumes this conversion, without credentials: others may read it."""
-        places = [redacted(place) if "://" in place else os.path.abspath(place) for place in (self.release.url, store)]
-        words = ["s2cmc", "convert", *places]
+        release = self.release.url if self.release.record else _absolute(self.release.url)
+        words = ["s2cmc", "convert", release, _absolute(store)]
         if self.options.reflectance != "uint16":
             words += ["--reflectance", self.options.reflectance]
         if not self.options.thumbnails:
@@ -140,6 +140,10 @@ class Plan:
         for name, value in store_options.items():
             words += ["-o", f"{name}={value}"]
         return shlex.join(words)
+
+
+def _absolute(place: str) -> str:
+    return redacted(place) if "://" in place else os.path.abspath(place)
 
 
 def _encoding(array: PixelArray) -> str:

@@ -11,12 +11,14 @@ Masks and thumbnails have many scenes in a shard: the shards from the first one 
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from s2cmc.errors import StoreError
 from s2cmc.schema import PIXEL_VARIABLES
 
 from ..layout import array_objects
+from ..source import PassingMember
 from ..targets import State, Step, Target
 from .plan import Plan, Task
 
@@ -51,6 +53,25 @@ def start_or_resume(plan: Plan, target: Target, header: dict[str, Any], *, overw
     target.begin(header, array_objects(plan.arrays), same=resumes)
     done = _keep_valid(plan, target) if resumes else set()
     return [task for task in plan.tasks() if task.name not in done]
+
+
+def with_known_identities(plan: Plan, target: Target) -> Plan:
+    """Return the plan of a release that streams by with the identities of the subscenes that have passed before."""
+    scenes = ((target.header() or {}).get("identity") or {}).get("scenes") or []
+    records = target.records() if plan.release.streamed else {}
+    # reflectance-000003 is of the fourth scene.
+    known = {
+        scenes[int(name.rpartition("-")[2])]: record["findings"][0]["source"]
+        for name, record in records.items()
+        if name.startswith("reflectance-")
+    }
+    sources = tuple(
+        replace(source, subscene=replace(source.subscene, identity=known[source.scene]))
+        if isinstance(source.subscene, PassingMember) and source.scene in known
+        else source
+        for source in plan.release.scenes
+    )
+    return replace(plan, release=replace(plan.release, scenes=sources))
 
 
 def _differences(plan: Plan, target: Target, identity: Mapping[str, Any], started: Mapping[str, Any]) -> Sequence[str]:

@@ -54,6 +54,7 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         self._passing = large if folder is None else ""
         self._folder = folder or _temporary_folder(self)
         self._lock = Lock()
+        self._announced: set[str] = set()
         self._expected: dict[str, list[Span]] = {}
         self._parts: dict[str, PartFile] = {}
         self._bringing: dict[str, Lock] = {}
@@ -78,7 +79,12 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
     def expect(self, path: str, spans: Iterable[Span]) -> None:
         """Announce the spans of a file that will be read: the first one that is read brings all of them."""
         path = self._strip_protocol(path)
+        self._announced.add(path)
         self._expected[path] = _together([*self._expected.get(path, []), *spans], int(self.size(path)))
+
+    def keeps_expected(self, path: str) -> bool:
+        """Return True for a file of which spans are expected: reading one of them brings all."""
+        return self._strip_protocol(path) in self._announced
 
     def stream(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield a file, or bytes `start` to `end` of it, in pieces, from disk as far as they are there.
@@ -107,6 +113,11 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return a file, or bytes `start` to `end` of it; see `stream`."""
         return b"".join(self.stream(path, start or 0, end))
+
+    @property
+    def keeps_all(self) -> bool:
+        """True if all that is fetched is kept, also of the large file."""
+        return not self._passing
 
     def complete(self, path: str) -> None:
         """Fetch what is missing of a file that is kept, and so prove it."""

@@ -14,7 +14,7 @@ from .checks import (
     to_one_hot,
 )
 from .checksums import verify_published
-from .containers import Member, ZipMember, open_content
+from .containers import Member, PassingMember, ZipMember, open_content
 from .coordinates import (
     Findings,
     geo_coordinates,
@@ -23,19 +23,23 @@ from .coordinates import (
     quality_coordinates,
     table_coordinates,
 )
+from .filesystems import SUBSCENES, release_filesystem
 from .headers import Headers, read_headers
-from .listing import Release, SceneSource, open_release
+from .listing import Release, SceneSource, open_release, scene_of_subscene
 from .looks import find_identical, find_unlike, look_at_scene, look_at_thumbnail
 from .outlines import read_outlines
 from .percentages import compare_percentages
+from .streams import stream_members, work_on_members
 from .thumbnails import keep_thumbnail
 
 __all__ = [
     "CHECKED_ROWS",
+    "SUBSCENES",
     "VALID_LABELS",
     "Findings",
     "Headers",
     "Member",
+    "PassingMember",
     "Release",
     "SceneSource",
     "ZipMember",
@@ -60,8 +64,12 @@ __all__ = [
     "quality_coordinates",
     "read_headers",
     "read_outlines",
+    "release_filesystem",
+    "scene_of_subscene",
+    "stream_members",
     "table_coordinates",
     "to_labels",
     "to_one_hot",
     "verify_published",
+    "work_on_members",
 ]

@@ -52,10 +52,10 @@ def check_subscene(array: HasForm, size: tuple[int, int] | None, scene: str) -> 
     """
     bands = len(BAND_NAMES)
     height, width = size or (array.shape[:2] if len(array.shape) == 3 else (0, 0))
-    expected = f"({height}, {width}, {bands})" if size else f"(y, x, {bands})"
+    expected = f"({height}, {width}, {bands}) (y, x, band)" if size else f"(y, x, band) with {bands} bands"
     if array.shape != (height, width, bands):
         first = "; its axes look transposed, band first" if array.shape[:1] == (bands,) else ""
-        raise SceneError(scene, f"its subscene has shape {array.shape}{first}; expected {expected} (y, x, band)")
+        raise SceneError(scene, f"its subscene has shape {array.shape}{first}; expected {expected}")
     if not (0 < height <= SIDE and 0 < width <= SIDE):
         raise SceneError(
             scene, f"its subscene has {height} x {width} pixels; expected at least 1 and at most {SIDE} each"

@@ -11,8 +11,9 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import SIDE, open_array
 from s2cmc.schema import BAND_NAMES
 
+from ..records import KeptRecord
 from .checks import check_mask, check_subscene
-from .containers import FileMember, Member, ZipMember, open_content
+from .containers import FileMember, Member, PassingMember, ZipMember, open_content
 from .listing import SceneSource
 from .thumbnails import read_size
 
@@ -67,6 +68,9 @@ def read_headers(sources: Sequence[SceneSource], *, thumbnails: bool) -> Headers
     problems: list[str] = []
     subscenes = _read_forms([(s, s.subscene) for s in sources], problems)
     sizes = Counter((form.shape[0], form.shape[1]) for form in subscenes.values() if _is_subscene(form.shape))
+    if not subscenes:  # of a record, none is looked at before its turn
+        masks = _read_forms([(s, s.mask) for s in sources], [])
+        sizes = Counter((form.shape[0], form.shape[1]) for form in masks.values() if len(form.shape) == 3)
     size = sizes.most_common(1)[0][0] if sizes else None
     for scene, form in subscenes.items():
         _note(problems, check_subscene, form, size, scene)
@@ -105,7 +109,7 @@ def _read_forms(members: Sequence[tuple[SceneSource, Member]], problems: list[st
     """Read shape and dtype of the arrays of a part, by scene."""
     forms = {}
     for i, (source, member) in enumerate(members):
-        if i and (not _is_near(member) or _is_large_npz(member)):
+        if (i or _is_of_record(member)) and (not _is_near(member) or _is_large_npz(member)):
             continue
         try:
             forms[source.scene] = _read_form(member)
@@ -137,10 +141,18 @@ def _read_size(member: Member) -> tuple[int, int] | None:
 
 
 def _is_near(member: Member) -> bool:
-    """Return True if a look at the beginning of a file is no request."""
-    if isinstance(member, ZipMember) and member.whole is not None:
-        return True
-    return isinstance(member, FileMember | ZipMember) and isinstance(member.filesystem, LocalFileSystem)
+    """Return True if a look at the beginning of a file is no request, or brings all of its kind."""
+    if isinstance(member, ZipMember):
+        kept = isinstance(member.filesystem, KeptRecord) and member.filesystem.keeps_expected(member.archive)
+        return kept or member.whole is not None or isinstance(member.filesystem, LocalFileSystem)
+    return isinstance(member, FileMember) and isinstance(member.filesystem, LocalFileSystem)
+
+
+def _is_of_record(member: Member) -> bool:
+    """Return True if a look at the beginning of a file would be a request that fetches more than that."""
+    return isinstance(member, PassingMember) or (
+        isinstance(member, ZipMember) and isinstance(member.filesystem, KeptRecord)
+    )
 
 
 def _is_large_npz(member: Member) -> bool:

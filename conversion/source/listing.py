@@ -114,6 +114,8 @@ class Release:
         The record it is, if it is one.
     streamed : str
         Path of the zip of all subscenes, if its server honours no ranges: it is read as it streams by.
+    is_whole : bool
+        No scenes of the release were left out.
     """
 
     url: str
@@ -125,6 +127,7 @@ class Release:
     warnings: tuple[str, ...]
     record: KeptRecord | None = None
     streamed: str = ""
+    is_whole: bool = True
 
     def fingerprint(self, variable: str | None = None, first: int = 0, last: int | None = None) -> str:
         """Return the SHA-256 over ending, size and CRC-32 (zip) or modification time (folder) of files.
@@ -215,6 +218,7 @@ def open_release(
         warnings=tuple(listing.warnings),
         record=record,
         streamed=layout.streamed,
+        is_whole=scenes is None and not skip,
     )
 
 
