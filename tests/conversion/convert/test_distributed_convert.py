@@ -240,6 +240,15 @@ def test_workers_replace_a_store_beside_the_old_one(client, release, store, tmp_
     assert objects_of(target) == objects_of(store)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def test_workers_read_a_release_that_is_one_zip_of_zips(client, release, store, tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "release.zip", "w", method) as archive:
+        for path in sorted(release.iterdir()):
+            archive.write(path, path.name)
+    convert(str(tmp_path / "release.zip"), str(tmp_path / "store"), scheduler=client)
+    assert objects_of(tmp_path / "store") == objects_of(store)
+
+
 def test_workers_that_do_not_see_the_release_are_refused(client, release, tmp_path):
     """It lies in the memory of this process."""
     memory = fsspec.filesystem("memory")
