@@ -182,9 +182,16 @@ class _ZipPlace:
         return [replace(member, name=path) for path, member in self.below(name).members]
 
     def below(self, name: str) -> "_ZipPlace":
-        top = f"{name}/"
-        inside = tuple((path.removeprefix(top), m) for path, m in self.members if path.startswith(top))
-        return _ZipPlace(inside, self.name + top)
+        return _ZipPlace(tuple(self._folders.get(name, ())), f"{self.name}{name}/")
+
+    @cached_property
+    def _folders(self) -> Mapping[str, list[tuple[str, ZipMember]]]:
+        folders: dict[str, list[tuple[str, ZipMember]]] = {}
+        for path, member in self.members:
+            folder, slash, rest = path.partition("/")
+            if slash:
+                folders.setdefault(folder, []).append((rest, member))
+        return folders
 
 
 def _zip_place(filesystem: AbstractFileSystem, path: str, name: str = "") -> _ZipPlace:
