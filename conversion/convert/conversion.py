@@ -24,17 +24,15 @@ from ..records import GIVE_UP
 from ..source import (
     SUBSCENES,
     Findings,
-    Member,
     Release,
+    SceneSource,
     compare_percentages,
     geo_coordinates,
     open_release,
     own_coordinates,
     product_coordinates,
-    scene_of_subscene,
-    stream_members,
     table_coordinates,
-    work_on_members,
+    work_on_subscenes,
 )
 from ..targets import Target, digests_in, writing
 from .cluster import check_workers, connected, make_places, run_on_workers
@@ -238,21 +236,14 @@ def _run_streaming(
     plan: Plan, target: Target, tasks: Sequence[Task], workers: int
 ) -> Generator[tuple[Task, list[str]]]:
     """Run the tasks of reflectance while the zip of all subscenes streams by."""
-    release = plan.release
-    if release.record is None or not tasks:
-        return
-    pieces = release.record.stream(release.streamed)
 
-    def work(task: Task, member: Member) -> list[str]:
-        scenes = list(release.scenes)
-        scenes[task.first] = replace(scenes[task.first], subscene=member)
-        return _convert_task(replace(plan, release=replace(release, scenes=tuple(scenes))), target, task)
+    def work(task: Task, source: SceneSource) -> list[str]:
+        scenes = list(plan.release.scenes)
+        scenes[task.first] = source
+        return _convert_task(replace(plan, release=replace(plan.release, scenes=tuple(scenes))), target, task)
 
-    by_scene = {release.scenes[task.first].scene: task for task in tasks}
-    yield from work_on_members(stream_members(pieces, release.streamed), by_scene, scene_of_subscene, work, workers)
-    if release.is_whole:  # what is left is the directory, and the MD5 of the whole is proved
-        for _ in pieces:
-            pass
+    by_scene = {plan.release.scenes[task.first].scene: task for task in tasks}
+    yield from work_on_subscenes(plan.release, by_scene, work, workers)
 
 
 def _prove_whole(release: Release) -> None:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from statistics import median_low
 
 import numpy as np
@@ -12,14 +13,18 @@ from s2cmc.schema import QUALITY_COORDINATES, ReflectanceType
 from s2cmc.storage import Location, locate
 
 from ..layout import store_objects
+from ..records import GIVE_UP, KeptRecord
 from ..source import (
     Member,
+    Release,
+    SceneSource,
     ZipMember,
     geo_coordinates,
     open_release,
     own_coordinates,
     product_coordinates,
     table_coordinates,
+    work_on_subscenes,
 )
 from .load import encode_block
 from .plan import Options, Plan, Task, make_plan
@@ -66,6 +71,8 @@ class Forecast:
     arrays : tuple of ArrayForecast
     metadata_objects, metadata_nbytes : int
         Coordinates, twice, and metadata.
+    way : str
+        How the scenes of a published record are read, in words; empty for another release.
     measured_scene : str
         Scene of median size, whose reflectance was loaded and encoded in memory to measure ratio and seconds. For the
         other arrays one chunk of scenes from this one on was measured.
@@ -77,6 +84,7 @@ class Forecast:
     metadata_objects: int
     metadata_nbytes: int
     measured_scene: str
+    way: str = ""
 
     @property
     def tasks(self) -> int:
@@ -125,13 +133,14 @@ def forecast(
     thumbnails: bool = True,
     from_dn: bool = False,
     keep_columns: bool = False,
+    give_up: float = GIVE_UP,
     release_options: Mapping[str, object] | None = None,
 ) -> Forecast:
     """Plan a conversion and load and encode a few scenes in memory; see `convert`.
 
     Parameters
     ----------
-    release, scenes, skip, reflectance, thumbnails, from_dn, keep_columns, release_options
+    release, scenes, skip, reflectance, thumbnails, from_dn, keep_columns, give_up, release_options
         As `convert` takes them.
     workers : int
         Threads that will do the tasks.
@@ -142,13 +151,24 @@ def forecast(
         If the release is not whole, or the measured scenes cannot be stored.
     """
     source = open_release(
-        locate(release), scenes=scenes, skip=skip, keep_columns=keep_columns, release_options=release_options
+        locate(release),
+        scenes=scenes,
+        skip=skip,
+        keep_columns=keep_columns,
+        release_options=release_options,
+        give_up=give_up,
     )
     plan = make_plan(source, Options(reflectance, thumbnails, from_dn))
     sizes = [_stored_nbytes(source.subscene) for source in plan.release.scenes]
     measured = sizes.index(median_low(sizes))
     # Small arrays first, so that imports and other one-time costs do not count into the time of the large one.
-    arrays = [_array_forecast(plan, name, measured) for name in sorted(plan.arrays, key=lambda n: n == "reflectance")]
+    small = [name for name in plan.arrays if name != "reflectance"]
+    arrays = [_array_forecast(plan, name, measured) for name in small]
+    if source.streamed:
+        measured, reflectance_forecast = _streamed_forecast(plan)
+        arrays.append(reflectance_forecast)
+    else:
+        arrays.append(_array_forecast(plan, "reflectance", measured))
     digests = {task.array.key(task.first): "0" * 64 for task in plan.tasks()}
     metadata = store_objects(plan.arrays, _coordinates(plan), {}, digests, own_coordinates(source.table))
     return Forecast(
@@ -158,6 +178,7 @@ def forecast(
         metadata_objects=len(metadata),
         metadata_nbytes=sum(map(len, metadata.values())),
         measured_scene=plan.release.scenes[measured].scene,
+        way=_way(source),
     )
 
 
@@ -182,7 +203,7 @@ def _array_forecast(plan: Plan, name: str, middle: int) -> ArrayForecast:
         measured_members = [member for source in sources[task.first : task.last] for member in source.members(name)]
         ratio = written / sum(map(_stored_nbytes, measured_members))
         seconds *= len(members) / len(measured_members)
-    zips = {member.archive for member in members if isinstance(member, ZipMember) and member.whole is not None}
+    zips = {member.archive for member in members if isinstance(member, ZipMember) and _comes_whole(member)}
     read_nbytes = sum(map(_stored_nbytes, members))
     return ArrayForecast(
         name=name,
@@ -193,6 +214,39 @@ def _array_forecast(plan: Plan, name: str, middle: int) -> ArrayForecast:
         ratio=ratio,
         seconds=seconds,
     )
+
+
+def _streamed_forecast(plan: Plan) -> tuple[int, ArrayForecast]:
+    """Forecast reflectance from the first subscene that streams by; also return the position of its scene."""
+    release, array = plan.release, plan.arrays["reflectance"]
+    by_scene = {release.scenes[task.first].scene: task for task in plan.tasks() if task.array is array}
+
+    def work(task: Task, source: SceneSource) -> int:
+        scenes = list(release.scenes)
+        scenes[task.first] = source
+        return _measure(replace(plan, release=replace(release, scenes=tuple(scenes))), task)[1]
+
+    began = time.perf_counter()
+    with closing(work_on_subscenes(release, by_scene, work, 1)) as results:
+        task, written = next(results)
+    seconds = time.perf_counter() - began
+    count, read = len(release.scenes), int(release.record.size(release.streamed)) if release.record else 0
+    forecast = ArrayForecast(
+        name=array.name,
+        tasks=count,
+        reads=1,
+        read_nbytes=read,
+        written_nbytes=written * count,
+        ratio=written * count / max(read, 1),
+        seconds=seconds * count,
+    )
+    return task.first, forecast
+
+
+def _comes_whole(member: ZipMember) -> bool:
+    """Return True if a member comes with all others of its zip."""
+    kept = isinstance(member.filesystem, KeptRecord) and member.filesystem.keeps_expected(member.archive)
+    return kept or member.whole is not None
 
 
 def _measure(plan: Plan, task: Task) -> tuple[float, int]:
@@ -206,9 +260,19 @@ def _measure(plan: Plan, task: Task) -> tuple[float, int]:
 
 def _stored_nbytes(member: Member) -> int:
     """Return the bytes that reading a member fetches."""
-    if isinstance(member, ZipMember):
-        return member.info.compress_size
-    return member.nbytes
+    return member.info.compress_size if isinstance(member, ZipMember) else member.nbytes
+
+
+def _way(release: Release) -> str:
+    """Say how the scenes of a record are read."""
+    if release.record is None:
+        return ""
+    if release.streamed:
+        return (
+            f"{release.streamed} is converted as it streams by, because the server honours no ranges: what breaks off "
+            "begins it again, finished scenes are kept"
+        )
+    return "scenes are read by ranges, a request each: what breaks off goes on where it ended"
 
 
 def _coordinates(plan: Plan) -> dict[str, np.ndarray]:

@@ -68,6 +68,8 @@ class ConversionReport:
         also of ``alt_mask``.
     percentages : str
         How the percentages of the table differ from those of the masks; empty if they are equal to the pixel.
+    proof : str
+        What of a published record was proved by its MD5, and what by size and CRC-32; empty for another release.
     """
 
     store: str
@@ -80,6 +82,7 @@ class ConversionReport:
     oddities: dict[str, dict[str, int | str]]
     counts: dict[str, int]
     percentages: str
+    proof: str = ""
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
@@ -89,6 +92,7 @@ class ConversionReport:
         ]
         if self.resumed:
             lines.append(f"resumed: {self.resumed} tasks had been done before")
+        lines += [self.proof] if self.proof else []
         lines += list(self.warnings)
         lines.append(
             "invalid pixels: {invalid_image_pixels:,} of {image_pixels:,} in the images; {unlabelled_mask_pixels:,} "
@@ -145,6 +149,7 @@ def make_report(
         oddities=oddities | _remarks(plan, dict(zip(scenes.tolist(), findings, strict=True))),
         counts=_totals(findings, height * width),
         percentages=compare_percentages(plan.release.table, findings, height * width).text,
+        proof=plan.release.record.proof() if plan.release.record else "",
     )
 
 

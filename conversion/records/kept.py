@@ -114,6 +114,15 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         """Return a file, or bytes `start` to `end` of it; see `stream`."""
         return b"".join(self.stream(path, start or 0, end))
 
+    def proof(self) -> str:
+        """Say what was proved by what was read."""
+        names = self.ls("", detail=False)
+        whole = [name for name in names if name in self.proved]
+        parts = [name for name in names if name not in self.proved and name.endswith(".zip")]
+        said = [f"the MD5 of {', '.join(whole)}"] if whole else []
+        said += [f"size and CRC-32 of each member that was read of {', '.join(parts)}"] if parts else []
+        return f"proved while it was read: {'; '.join(said)}"
+
     @property
     def keeps_all(self) -> bool:
         """True if all that is fetched is kept, also of the large file."""

@@ -25,11 +25,11 @@ from .coordinates import (
 )
 from .filesystems import SUBSCENES, release_filesystem
 from .headers import Headers, read_headers
-from .listing import Release, SceneSource, open_release, scene_of_subscene
+from .listing import Release, SceneSource, open_release
 from .looks import find_identical, find_unlike, look_at_scene, look_at_thumbnail
 from .outlines import read_outlines
 from .percentages import compare_percentages
-from .streams import stream_members, work_on_members
+from .streams import work_on_subscenes
 from .thumbnails import keep_thumbnail
 
 __all__ = [
@@ -65,11 +65,9 @@ __all__ = [
     "read_headers",
     "read_outlines",
     "release_filesystem",
-    "scene_of_subscene",
-    "stream_members",
     "table_coordinates",
     "to_labels",
     "to_one_hot",
     "verify_published",
-    "work_on_members",
+    "work_on_subscenes",
 ]

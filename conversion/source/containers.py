@@ -421,7 +421,9 @@ class PassingMember:
 
     def open(self) -> Content:
         """Refuse."""
-        raise ReleaseError(f"{self.path} cannot be read by itself: its server honours no ranges")
+        raise ReleaseError(
+            f"{self.path} cannot be read by itself, because its server honours no ranges; download the record first"
+        )
 
     def read(self, limit: int = FILE_BYTES) -> bytes:  # noqa: ARG002
         """Refuse."""

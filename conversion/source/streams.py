@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Full, Queue
 from typing import Any
 
@@ -17,6 +17,7 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import FILE_BYTES
 
 from .containers import Content, Member, Piece, printable
+from .listing import Release, SceneSource, scene_of_subscene
 
 _PIECE = 65_536  # bytes
 _PIECES = 64  # on their way to a worker
@@ -144,6 +145,38 @@ def work_on_members[K, R](
     if todo:
         missing = ", ".join(list(todo)[:3])
         raise ReleaseError(f"subscenes.zip has ended, and {len(todo)} scenes have no file in it: {missing}")
+
+
+def work_on_subscenes[K, R](
+    release: Release, wanted: Mapping[str, K], work: Callable[[K, SceneSource], R], workers: int
+) -> Generator[tuple[K, R]]:
+    """Call a function with each scene of a release whose subscenes stream by; see `work_on_members`.
+
+    Parameters
+    ----------
+    release : Release
+        With `streamed`.
+    wanted : mapping of str to object
+        What `work` gets, by scene.
+    work : callable
+        Reads the subscene of the scene it is given, once.
+    workers : int
+    """
+    if release.record is None or not wanted:
+        return
+    sources = {source.scene: source for source in release.scenes}
+    pieces = release.record.stream(release.streamed)
+
+    def with_member(pair: tuple[K, SceneSource], member: Member) -> R:
+        return work(pair[0], replace(pair[1], subscene=member))
+
+    pairs = {scene: (key, sources[scene]) for scene, key in wanted.items()}
+    members = stream_members(pieces, release.streamed)
+    for (key, _), result in work_on_members(members, pairs, scene_of_subscene, with_member, workers):
+        yield key, result
+    if release.is_whole:  # only the directory is left, and then the MD5 is proved
+        for _piece in pieces:
+            pass
 
 
 def _finished[K, R](running: dict[Future[R], K]) -> Generator[tuple[K, R]]:

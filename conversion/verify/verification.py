@@ -26,7 +26,15 @@ from s2cmc.schema import (
 from s2cmc.storage import Access, Location, locate
 from s2cmc.store import DIGESTS, open_group
 
-from ..source import VALID_LABELS, count_extremes, count_labels, open_release, quality_coordinates
+from ..source import (
+    VALID_LABELS,
+    SceneSource,
+    count_extremes,
+    count_labels,
+    open_release,
+    quality_coordinates,
+    work_on_subscenes,
+)
 from .compare import Difference, compare_coordinates, compare_scene, differences
 from .objects import check_objects, read_shard, shard_digests, shard_key, shard_spans, unreadable_scenes
 from .readback import Readback
@@ -96,8 +104,19 @@ def verify(
     elif source:
         problems += compare_coordinates(stored, source)
         unreadable = tally.unreadable
-        scenes = [partial(compare_scene, stored, i, scene, unreadable[i]) for i, scene in enumerate(source.scenes)]
-        problems += _run_steps(scenes, workers, progress)
+
+        def compare(i: int, scene: SceneSource) -> list[Difference]:
+            return compare_scene(stored, i, scene, unreadable[i])
+
+        if source.streamed:
+            places = {scene: i for i, scene in enumerate(stored.scenes)}
+            for done, (_, lines) in enumerate(work_on_subscenes(source, places, compare, workers), start=1):
+                problems += lines
+                if progress:
+                    progress(done, len(places))
+        else:
+            scenes = [partial(compare, i, scene) for i, scene in enumerate(source.scenes)]
+            problems += _run_steps(scenes, workers, progress)
     return list(dict.fromkeys(problems))
 
 

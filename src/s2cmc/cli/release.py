@@ -105,6 +105,10 @@ def convert(
         bool, typer.Option("--keep-columns", help="Keep columns of your own in the table as coordinates.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what STORE holds.")] = False,
+    keep: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Of a record: keep what is fetched, as its files.")
+    ] = None,
+    give_up: GiveUp = "30m",  # type: ignore[assignment]  # typer parses defaults too
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +142,7 @@ def convert(
                 thumbnails=thumbnails,
                 from_dn=from_dn,
                 keep_columns=keep_columns,
+                give_up=give_up,
                 release_options=key_values(storage_option, "--storage-option"),
             )
         )
@@ -156,6 +161,8 @@ def convert(
             from_dn=from_dn,
             keep_columns=keep_columns,
             overwrite=overwrite,
+            keep=keep,
+            give_up=give_up,
             release_options=key_values(storage_option, "--storage-option"),
             access=access_of(store_option),
             scheduler=scheduler,
@@ -190,7 +197,8 @@ def _show(plan: "Forecast") -> None:
     size = f"{plan.read_nbytes / 1e6:,.1f}", f"{plan.written_nbytes / 1e6:,.1f}"
     table.add_row("all", f"{plan.tasks:,}", *size, f"{sum(a.seconds for a in plan.arrays):,.1f}")
     out.print(table)
-    lines = [
+    lines = [plan.way] if plan.way else []
+    lines += [
         f"requests: {plan.reads:,} read pixels, {plan.puts:,} write; the store has {plan.objects:,} objects",
         f"time: {plan.seconds:,.1f} s with {counted(plan.workers, 'worker')} that do not slow each other down",
         f"measured on {plan.measured_scene}, loaded and encoded in memory by one thread: bytes written for a byte read "
