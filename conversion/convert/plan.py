@@ -152,15 +152,17 @@ def _encoding(array: PixelArray) -> str:
     return json.dumps([*facts, array.attributes.get(SOURCE_VALUES)], sort_keys=True)
 
 
-def make_plan(release: Release, options: Options) -> Plan:
+def make_plan(release: Release, options: Options, *, whole: bool = True) -> Plan:
     """Plan a conversion: read the headers of arrays and thumbnails, and every outline.
+
+    With `whole` false an array that is wrong is an error only when it is needed.
 
     Raises
     ------
     ReleaseError
         If arrays or outlines are not as published; one line for each.
     """
-    headers = read_headers(release.scenes, thumbnails=options.thumbnails)
+    headers = read_headers(release.scenes, thumbnails=options.thumbnails, whole=whole)
     arrays = pixel_arrays(
         len(release.scenes),
         headers.size,

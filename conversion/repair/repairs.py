@@ -319,7 +319,7 @@ def _plan(remains: Remains, release: str, release_options: Mapping[str, object] 
         remains.has_thumbnails,
         from_dn=stored.get("attributes", {}).get(SOURCE_VALUES) == "DN",
     )
-    plan = make_plan(source, options)
+    plan = make_plan(source, options, whole=False)
     if remains.attributes:
         documents = {key.partition("/")[0]: json.loads(value) for key, value in array_objects(plan.arrays).items()}
         differing = [n for n in PIXEL_VARIABLES if _layout(documents.get(n)) != _layout(remains.arrays.get(n))]

@@ -49,7 +49,7 @@ class _Form:
     dtype: np.dtype
 
 
-def read_headers(sources: Sequence[SceneSource], *, thumbnails: bool) -> Headers:
+def read_headers(sources: Sequence[SceneSource], *, thumbnails: bool, whole: bool = True) -> Headers:
     """Read the headers of local files and of zips that are held whole; of remote files, those of the first ones.
 
     Remote files cost a request each: they are checked scene by scene as they arrive.
@@ -59,6 +59,8 @@ def read_headers(sources: Sequence[SceneSource], *, thumbnails: bool) -> Headers
     sources : sequence of SceneSource
     thumbnails : bool
         Also look at the thumbnails.
+    whole : bool
+        Every array must be right. Otherwise one that is wrong is an error only when it is needed, as in a repair.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def read_headers(sources: Sequence[SceneSource], *, thumbnails: bool) -> Headers
             if size:
                 _note(problems, check_mask, form, size, scene, part)
         dtypes[part] = {scene: str(form.dtype) for scene, form in forms.items()}
-    if problems or size is None:
+    if size is None or (problems and whole):
         raise ReleaseError(
             f"{len(problems)} arrays cannot be stored; mend these files, or leave their scenes out with --skip",
             problems,
