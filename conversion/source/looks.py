@@ -18,8 +18,8 @@ _SHOWN_SHARE = 1022 / 1152
 _TRUE_COLOR = [BAND_NAMES.index(name) for name in ("B04", "B03", "B02")]
 _SAMPLES = 256  # pixels along an axis that are looked at; all would cost as much as counting them
 
-# Rank correlations, chosen on synthetic scenes: none as made is named, turned ones are. Overcast scenes may match nothing,
-# so that a much better match is needed to say more than "unknown". Not measured on published thumbnails.
+# Rank correlations, chosen on synthetic scenes: none as made is named, turned ones are. Overcast scenes may match
+# nothing, so that a much better match is needed to say more than "unknown". Not measured on published thumbnails.
 _UNLIKE, _LIKE, _BETTER = 0.3, 0.7, 0.4
 
 _TURNS = {
