@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from s2cmc.schema import TABLE_COLUMNS
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _BLANK = " \n"
 _MAX_COLUMNS = 2 * len(TABLE_COLUMNS) + 1
+_MAX_LINE = 100_000  # characters
 _MAX_ROWS = 100_000
 _PERCENTAGES = ("clear_percent", "cloud_percent", "shadow_percent")
 _UNNAMED = re.compile(r"(Unnamed: \d+)?")  # as pandas names a column without a name, such as that of its row labels
@@ -50,13 +52,9 @@ def read_cells(content: bytes) -> Cells:
     ValueError
         If the content is no table, two columns have one name, values have none, or a row or the table is too long.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"it is not UTF-8 (byte {error.start} is {content[error.start]:#04x})") from error
-    first = next((line for line in io.StringIO(text, newline=None) if line.strip("".join(_SEPARATORS) + _BLANK)), "")
+    first = next((line for line in _lines(content) if line.strip("".join(_SEPARATORS) + _BLANK)), "")
     separator = max(_SEPARATORS, key=first.count)
-    lines = dict(_split(text, separator))
+    lines = dict(_split(content, separator))
     filled = [line for line, cells in lines.items() if any(cells)]
     columns, notes = _name_columns({line: lines[line] for line in filled})
     table = pd.DataFrame(columns, index=filled[1:], dtype=object)
@@ -95,11 +93,23 @@ def _name_columns(lines: Mapping[int, list[str]]) -> tuple[dict[str, list[str]],
     return columns, notes
 
 
-def _split(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(content: bytes) -> Iterator[str]:
+    """Yield the lines as text; a line that is too long is an error before memory is taken for it."""
+    file = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=None)
+    try:
+        for number, line in enumerate(iter(partial(file.readline, _MAX_LINE), ""), start=1):
+            if len(line) == _MAX_LINE:
+                raise ValueError(f"line {number} has {_MAX_LINE:,} characters or more")
+            yield line
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 (byte {error.object[error.start]:#04x})") from error
+
+
+def _split(content: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of each line that is not blank, without empty cells at its end."""
     rows = 0
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
-        # A spreadsheet ends lines with separators of empty columns. All others are counted before memory is taken.
+    for number, line in enumerate(_lines(content), start=1):
+        # A spreadsheet ends lines with separators of empty columns.
         filled = line.rstrip(_BLANK + separator)
         if (values := filled.count(separator) + 1) > _MAX_COLUMNS:
             raise ValueError(f"line {number} has {values} values; expected {len(TABLE_COLUMNS)}")

@@ -226,13 +226,14 @@ def test_all_changes_at_once() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (csv().decode().encode("utf-16"), r"it is not UTF-8 \(byte 0 is 0xff\)"),
+        (csv().decode().encode("utf-16"), r"it is not UTF-8 \(byte 0xff\)"),
         (csv().replace(b"cirrus", b"cirr\xfcs"), "it is not UTF-8"),
         (
             csv().replace(b"\n", b",x\n").replace(b"contrails,x", b"contrails,"),
             "column 34 has values, but no name|line 2 has 34",
         ),
         (csv().replace(b"cirrus,", b",", 1), "column 30 has values, but no name|does not have"),
+        (b"a," * 80 + b"a\n", "line 1 has 81 values; expected 33"),
         (csv() + b"a\n" * 100_001, "it has more than 100,000 rows"),
     ],
 )
