@@ -103,7 +103,7 @@ def download(
             for future in as_completed(futures.values()):
                 future.result()
         except BaseException:
-            filesystem.stop()
+            work.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [futures[name].result() for name in names]
@@ -117,6 +117,12 @@ class _Download:
         self._sizes = {name: int(filesystem.size(name)) for name in names}
         self._done = dict.fromkeys(names, 0)
         self._lock = threading.Lock()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End what is under way with an error; parts stay."""
+        self._is_stopped = True
+        self._filesystem.stop()
 
     def check_room(self) -> None:
         """Refuse a disk that cannot hold what is missing."""
@@ -197,6 +203,9 @@ class _Download:
         return digest
 
     def _advance(self, name: str, nbytes: int) -> None:
+        """Count bytes as done, and report progress."""
+        if self._is_stopped:
+            raise ReleaseError(f"{self._folder / name} is not complete: the download was stopped")
         with self._lock:
             self._done[name] += nbytes
             if self._progress:

@@ -75,6 +75,11 @@ class RecordFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is n
         entry = self._entry(name)
         return {"name": name, "size": entry.nbytes, "type": "file", "md5": entry.md5}
 
+    def exists(self, path: str, **_: Any) -> bool:
+        """Return whether the record has a file; fsspec's own would take any error for an absent one."""
+        name = self._strip_protocol(path)
+        return not name or name in self._files()
+
     def md5(self, path: str) -> str:
         """Return the MD5 of a file that the listing states, 32 hexadecimal digits."""
         return self._entry(path).md5

@@ -199,6 +199,20 @@ def test_a_signal_ends_a_wait(number, folder, serve_record, tmp_path):
     assert "what is done is kept, and the same command resumes" in said
 
 
+def test_an_error_stops_the_other_files_and_keeps_their_parts(folder, serve_record, tmp_path):
+    server = serve_record(folder, *LIMITLESS)
+    (tmp_path / "0.bin").mkdir()  # it cannot be replaced by a file
+    (tmp_path / "0.bin" / "file").write_text("")
+    part = tmp_path / part_of(folder, "6.bin")
+    part.write_bytes((folder / "6.bin").read_bytes()[:1_000_000])
+    with pytest.raises(ReleaseError, match=r"0\.bin cannot be written: "):
+        download(server.url, tmp_path)
+    assert part.exists() or (tmp_path / "6.bin").exists()
+    shutil.rmtree(tmp_path / "0.bin")
+    download(server.url, tmp_path)
+    assert contents(tmp_path) == contents(folder)
+
+
 def test_a_full_disk_is_an_error_before_anything_is_fetched(folder, serve_record, tmp_path, monkeypatch):
     server = serve_record(folder, *LIMITLESS)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10**7, 10**7))

@@ -72,6 +72,13 @@ def test_what_is_absent_is_a_file_that_is_not_found(server):
             ask("nothing.zip")
 
 
+def test_a_file_of_which_nothing_is_known_is_not_taken_for_an_absent_one(server):
+    filesystem = RecordFileSystem(server.url, give_up=0.2)
+    server.close()
+    with pytest.raises(ReleaseError, match=r"cannot be read: .*Connection refused"):
+        filesystem.exists("masks.zip")
+
+
 def test_a_record_that_is_absent_is_a_file_that_is_not_found(server):
     with pytest.raises(FileNotFoundError, match="api/records/5 is missing: the server answered 404"):
         RecordFileSystem(f"{server.host}/records/5").ls("")
