@@ -6,10 +6,13 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from s2cmc.errors import ReleaseError
 from s2cmc.storage import Location, locate
@@ -21,6 +24,7 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are in the folder so far, and with all."""
 
 _AT_ONCE = 4  # files
+_LOCK = ".s2cmc-download.lock"
 _PIECE = 1 << 20  # bytes read from disk at once
 
 
@@ -97,7 +101,7 @@ def download(
     work = _Download(filesystem, target, names, progress)
     work.check_room()
     largest = sorted(names, key=lambda name: -filesystem.size(name))  # first, or all would wait for it
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="s2cmc-download") as pool:
+    with _claimed(target), ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="s2cmc-download") as pool:
         futures = {name: pool.submit(work.fetch, name) for name in largest}
         try:
             for future in as_completed(futures.values()):
@@ -107,6 +111,22 @@ def download(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [futures[name].result() for name in names]
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder against other downloads, whose parts would be mixed with these."""
+    lock = folder / _LOCK
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
+    except Timeout as error:
+        raise ReleaseError(f"another run downloads into {folder}; wait for it, or end it") from error
+    except PermissionError as error:
+        raise ReleaseError(f"{folder} cannot be written: {error}") from error
 
 
 class _Download:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from helpers.credentials import TOKEN
 
 from s2cmc.conversion import download
@@ -174,7 +175,7 @@ def test_killed_and_run_again_it_fetches_only_what_is_missing(folder, serve_reco
     run.communicate()
     kept = nbytes(tmp_path)
     assert kept > 7_000_000
-    assert all(name.endswith(".part") for name in contents(tmp_path))
+    assert all(name.endswith((".part", ".lock")) for name in contents(tmp_path))
     server = serve_record(folder, *LIMITLESS)
     run = command(server, tmp_path)
     said, _ = run.communicate(timeout=120)
@@ -209,6 +210,14 @@ def test_an_error_stops_the_other_files_and_keeps_their_parts(folder, serve_reco
         download(server.url, tmp_path)
     assert part.exists() or (tmp_path / "6.bin").exists()
     shutil.rmtree(tmp_path / "0.bin")
+    download(server.url, tmp_path)
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_a_folder_takes_one_download_at_a_time(folder, serve_record, tmp_path):
+    server = serve_record(folder, *LIMITLESS)
+    with FileLock(tmp_path / ".s2cmc-download.lock"), pytest.raises(ReleaseError, match="another run downloads into"):
+        download(server.url, tmp_path)
     download(server.url, tmp_path)
     assert contents(tmp_path) == contents(folder)
 
