@@ -11,6 +11,7 @@ from s2cmc.errors import CatalogueError, SceneError
 from s2cmc.files import open_array
 
 from ..layout import PixelArray, shard_object
+from ..records import RecordError
 from ..source import (
     CHECKED_ROWS,
     Member,
@@ -88,6 +89,8 @@ def _load_scenes(plan: Plan, task: Task, block: Block) -> Iterator[np.ndarray]:
         pixels = _empty_scene(task.array)
         try:
             block.findings.append(load(plan, source, pixels))
+        except RecordError:  # all other scenes would wait as long, and end in the same way
+            raise
         except CatalogueError as error:
             block.problems.append(str(error))
         yield pixels

@@ -1,8 +1,9 @@
 """A published record of a research-data repository (InvenioRDM), as Zenodo is one: its files, fetched politely."""
 
 from .addresses import RecordAddress, parse_record
-from .client import GIVE_UP, NoRangesError
+from .client import GIVE_UP
 from .downloads import DownloadedFile, download
+from .errors import NoRangesError, RecordError
 from .filesystem import RecordFileSystem
 from .kept import KeptRecord
 
@@ -12,6 +13,7 @@ __all__ = [
     "KeptRecord",
     "NoRangesError",
     "RecordAddress",
+    "RecordError",
     "RecordFileSystem",
     "download",
     "parse_record",

@@ -6,8 +6,8 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError, LocationValueError
 from s2cmc._redact import redacted, without_secrets
 from s2cmc.errors import MissingReleaseError, ReleaseError
 
+from .errors import NoRangesError, RecordError
 from .limits import Limiter, asked_wait
 
 logger = logging.getLogger(__name__)
@@ -41,10 +42,6 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _ETAG_MD5 = re.compile(r"md5:([0-9a-f]{32})")
 """What an ETag of InvenioRDM holds, between quotes."""
 _QUOTED = 200  # characters of an answer that a message quotes
-
-
-class NoRangesError(ReleaseError):
-    """A server sends the whole file where a part of it was asked for."""
 
 
 class _RetryError(Exception):
@@ -106,9 +103,9 @@ class Client:
         try:
             return json.loads(b"".join(self.stream(url)))
         except ValueError as error:
-            raise ReleaseError(f"{url} is not JSON, and no listing of a record: {error}") from without_secrets(error)
+            raise RecordError(f"{url} is not JSON, and no listing of a record: {error}") from without_secrets(error)
 
-    def stream(self, url: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def stream(self, url: str, start: int = 0, end: int | None = None) -> Generator[bytes]:
         """Yield a file, or a range of bytes of it, in pieces of at most 256 kB.
 
         A response that breaks off goes on where it ended. Where the server honours no ranges, it is asked for the whole
@@ -136,10 +133,11 @@ class Client:
         patience = _Patience()
         while end is None or position < end:
             try:
-                for piece in self._pieces(url, start, position, end, patience):
-                    position += len(piece)
-                    yield piece
-                    patience.renew()  # the time that the caller took is no silence of the server
+                with closing(self._pieces(url, start, position, end, patience)) as pieces:
+                    for piece in pieces:
+                        position += len(piece)
+                        yield piece
+                        patience.renew()  # the time that the caller took is no silence of the server
                 return
             except _RetryError as error:
                 self._pause(url, patience, error)
@@ -160,7 +158,7 @@ class Client:
             for limiter in self._limiters.values():
                 limiter.stop()
 
-    def _pieces(self, url: str, start: int, position: int, end: int | None, patience: "_Patience") -> Iterator[bytes]:
+    def _pieces(self, url: str, start: int, position: int, end: int | None, patience: "_Patience") -> Generator[bytes]:
         """Yield what one response has of a file from `position` on, and fail where that is not all until `end`."""
         response = self._open(url, position, end, patience)
         try:
@@ -176,14 +174,14 @@ class Client:
                     logger.info("%s is read from its beginning again: the server honours no ranges", _name(url))
             for piece in _body(response):
                 if self._stopped.is_set():
-                    raise ReleaseError(f"reading {url} was stopped")
+                    raise RecordError(f"reading {url} was stopped")
                 patience.note_arrival()
                 new = piece[max(position - at, 0) :]
                 at += len(piece)
                 if new:
                     yield new
             if end is not None and at > end:
-                raise ReleaseError(
+                raise RecordError(
                     f"{url} cannot be read: the server sent more than the {end - start:,} bytes asked for"
                 )
             if at < (end or facts.nbytes or 0):
@@ -224,10 +222,10 @@ class Client:
                     timeout=self._timeout,
                 )
             except LocationValueError as error:
-                raise ReleaseError(f"{target} cannot be read: {error}") from without_secrets(error)
+                raise RecordError(f"{target} cannot be read: {error}") from without_secrets(error)
             except HTTPError as error:
                 if any(isinstance(part, ssl.SSLCertVerificationError) for part in error.args):
-                    raise ReleaseError(f"{target} cannot be read: {error}") from without_secrets(error)
+                    raise RecordError(f"{target} cannot be read: {error}") from without_secrets(error)
                 raise _RetryError(_in_words(error)) from without_secrets(error)
             finally:
                 limiter.settle(slot, None if response is None else response.headers)
@@ -237,7 +235,7 @@ class Client:
                 return response
             response.drain_conn()
             target = urljoin(target, location)
-        raise ReleaseError(f"{url} cannot be read: the server redirects more than {_REDIRECTS} times")
+        raise RecordError(f"{url} cannot be read: the server redirects more than {_REDIRECTS} times")
 
     def _own_headers(self, url: str) -> dict[str, str]:
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
@@ -259,8 +257,8 @@ class Client:
             raise MissingReleaseError(f"{url} is missing: {said}; check the address of the record")
         if status in (401, 403):
             token = f"the token in {TOKEN_VARIABLE} may not read it" if self._token else f"it needs {TOKEN_VARIABLE}"
-            raise ReleaseError(f"{url} may not be read: {said}; if the record is restricted, {token}")
-        raise ReleaseError(f"{url} cannot be read: {said}")
+            raise RecordError(f"{url} may not be read: {said}; if the record is restricted, {token}")
+        raise RecordError(f"{url} cannot be read: {said}")
 
     def _words(self, response: urllib3.BaseHTTPResponse) -> str:
         """Return the beginning of an answer as one line of text, without tags and secrets."""
@@ -277,24 +275,24 @@ class Client:
         """Check that an answer is of the file that was read before, and of the bytes that were asked for."""
         facts = self._facts(url)
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise ReleaseError(f"{url} cannot be read: the server compresses it, though asked for the file as it is")
+            raise RecordError(f"{url} cannot be read: the server compresses it, though asked for the file as it is")
         sent = response.headers.get("Content-Range", "")
         if response.status == 416:
             if position == 0 and sent == "bytes */0":
                 facts.nbytes = 0
                 return
-            raise ReleaseError(f"{url} has changed under way: it ends before byte {position:,}; {_ANEW}")
+            raise RecordError(f"{url} has changed under way: it ends before byte {position:,}; {_ANEW}")
         part = _CONTENT_RANGE.fullmatch(sent) if response.status == 206 else None
         if response.status == 206 and (not part or int(part[1]) != position or (end and int(part[2]) >= end)):
             last = "the end" if end is None else f"{end - 1}"
-            raise ReleaseError(f"{url} cannot be read: asked for bytes {position} to {last}, the server sent {sent!r}")
+            raise RecordError(f"{url} cannot be read: asked for bytes {position} to {last}, the server sent {sent!r}")
         total = part[3] if part else response.headers.get("Content-Length", "")
         nbytes, etag = (int(total) if total.isdigit() else None), response.headers.get("ETag")
         stated = _ETAG_MD5.search(etag or "")
         md5 = stated[1] if stated else None
         for name, before, now in (("MD5", facts.md5, md5), ("ETag", facts.etag, etag), ("size", facts.nbytes, nbytes)):
             if before is not None and now is not None and before != now:
-                raise ReleaseError(f"{url} has changed under way: its {name} was {before}, and is {now}; {_ANEW}")
+                raise RecordError(f"{url} has changed under way: its {name} was {before}, and is {now}; {_ANEW}")
         facts.etag = facts.etag or etag
         facts.nbytes = nbytes if facts.nbytes is None else facts.nbytes
         facts.honours_ranges = response.status == 206
@@ -303,7 +301,7 @@ class Client:
         """Wait before a request is sent again, or give up."""
         limit = self._give_up if self._has_answered else min(self._give_up, _UNREACHED)
         if patience.silence() >= limit:
-            raise ReleaseError(
+            raise RecordError(
                 f"{url} cannot be read: {error}; nothing has arrived for {limit:g} s; "
                 "run the same command again, it resumes"
             ) from error
@@ -313,7 +311,7 @@ class Client:
         else:
             logger.debug("%s is asked for again: %s", _name(url), error)
         if self._stopped.wait(pause):
-            raise ReleaseError(f"reading {url} was stopped")
+            raise RecordError(f"reading {url} was stopped")
 
     def _limiter(self, url: str) -> Limiter:
         host = urlsplit(url).netloc.rpartition("@")[2]

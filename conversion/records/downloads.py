@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from s2cmc.errors import ReleaseError
 from s2cmc.storage import Location, locate
 
-from .client import GIVE_UP, NoRangesError
+from .client import GIVE_UP
+from .errors import NoRangesError
 from .filesystem import RecordFileSystem
 
 Progress = Callable[[int, int], None]

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -88,7 +88,7 @@ class RecordFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is n
         """Return what changes when a file does: its MD5."""
         return self.md5(path)
 
-    def stream(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def stream(self, path: str, start: int = 0, end: int | None = None) -> Generator[bytes]:
         """Yield a file, or bytes `start` to `end` of it, in pieces of at most 256 kB, with one request if all is well.
 
         Raises

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from fsspec import AbstractFileSystem
 
 from s2cmc.errors import ArgumentError, ReleaseError
 
-from .client import NoRangesError
+from .errors import NoRangesError
 from .filesystem import RecordFileSystem
 from .parts import PartFile, Span, joined
 
@@ -86,7 +87,7 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         """Return True for a file of which spans are expected: reading one of them brings all."""
         return self._strip_protocol(path) in self._announced
 
-    def stream(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def stream(self, path: str, start: int = 0, end: int | None = None) -> Generator[bytes]:
         """Yield a file, or bytes `start` to `end` of it, in pieces, from disk as far as they are there.
 
         Raises
@@ -137,7 +138,7 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         """End all reads in other threads with an error."""
         self.record.stop()
 
-    def _tee(self, path: str, part: PartFile, start: int, end: int) -> Iterator[bytes]:
+    def _tee(self, path: str, part: PartFile, start: int, end: int) -> Generator[bytes]:
         """Yield a span from disk and, where it is missing, from the record, and keep that."""
         position = start
         gaps = part.missing(start, end)
@@ -145,10 +146,11 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
             yield from part.read(position, first)
             position = first
             try:
-                for piece in self.record.stream(path, first, last):
-                    part.write(position, piece)
-                    position += len(piece)
-                    yield piece
+                with closing(self.record.stream(path, first, last)) as pieces:
+                    for piece in pieces:
+                        part.write(position, piece)
+                        position += len(piece)
+                        yield piece
             except NoRangesError:
                 self._fetch_whole(path, part)
                 break
@@ -165,14 +167,15 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
             part.write(position, piece)
             position += len(piece)
 
-    def _pass(self, path: str, start: int, end: int) -> Iterator[bytes]:
+    def _pass(self, path: str, start: int, end: int) -> Generator[bytes]:
         """Yield a span that is not kept; of the whole file, prove the MD5."""
         whole = (start, end) == (0, int(self.size(path)))
         digest = hashlib.md5(usedforsecurity=False)
-        for piece in self.record.stream(path, start, end):
-            if whole:
-                digest.update(piece)
-            yield piece
+        with closing(self.record.stream(path, start, end)) as pieces:
+            for piece in pieces:
+                if whole:
+                    digest.update(piece)
+                yield piece
         if whole:
             if digest.hexdigest() != self.md5(path):
                 raise ReleaseError(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from s2cmc.errors import ReleaseError
+from .errors import RecordError
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Limiter:
 
         Raises
         ------
-        ReleaseError
+        RecordError
             If `stop` was called.
         """
         with self._changed:
@@ -91,7 +91,7 @@ class Limiter:
     def _pause(self) -> float:
         """Return how many seconds to wait before looking for a slot again; 0 if one is free."""
         if self._is_stopped:
-            raise ReleaseError(f"reading from {self._host} was stopped")
+            raise RecordError(f"reading from {self._host} was stopped")
         now = time.monotonic()
         if self._closed_until > now:
             return self._closed_until - now

@@ -9,6 +9,8 @@ from threading import Lock
 
 from s2cmc.errors import ReleaseError
 
+from .errors import RecordError
+
 Span = tuple[int, int]
 """First byte, and one past the last."""
 
@@ -135,7 +137,7 @@ class PartFile:
         except OSError as error:
             if isinstance(error, ReleaseError):
                 raise
-            raise ReleaseError(f"{self.path} cannot be kept: {error}") from error
+            raise RecordError(f"{self.path} cannot be kept: {error}") from error
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:

@@ -10,7 +10,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -116,6 +116,12 @@ class Content(io.RawIOBase):
         self._pieces = pieces
         self._rest = memoryview(b"")
         self._ended = False
+
+    def close(self) -> None:
+        """Read no more, and let the connection go that the pieces come by."""
+        if isinstance(self._pieces, Generator):
+            self._pieces.close()
+        super().close()
 
     def readable(self) -> bool:
         """Return True."""

@@ -165,18 +165,18 @@ def work_on_subscenes[K, R](
     if release.record is None or not wanted:
         return
     sources = {source.scene: source for source in release.scenes}
-    pieces = release.record.stream(release.streamed)
 
     def with_member(pair: tuple[K, SceneSource], member: Member) -> R:
         return work(pair[0], replace(pair[1], subscene=member))
 
     pairs = {scene: (key, sources[scene]) for scene, key in wanted.items()}
-    members = stream_members(pieces, release.streamed)
-    for (key, _), result in work_on_members(members, pairs, scene_of_subscene, with_member, workers):
-        yield key, result
-    if release.is_whole:  # only the directory is left, and then the MD5 is proved
-        for _piece in pieces:
-            pass
+    with closing(release.record.stream(release.streamed)) as pieces:
+        members = stream_members(pieces, release.streamed)
+        for (key, _), result in work_on_members(members, pairs, scene_of_subscene, with_member, workers):
+            yield key, result
+        if release.is_whole:  # only the directory is left, and then the MD5 is proved
+            for _piece in pieces:
+                pass
 
 
 def _finished[K, R](running: dict[Future[R], K]) -> Generator[tuple[K, R]]:

@@ -8,6 +8,7 @@ import pandas as pd
 from s2cmc.errors import CatalogueError
 from s2cmc.files import read_array
 
+from ..records import RecordError
 from ..source import Release, SceneSource, geo_coordinates, keep_thumbnail, product_coordinates, read_outlines
 from .readback import Readback
 
@@ -107,6 +108,8 @@ def compare_scene(stored: Readback, i: int, source: SceneSource, known: Collecti
         if name in stored.pixel_variables and name not in known:
             try:
                 line = _describe_difference(name, *pair())
+            except RecordError:
+                raise
             except CatalogueError as error:
                 line = str(error)
             if line:

@@ -100,7 +100,10 @@ _WIDEST = 10_000
 """Columns of a table at most."""
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of a store.")]
-Release = Annotated[str, typer.Argument(metavar="RELEASE", help="Folder, zip or URL in the published layout.")]
+Release = Annotated[
+    str,
+    typer.Argument(metavar="RELEASE", help="Folder, zip or URL in the published layout, or a record: zenodo:4172871."),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; one for each core by default.")]
 Scenes = Annotated[
     str | None,
