@@ -6,6 +6,7 @@
 # make lock   renew requirements.lock from pyproject.toml
 # make fuzz   damaged input for SECONDS (300), drawn by SEED; what is not refused as it should be is kept in build/fuzz
 # make gdal   the readers' tests for GDAL, from Debian sid in a chroot; needs root and mmdebstrap
+# make record  convert and prove the genuine record (RECORD, 15 GB, needs internet); its MD5s, the report, public counts beside ours
 # make hardship       full disks and kills at every write, and 200 signals at random moments; an hour
 # make soak MINUTES=10   conversions ended and resumed, stores opened and computed, for so long each; what they took
 # make bench  our time, the peers' and the floor for each work, in one table; build/bench.json and build/bench.md
@@ -24,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The suite starts hundreds of interpreters, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test long quick check audit format wheel bench bench-layout bench-scale bench-remote fuzz gdal hardship soak lock clean
+.PHONY: demo test long quick check audit format wheel bench bench-layout bench-scale bench-remote fuzz gdal record hardship soak lock clean
 
 # An environment with nothing but uv, of the version and hashes in the lock.
 $(UV): requirements.lock pyproject.toml .python-version
@@ -130,6 +131,14 @@ gdal: $(READY) $(GDAL)/usr/lib/python3/dist-packages/osgeo
 $(GDAL)/usr/lib/python3/dist-packages/osgeo:
 	rm -rf $(GDAL) && mkdir -p $(GDAL)
 	mmdebstrap --quiet --variant=apt --include=python3-gdal,python3-numpy $(MMDEBSTRAP_OPTIONS) sid $(GDAL)
+
+RECORD ?= zenodo:4172871
+record: $(READY)
+	mkdir -p build/record
+	$(BIN)/s2cmc convert $(RECORD) build/record/catalogue.zarr --keep build/record/release --report build/record/report.json
+	$(BIN)/s2cmc verify build/record/catalogue.zarr build/record/release
+	cd tests && ../$(BIN)/python -m helpers.record_counts ../build/record/report.json
+	$(BIN)/s2cmc verify --published build/record/release
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
