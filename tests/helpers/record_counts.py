@@ -1,6 +1,6 @@
-"""Print the counts of a conversion report beside those that others published: ``python -m helpers.record_counts REPORT``.
+"""Print counts of a conversion report beside those that others published: ``python -m helpers.record_counts REPORT``.
 
-Run by `make record`. One team counted the labelled pixels of 64 scenes and the valid pixels of 185 scenes of the catalogue.
+Run by `make record`. One team counted the labelled pixels of 64 scenes of the catalogue, and the valid ones of 185.
 """
 
 import json
