@@ -138,6 +138,7 @@ record: $(READY)
 	$(BIN)/s2cmc convert $(RECORD) build/record/catalogue.zarr --keep build/record/release --report build/record/report.json
 	$(BIN)/s2cmc verify build/record/catalogue.zarr build/record/release
 	cd tests && ../$(BIN)/python -m helpers.record_counts ../build/record/report.json
+	$(BIN)/s2cmc download $(RECORD) build/record/release
 	$(BIN)/s2cmc verify --published build/record/release
 
 lock: $(UV)
