@@ -147,6 +147,7 @@ def convert(
             scenes=scenes,
             skip=skip,
             keep_columns=keep_columns,
+            thumbnails=thumbnails,
             release_options=release_options,
             keep=keep,
             give_up=give_up,

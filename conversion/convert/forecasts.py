@@ -155,6 +155,7 @@ def forecast(
         scenes=scenes,
         skip=skip,
         keep_columns=keep_columns,
+        thumbnails=thumbnails,
         release_options=release_options,
         give_up=give_up,
     )

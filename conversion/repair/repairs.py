@@ -304,7 +304,13 @@ def _plan(remains: Remains, release: str, release_options: Mapping[str, object] 
         If the store was converted from another release.
     """
     try:
-        source = open_release(release, scenes=remains.scenes, keep_columns=True, release_options=release_options)
+        source = open_release(
+            release,
+            scenes=remains.scenes,
+            keep_columns=True,
+            thumbnails=remains.has_thumbnails,
+            release_options=release_options,
+        )
     except ReleaseError as error:
         raise ReleaseError(f"{remains.url} cannot be repaired: {error}") from error
     if (md5 := remains.attributes.get("source_table_md5", source.table_md5)) != source.table_md5:

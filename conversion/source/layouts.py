@@ -208,7 +208,7 @@ def _entries(place: _Place) -> dict[str, bool]:
     return {name: is_folder for name, is_folder in place.entries.items() if not is_stray(name)}
 
 
-def find_layout(filesystem: AbstractFileSystem, root: str, url: str) -> Layout:
+def find_layout(filesystem: AbstractFileSystem, root: str, url: str, *, thumbnails: bool = True) -> Layout:
     """Find the table, and list all parts of a release.
 
     Parameters
@@ -218,6 +218,8 @@ def find_layout(filesystem: AbstractFileSystem, root: str, url: str) -> Layout:
         Folder or zip.
     url : str
         The same place, for messages.
+    thumbnails : bool
+        Without them, what stands in their place is not looked at.
 
     Raises
     ------
@@ -242,6 +244,10 @@ def find_layout(filesystem: AbstractFileSystem, root: str, url: str) -> Layout:
     strays: list[str] = []
     known = {table, SYNTHETIC_FILE, *PUBLISHED}
     for part in PARTS:
+        if part == "thumbnails" and not thumbnails:
+            layout.parts[part] = []
+            known.update(name for names in _candidates(around, part) for name in names)
+            continue
         try:
             layout.parts[part], containers = _list_part(part, around, layout, strays)
             known.update(containers)

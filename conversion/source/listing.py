@@ -148,6 +148,7 @@ def open_release(
     scenes: Sequence[str] | None = None,
     skip: Sequence[str] = (),
     keep_columns: bool = False,
+    thumbnails: bool = True,
     release_options: Mapping[str, object] | None = None,
     keep: Location | None = None,
     give_up: float = GIVE_UP,
@@ -165,6 +166,8 @@ def open_release(
         Product IDs to leave out.
     keep_columns : bool
         Keep columns of the table that are not published ones.
+    thumbnails : bool
+        Without them, what stands in their place is not looked at.
     release_options : mapping, optional
         Options of its fsspec file system.
     keep : str or path, optional
@@ -179,7 +182,7 @@ def open_release(
     """
     filesystem, root = release_filesystem(url, release_options, keep=keep, give_up=give_up)
     try:
-        layout = find_layout(filesystem, root, url)
+        layout = find_layout(filesystem, root, url, thumbnails=thumbnails)
     except unreadable(ValueError) as error:
         if isinstance(error, CatalogueError):
             raise
@@ -199,7 +202,7 @@ def open_release(
         listing.add_streamed("subscenes", layout.streamed)
     chosen = table[table["scene"].isin(listing.chosen)].reset_index(drop=True)
     sources = listing.sources(chosen["scene"])
-    listing.warn_of_absent(chosen)
+    listing.warn_of_absent(chosen, thumbnails=thumbnails)
     if listing.problems:
         raise ReleaseError(
             f"{url} cannot be converted: {len(listing.problems)} errors, {len(listing.warnings)} warnings",
@@ -466,12 +469,13 @@ class _Listing:
         self.problems += shorten(problems, "missing or misnamed: {} more files")
         return sources
 
-    def warn_of_absent(self, table: pd.DataFrame) -> None:
+    def warn_of_absent(self, table: pd.DataFrame, *, thumbnails: bool) -> None:
         expected = {
             "alt_masks": set(table.loc[table["dataset"].isin(SPLITS["test"]), "scene"]),
             "shapefiles": set(table["scene"]),
-            "thumbnails": set(table["scene"]),
         }
+        if thumbnails:
+            expected["thumbnails"] = set(table["scene"])
         for part, scenes in expected.items():
             if absent := scenes - set(self.files[part]):
                 self.warnings.append(f"absent: {part} of {len(absent)} of {len(scenes)} scenes that should have one")

@@ -88,7 +88,13 @@ def verify(
         return problems + missing
     # Before the long part, so that a wrong release is reported at once.
     source = (
-        open_release(locate(release), scenes=stored.scenes, keep_columns=True, release_options=release_options)
+        open_release(
+            locate(release),
+            scenes=stored.scenes,
+            keep_columns=True,
+            thumbnails="thumbnail" in stored.pixel_variables,
+            release_options=release_options,
+        )
         if release
         else None
     )

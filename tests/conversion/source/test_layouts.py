@@ -463,3 +463,13 @@ def test_a_release_changed_in_many_ways_gives_the_store_of_the_clean_one(pristin
             assert verify(str(tmp_path / store), str(release)) == []
         restore(str(tmp_path / store), str(tmp_path / f"restored {store}"))
     assert objects(tmp_path / "restored changed.zarr") == objects(tmp_path / "restored clean.zarr")
+
+
+def test_broken_thumbnails_stop_nothing_that_is_converted_without_them(release: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(release, folder)
+    (folder / "thumbnails.zip").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(ReleaseError, match=r"thumbnails\.zip is not a readable zip"):
+        convert(folder, tmp_path / "store.zarr")
+    convert(folder, tmp_path / "store.zarr", thumbnails=False)
+    assert verify(tmp_path / "store.zarr", folder) == []
