@@ -119,20 +119,20 @@ BOMBS: dict[str, Callable[[Path], object]] = {
 
 
 def refused(release: Path, store: Path) -> str:
-    """Why a release is not converted, and that no store opens then."""
+    """Why a release is not converted, and that no store opens then; or why its thumbnails are left out."""
     import s2cmc
     from s2cmc.conversion.convert.conversion import convert
     from s2cmc.errors import CatalogueError, StoreError
 
     try:
-        convert(str(release), str(store), workers=1)
+        report = convert(str(release), str(store), workers=1)
     except CatalogueError as error:
         try:
             s2cmc.open_catalogue(store)
         except StoreError:
             return str(error)
         return "refused, and yet it opens"
-    return ""
+    return "; ".join(map(str, report.oddities.get("absent_thumbnail", {}).values()))
 
 
 def uncounted(path: Path, store: Path) -> str:

@@ -27,6 +27,7 @@ LINES = {
     "sample": (["sample", "{tmp}/out"], "s2cmc.synthetic:make_release"),
     "convert": (["convert", "{release}", "{tmp}/out"], "s2cmc.conversion.convert.conversion:open_release"),
     "verify": (["verify", "{store}"], "s2cmc.conversion.verify.verification:open_group"),
+    "download": (["download", "zenodo:1", "{tmp}/out"], "s2cmc.conversion.records.filesystem:RecordFileSystem.ls"),
     "repair": (["repair", "{store}", "{release}", "--dry-run"], "s2cmc.conversion.repair.repairs:survey"),
     "restore": (["restore", "{store}", "{tmp}/out"], "s2cmc.release:ReleaseWriter.write_table"),
     "publish": (["publish", "{store}", "{tmp}/out"], "s2cmc.conversion.publish:_announce"),
@@ -51,7 +52,7 @@ def patch(monkeypatch: pytest.MonkeyPatch, where: str, replacement: Callable[...
     monkeypatch.setattr(reduce(getattr, owners, import_module(module)), name, replacement)
 
 
-RESUMABLE = ("convert", "repair", "publish", "export")
+RESUMABLE = ("download", "convert", "repair", "publish", "export")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ ARRAYS = pixel_arrays(9, (6, 6), reflectance="uint16", mask_dtype="bool", alt_ma
 
 def shard(name: str, pixels: np.ndarray) -> bytes:
     array = ARRAYS[name]
-    return encode_shard(pixels, array.shards, array.chunks, array.fill_value, array.compressor)
+    return encode_shard([pixels], array.shards, array.chunks, array.fill_value, array.compressor)
 
 
 def noise(seed: int) -> np.ndarray:

@@ -298,7 +298,7 @@ class TestOneBadFile:
             convert(copy, tmp_path / "store")
         lines = "\n".join(caught.value.problems)
         assert (
-            f"{scenes[0]}: its subscene has shape (13, 64, 64); expected (64, 64, 13) (y, x, band); its bands" in lines
+            f"{scenes[0]}: its subscene has shape (13, 64, 64); its axes look transposed, band first; expected" in lines
         )
         assert f"{scenes[2]}: its subscene is float64; expected float32" in lines
         assert f"{scenes[3]}: its array in masks has shape (64, 64, 2)" in lines

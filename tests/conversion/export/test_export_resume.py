@@ -59,7 +59,7 @@ def test_more_scenes_of_the_same_store_join_those_that_are_there(store, names, w
     [
         ({"format": "geotiff"}, "another format;"),
         ({"bands": ["B04"]}, "another bands;"),
-        ({"format": "npz"}, "another format and scenes;"),
+        ({"format": "npz"}, "another format and scenes and parts;"),
     ],
 )
 def test_another_choice_goes_to_another_place_or_replaces(store, names, tmp_path, asked, said):

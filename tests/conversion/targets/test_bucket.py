@@ -46,21 +46,25 @@ def url(bucket):
 @pytest.fixture
 def stopped(url, bucket, small, monkeypatch):
     """A conversion that failed after its second task."""
-    calls = []
-    done = conversion._convert_task
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            conversion,
-            "_convert_task",
-            lambda *args: calls.append(args) or (_fail() if len(calls) > 2 else done(*args)),
-        )
-        with pytest.raises(s2cmc.StoreError, match=r"cannot be written: the network is down.*same command resumes"):
-            convert(small, url, access=bucket.access, workers=1)
+    stop(2, url, bucket, small, monkeypatch)
     return url
 
 
-def _fail():
-    raise OSError("the network is down")
+def stop(after: int, url, bucket, small, monkeypatch) -> None:
+    """Begin a conversion that fails after so many tasks."""
+    calls = []
+    done = conversion._convert_task
+
+    def convert_task(*args):
+        calls.append(args)
+        if len(calls) > after:
+            raise OSError("the network is down")
+        return done(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "_convert_task", convert_task)
+        with pytest.raises(s2cmc.StoreError, match=r"cannot be written: the network is down.*same command resumes"):
+            convert(small, url, access=bucket.access, workers=1)
 
 
 def test_the_same_objects_as_in_a_folder(bucket, url, release, store):
@@ -139,11 +143,13 @@ def test_other_options_make_other_shards(bucket, stopped, small):
     assert verify(stopped, small, access=bucket.access) == []
 
 
-def test_shards_move_when_a_scene_before_them_is_left_out(bucket, stopped, small):
-    scenes = pd.read_csv(f"{small}/classification_tags.csv")["scene"].tolist()
-    report = convert(small, stopped, access=bucket.access, skip=scenes[:1])
+def test_shards_move_when_a_scene_before_them_is_left_out(bucket, url, tmp_path, monkeypatch):
+    release = str(make_release(tmp_path / "release", scenes=3, size=16))
+    stop(5, url, bucket, release, monkeypatch)  # masks, alternative masks, thumbnails and two scenes are done
+    scenes = pd.read_csv(f"{release}/classification_tags.csv")["scene"].tolist()
+    report = convert(release, url, access=bucket.access, skip=scenes[:1])
     assert report.resumed == 1  # of two finished scenes, the second is now the first
-    assert verify(stopped, small, access=bucket.access) == []
+    assert verify(url, release, access=bucket.access) == []
 
 
 @pytest.mark.parametrize(
