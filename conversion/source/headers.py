@@ -11,7 +11,7 @@ from s2cmc.errors import CatalogueError, ReleaseError
 from s2cmc.files import SIDE, open_array
 from s2cmc.schema import BAND_NAMES
 
-from ..records import KeptRecord
+from ..records import KeptRecord, RecordError
 from .checks import check_mask, check_subscene
 from .containers import FileMember, Member, PassingMember, ZipMember, open_content
 from .listing import SceneSource
@@ -138,6 +138,8 @@ def _common_size(members: Sequence[Member]) -> tuple[int, int] | None:
 def _read_size(member: Member) -> tuple[int, int] | None:
     try:
         return read_size(member)
+    except RecordError:
+        raise
     except CatalogueError:  # a picture that cannot be read is left out, with its reason, when its turn comes
         return None
 

@@ -13,6 +13,7 @@ from s2cmc.errors import ReleaseError
 from s2cmc.files import SIDE, THUMBNAIL_BYTES
 from s2cmc.storage import unreadable
 
+from ..records import RecordError
 from .containers import Member
 
 # The chunks of a PNG that make its picture. All others are dropped before Pillow decodes the PNG.
@@ -135,6 +136,8 @@ def keep_thumbnail(member: Member, size: tuple[int, int]) -> tuple[np.ndarray | 
     """
     try:
         content = member.read(THUMBNAIL_BYTES)
+    except RecordError:
+        raise
     except ReleaseError as error:
         if isinstance(error.__cause__, unreadable()):
             raise

@@ -19,6 +19,8 @@ from helpers.record_server import RecordServer
 
 import s2cmc
 from s2cmc.conversion import convert, forecast, verify
+from s2cmc.conversion.records import RecordError
+from s2cmc.conversion.source import keep_thumbnail, open_release
 from s2cmc.conversion.source.checksums import PublishedFile, verify_published
 from s2cmc.release import PARTS
 from s2cmc.synthetic import make_release
@@ -250,6 +252,17 @@ def test_the_command_takes_the_short_address(
     assert "every scene in it equals zenodo:4172871 bit for bit" in answer.out
     answer = run("convert", "zenodo:4172871", tmp_path / "other.zarr", "--plan")
     assert "scenes are read by ranges" in answer.out
+
+
+def test_a_thumbnail_that_does_not_arrive_is_not_left_out(
+    published: Path, serve_record: Callable[..., RecordServer]
+) -> None:
+    server = serve_record(published, "--limit", 1000)
+    source = open_release(server.url, give_up=0.1).scenes[0]
+    server.close()
+    assert source.thumbnail is not None
+    with pytest.raises(RecordError, match=r"thumbnails\.zip.* cannot be read: .*; nothing has arrived for 0\.1 s"):
+        keep_thumbnail(source.thumbnail, (16, 16))
 
 
 def test_what_a_record_cannot_be_given_is_said(tmp_path: Path, published: Path) -> None:
