@@ -23,7 +23,7 @@ from .parts import PartFile, Span, joined
 if TYPE_CHECKING:
     from collections.abc import Buffer
 
-_TAIL = 131_072  # bytes at the end of a zip, in which its directory lies: that of 513 members takes 75 kB
+_TAIL = 131_072  # bytes at the end of a zip, where its directory is: that of 513 members takes 75 kB
 _GAP = 65_536  # bytes between spans that one request fetches together
 _ALMOST = 0.99  # of a file, from which on it is fetched as a whole
 
@@ -191,10 +191,10 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
                 self._bringing[path] = Lock()
             return self._parts[path]
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> "_EndInMemory":
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BufferedReader:
         if mode != "rb":
             raise ArgumentError(f"{self.record.address} is read-only; mode is {mode!r}, expected 'rb'")
-        return _EndInMemory(self, path)
+        return io.BufferedReader(_EndInMemory(self, path))  # which reads on where a piece ends
 
 
 class _EndInMemory(io.RawIOBase):

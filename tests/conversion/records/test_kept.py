@@ -1,6 +1,7 @@
 """What was read of a record stays on disk; requests are few, whole files are proved."""
 
 import hashlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,20 @@ def test_of_the_large_file_a_temporary_folder_keeps_nothing(
     assert record.cat_file("masks.zip") == CONTENT
     assert record.proved == {"masks.zip"}
     assert list(record._folder.iterdir()) == []
+
+
+def test_a_directory_that_is_larger_than_the_end_is_read_whole(
+    folder: Path, serve_record: Callable[..., RecordServer]
+) -> None:
+    """As that of shapefiles.zip, with 3,079 members."""
+    with zipfile.ZipFile(folder / "masks.zip", "w") as archive:
+        for i in range(3_079):
+            archive.writestr(f"shapefiles/{i:060d}/{i:060d}.shp", CONTENT[i : i + 50])
+    server = serve_record(folder, "--limit", 1000)
+    record = kept(server)
+    with record.open("masks.zip") as file, zipfile.ZipFile(file) as archive:
+        assert len(archive.namelist()) == 3_079
+    assert server.counted()["requests"] == 3  # the listing, the end, and what of the directory lies before it
 
 
 def test_without_ranges_a_file_comes_whole_and_the_large_one_says_so(
