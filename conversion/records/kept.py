@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TAIL = 131_072  # bytes at the end of a zip, where its directory is: that of 513 members takes 75 kB
 _GAP = 65_536  # bytes between spans that one request fetches together
-_ALMOST = 0.99  # of a file, from which on it is fetched as a whole
+_ALMOST = 0.99  # of a file, there or expected, from which on it is fetched as a whole, and proved
 
 
 class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
@@ -81,7 +81,10 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         """Announce the spans of a file that will be read: the first one that is read brings all of them."""
         path = self._strip_protocol(path)
         self._announced.add(path)
-        self._expected[path] = _together([*self._expected.get(path, []), *spans], int(self.size(path)))
+        expected = _together([*self._expected.get(path, []), *spans])
+        nbytes = int(self.size(path))
+        covered = sum(last - first for first, last in joined([*expected, *self._part(path).spans]))
+        self._expected[path] = [(0, nbytes)] if covered >= _ALMOST * nbytes else expected
 
     def keeps_expected(self, path: str) -> bool:
         """Return True for a file of which spans are expected: reading one of them brings all."""
@@ -240,11 +243,9 @@ class _EndInMemory(io.RawIOBase):
         return len(piece)
 
 
-def _together(spans: Iterable[Span], nbytes: int) -> list[Span]:
-    """Sort spans, and join those between which little lies; all of the file, if they are almost all of it."""
-    close = joined((first, last + _GAP) for first, last in spans)
-    found = [(first, last - _GAP) for first, last in close]
-    return [(0, nbytes)] if sum(last - first for first, last in found) >= _ALMOST * nbytes else found
+def _together(spans: Iterable[Span]) -> list[Span]:
+    """Sort spans, and join those between which little lies."""
+    return [(first, last - _GAP) for first, last in joined((first, last + _GAP) for first, last in spans)]
 
 
 def _temporary_folder(owner: KeptRecord) -> Path:

@@ -46,6 +46,11 @@ class PartFile:
         with self._explained():
             self._spans = self._listed_spans()
 
+    @property
+    def spans(self) -> list[Span]:
+        """What is there, in order."""
+        return list(self._spans)
+
     def missing(self, start: int = 0, end: int | None = None) -> list[Span]:
         """Return what is not there of a span, by default of the whole file.
 
