@@ -128,7 +128,7 @@ def test_a_subscene_has_13_bands_of_the_common_size_in_float32() -> None:
     with pytest.raises(SceneError, match=r"shape \(4, 5, 12\); expected \(4, 5, 13\) \(y, x, band\)"):
         check_subscene(np.zeros((4, 5, 12), np.float32), (4, 5), SCENE)
     with pytest.raises(
-        SceneError, match=r"shape \(13, 4, 5\); its axes look transposed, band first; expected \(y, x, "
+        SceneError, match=r"shape \(13, 4, 5\); its axes look transposed, band first; expected \(4, 5, 13\)"
     ):
         check_subscene(np.zeros((13, 4, 5), np.float32), (4, 5), SCENE)
     with pytest.raises(SceneError, match="is float64; expected float32 reflectance"):
