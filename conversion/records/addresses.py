@@ -20,7 +20,7 @@ _PAGE = re.compile(rf"(https?://[^/\s@?#]+)/(?:api/)?records?/({_ID})(?:/files)?
 
 @dataclass(frozen=True)
 class RecordAddress:
-    """Where a record is.
+    """Host and number of a record.
 
     Attributes
     ----------

@@ -40,12 +40,12 @@ _REDIRECTS = 5
 _CONNECTIONS = 64  # kept open for each host; more threads than that would be warned about
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _ETAG_MD5 = re.compile(r"md5:([0-9a-f]{32})")
-"""What an ETag of InvenioRDM holds, between quotes."""
+"""Content of an ETag of InvenioRDM, between quotes."""
 _QUOTED = 200  # characters of an answer that a message quotes
 
 
 class _RetryError(Exception):
-    """The same request may be answered better a moment later."""
+    """A request failed that may be answered a moment later."""
 
 
 @dataclass

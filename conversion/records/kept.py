@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import shutil
 import tempfile
 import weakref
@@ -10,18 +9,16 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fsspec import AbstractFileSystem
 
 from s2cmc.errors import ArgumentError, ReleaseError
+from s2cmc.files import SpanReader
 
 from .errors import NoRangesError
 from .filesystem import RecordFileSystem
 from .parts import PartFile, Span, joined
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer
 
 _TAIL = 131_072  # bytes at the end of a zip, where its directory is: that of 513 members takes 75 kB
 _GAP = 65_536  # bytes between spans that one request fetches together
@@ -200,47 +197,20 @@ class KeptRecord(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typ
         return io.BufferedReader(_EndInMemory(self, path))  # which reads on where a piece ends
 
 
-class _EndInMemory(io.RawIOBase):
+class _EndInMemory(SpanReader):
     """A file whose end, where the directory of a zip is, is fetched at once, and other parts as they are read."""
 
     def __init__(self, record: KeptRecord, path: str) -> None:
+        super().__init__(int(record.size(path)))
         self._record, self._path = record, path
-        self._nbytes, self._at = int(record.size(path)), 0
         self._first = max(0, self._nbytes - _TAIL)
         self._end = record.cat_file(path, self._first)
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a byte."""
-        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._nbytes}[whence]
-        if at < 0:
-            raise OSError("seek before the beginning")  # as zipfile expects of a file that is too short
-        self._at = at
-        return at
-
-    def tell(self) -> int:
-        """Return the byte that is read next."""
-        return self._at
-
-    def readinto(self, buffer: "Buffer", /) -> int:
+    def read_span(self, start: int, end: int) -> bytes:
         """Read up to the first byte that is in memory, or from there on."""
-        view = memoryview(buffer).cast("B")
-        first, end = self._at, min(self._at + len(view), self._nbytes)
-        if first < self._first:
-            end = min(end, self._first)
-            piece = self._record.cat_file(self._path, first, end)
-        else:
-            piece = self._end[first - self._first : max(0, end - self._first)]
-        view[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
+        if start < self._first:
+            return self._record.cat_file(self._path, start, min(end, self._first))
+        return self._end[start - self._first : end - self._first]
 
 
 def _together(spans: Iterable[Span]) -> list[Span]:

@@ -48,7 +48,7 @@ class PartFile:
 
     @property
     def spans(self) -> list[Span]:
-        """What is there, in order."""
+        """Spans that are there, in order."""
         return list(self._spans)
 
     def missing(self, start: int = 0, end: int | None = None) -> list[Span]:

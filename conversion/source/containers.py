@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from s2cmc._redact import without_secrets
 from s2cmc.errors import CatalogueError, ReleaseError
-from s2cmc.files import FILE_BYTES, METHODS, open_zip
+from s2cmc.files import FILE_BYTES, METHODS, SpanReader, open_zip
 from s2cmc.storage import unreadable
 
 from ..records import KeptRecord
@@ -598,32 +598,13 @@ def _cut_short(file: IO[bytes], published_nbytes: int | None) -> str | None:
     return f"incomplete: its end is missing after {nbytes:,} bytes; download or copy it again"
 
 
-class _Section(io.RawIOBase):
+class _Section(SpanReader):
     """A part of a file, as a file of its own."""
 
     def __init__(self, file: IO[bytes], start: int, nbytes: int) -> None:
-        self._file, self._start, self._nbytes, self._at = file, start, nbytes, 0
+        super().__init__(nbytes)
+        self._file, self._start = file, start
 
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._nbytes}[whence]
-        if at < 0:
-            raise OSError("seek before the beginning")  # as zipfile expects of a file that is too short
-        self._at = at
-        return at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: "Buffer", /) -> int:
-        view = memoryview(buffer).cast("B")
-        self._file.seek(self._start + self._at)
-        piece = self._file.read(max(0, min(len(view), self._nbytes - self._at)))
-        view[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
+    def read_span(self, start: int, end: int) -> bytes:
+        self._file.seek(self._start + start)
+        return self._file.read(end - start)

@@ -1,4 +1,4 @@
-"""Where the table and the parts of a release are: in a folder, in a folder below it, or in one zip of everything.
+"""Find the table and the parts of a release: in a folder, in a folder below it, or in one zip of everything.
 
 Years on a disk change names. A name whose meaning is plain is taken and said in a warning; where two may be meant, the
 error is a question. A web server cannot be listed, and is asked for the published names only.

@@ -99,7 +99,7 @@ _REWRITTEN: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     ("TRUE and FALSE are read as 1 and 0", _FLAGS, {r"(?i)^true$": "1", r"(?i)^false$": "0"}),
     ("whole numbers such as 1.0 are read as 1", (*_FLAGS, *_WHOLE), {r"^(\d+)[.,]0+$": r"\1"}),
 )
-"""What spreadsheets and other programs change in columns, and the pattern that makes it as published again."""
+"""Changes that spreadsheets make in columns, and the pattern that makes each as published again."""
 
 
 def _as_published(text: pd.DataFrame, decimal: str) -> tuple[pd.DataFrame, list[str]]:

@@ -1,4 +1,4 @@
-"""What the command asks of records: durations, and waits that are told."""
+"""Durations that the command takes for records, and waits that it tells."""
 
 import io
 import logging

@@ -245,7 +245,7 @@ class TestPercentages:
 
 
 class TestLooks:
-    """What does not match its thumbnail, or is there twice, is reported."""
+    """Scenes that do not match their thumbnails, or are there twice, are reported."""
 
     def test_scenes_as_made_match(self, plain: Path, tmp_path: Path) -> None:
         odd = convert(plain, tmp_path / "store").oddities
